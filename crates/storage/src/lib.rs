@@ -1,0 +1,41 @@
+//! The mailbox: the log, the index, the cache, and every operation on them.
+//!
+//! The only crate that may change two stores together, always in the order bytes, metadata, listeners:
+//! a change is appended to the log and synced, then shown in the index, then answered, then told.
+//! Knows nothing about wire syntax, sockets, or who may do what.
+//!
+//! ```no_run
+//! # async fn tour() -> storage::Result<()> {
+//! use std::sync::Arc;
+//! use storage::{Letter, Options, Store, Target};
+//! let store = Store::open(&Options::in_folder("mail"), Arc::new(types::SystemClock))?;
+//! let alice = store.put_account("alice@example.test", "").await?;
+//! let letter = Letter::parse("Subject: hello\r\n\r\nfirst\r\n".into());
+//! store.deliver(letter, vec![Target::inbox(alice)]).await?; // durable when this returns
+//! # Ok(()) }
+//! ```
+
+mod change;
+mod error;
+mod letter;
+mod log;
+mod ops;
+mod options;
+mod read;
+mod search;
+mod store;
+mod watch;
+mod writer;
+
+pub use db::{
+    AccountRow as Account, ChangeKind, ChangeRow as Change, MailboxRow as Mailbox,
+    MessageRow as Message,
+};
+pub use error::{Error, Result};
+pub use letter::{Email, Letter};
+pub use ops::{Arrived, Copied, Into, Patch, Target};
+pub use options::Options;
+pub use read::{Changes, Snapshot};
+pub use search::Query;
+pub use store::Store;
+pub use watch::Watch;

@@ -1,0 +1,55 @@
+//! RFC 5322 + MIME: bytes to parts, and back. Pure: no file, no socket, no clock, no mailbox.
+//!
+//! [`Message::parse`] never fails and never takes more than linear time: damaged mail is still mail, and what
+//! is wrong with it stands in [`Message::defects`]. The result that is worth keeping is the [`Index`]: a flat
+//! table of parts with their offsets, the envelope and a preview; `storage` keeps it beside the letter, so
+//! that nobody parses it again.
+//!
+//! ```
+//! let raw = b"From: Ala <ala@example.test>\r\nSubject: =?utf-8?Q?Cze=C5=9B=C4=87?=\r\n\r\nDzien dobry\r\n";
+//! let letter = mparser::Message::parse(raw);
+//! assert_eq!(letter.index().subject(), "Cześć");
+//! assert_eq!(letter.index().from_()[0].address, "ala@example.test");
+//! assert_eq!(letter.text(0), "Dzien dobry\r\n");
+//! let stored = letter.into_index().encode();
+//! assert_eq!(mparser::Index::decode(&stored).unwrap().preview, "Dzien dobry");
+//! ```
+//!
+//! | file | holds |
+//! |---|---|
+//! | `message` | [`Message`]: a letter over its bytes |
+//! | `scan` | the one pass over the bytes that finds the parts |
+//! | `headers` | fields, and the table [`HEADERS`] of those we know |
+//! | `index` | [`Index`], [`Part`], [`Envelope`]; `codec`: its stored form |
+//! | `address`, `date`, `words`, `params` | values of header fields |
+//! | `decode`, `charset`, `html` | bodies: the table [`DECODERS`], charsets, text out of HTML |
+//! | `defects`, `limits` | what can be wrong; how much we look at |
+
+mod address;
+mod charset;
+mod codec;
+mod date;
+mod decode;
+mod defects;
+mod headers;
+mod html;
+mod index;
+pub mod limits;
+mod message;
+mod params;
+mod scan;
+mod words;
+
+pub use address::{Mailbox, MailboxKind, NamedAddress, parse_addresses};
+pub use charset::decode_charset;
+pub use codec::IndexError;
+pub use date::parse_date;
+pub use decode::{
+    DECODERS, Decoder, Encoding, decode_base64, decode_quoted_printable, decode_uuencode,
+};
+pub use defects::{Defect, DefectKind};
+pub use headers::{HEADERS, Header, HeaderRow, Headers, header_fields, unfold};
+pub use html::html_to_text;
+pub use index::{Envelope, Index, Part, PartKind};
+pub use message::Message;
+pub use words::{decode_header_text, encode_header_text};

@@ -3,13 +3,26 @@
 //! A derived view: everything here is rebuilt from the log by applying its [`Op`]s again in order.
 //! Knows nothing about the bytes of messages, the log's files, or any protocol.
 //!
-//! An engine implements [`Index`]; one row in [`ENGINES`] names it and `tests/it/contract.rs` tests it.
+//! An engine keeps rows and implements [`Index`], [`Read`] and [`Txn`]; what an op does to the rows
+//! stands once, in [`apply`]. One row in [`ENGINES`] names an engine, `tests/it` runs the contract on it.
+//!
+//! ```
+//! use db::{Op, Position, Location, Txn};
+//! let index = db::open("memory:").unwrap();
+//! let mut txn = index.begin().unwrap();
+//! let alice = Op::AccountPut { account: types::AccountId(1), key: "alice@example.test".into(), secret: "".into() };
+//! db::apply(&mut *txn, &alice, None).unwrap();
+//! txn.commit(Position { lsn: 1, end: Location { segment: 1, offset: 200 } }).unwrap();
+//! assert!(index.read().unwrap().account_by_key("alice@example.test").unwrap().is_some());
+//! ```
 
+mod apply;
 mod engines;
 mod error;
 mod op;
 mod rows;
 
+pub use apply::apply;
 pub use engines::{ENGINES, EngineEntry, open};
 pub use error::{Error, Result};
 pub use op::{DecodeError, Op};
@@ -18,7 +31,7 @@ pub use rows::{
     Position,
 };
 
-use types::{AccountId, EmailId, MailboxId, ModSeq, ThreadId, UidSet};
+use types::{AccountId, EmailId, MailboxId, ModSeq, ThreadId, Uid, UidSet};
 
 /// One open index. Readers work while the single writer does.
 pub trait Index: Send + Sync {
@@ -36,13 +49,14 @@ pub trait Index: Send + Sync {
 pub trait Read {
     /// How far the log has been applied; `None` in an empty index.
     fn position(&self) -> Result<Option<Position>>;
+    /// The highest account id and email id ever given in this partition.
+    fn last_ids(&self) -> Result<(AccountId, EmailId)>;
 
     fn account(&self, account: AccountId) -> Result<Option<AccountRow>>;
     /// `key` is [`types::Address::account_key`].
     fn account_by_key(&self, key: &str) -> Result<Option<AccountRow>>;
+    /// Ascending by id.
     fn accounts(&self) -> Result<Vec<AccountRow>>;
-    /// The highest account id and email id ever given in this partition.
-    fn last_ids(&self) -> Result<(AccountId, EmailId)>;
 
     /// Sorted by name.
     fn mailboxes(&self, account: AccountId) -> Result<Vec<MailboxRow>>;
@@ -56,8 +70,8 @@ pub trait Read {
         mailbox: MailboxId,
         uids: &UidSet,
     ) -> Result<Vec<MessageRow>>;
-    /// Where an email lives: empty once its last copy is expunged.
-    fn homes(&self, email: EmailId) -> Result<Vec<(MailboxId, MessageRow)>>;
+    /// Where an email lives, by mailbox and UID: empty once its last copy is gone.
+    fn homes(&self, account: AccountId, email: EmailId) -> Result<Vec<(MailboxId, MessageRow)>>;
 
     fn email(&self, email: EmailId) -> Result<Option<EmailRow>>;
     /// Emails of a thread, ascending.
@@ -69,10 +83,37 @@ pub trait Read {
     fn changes(&self, account: AccountId, since: ModSeq, limit: usize) -> Result<Vec<ChangeRow>>;
 }
 
-/// The write transaction: reads see what was applied in it.
+/// The write transaction: plain rows in and out. Reads see what was put.
 pub trait Txn: Read {
-    /// Applies one fact. `blob` is where the frame's message bytes lie, for [`Op::EmailAdd`].
-    fn apply(&mut self, op: &Op, blob: Option<BlobRef>) -> Result<()>;
+    fn put_account(&mut self, row: &AccountRow) -> Result<()>;
+    fn put_mailbox(&mut self, account: AccountId, row: &MailboxRow) -> Result<()>;
+    fn delete_mailbox(&mut self, account: AccountId, mailbox: MailboxId) -> Result<()>;
+    /// Adds a message; its UID must be new in the mailbox.
+    fn add_message(
+        &mut self,
+        account: AccountId,
+        mailbox: MailboxId,
+        row: &MessageRow,
+    ) -> Result<()>;
+    /// Writes flags and MODSEQ of a message that is there.
+    fn put_flags(&mut self, account: AccountId, mailbox: MailboxId, row: &MessageRow)
+    -> Result<()>;
+    fn delete_message(
+        &mut self,
+        account: AccountId,
+        mailbox: MailboxId,
+        uid: Uid,
+        email: EmailId,
+    ) -> Result<()>;
+    fn add_email(&mut self, row: &EmailRow) -> Result<()>;
+    fn delete_email(&mut self, email: EmailId) -> Result<()>;
+    fn put_thread_of(
+        &mut self,
+        account: AccountId,
+        message_id_hash: u64,
+        thread: ThreadId,
+    ) -> Result<()>;
+    fn add_change(&mut self, account: AccountId, row: &ChangeRow) -> Result<()>;
 
     /// Makes it visible, and the index remember that the log is applied up to `position`.
     fn commit(self: Box<Self>, position: Position) -> Result<()>;

@@ -15,7 +15,7 @@ pub struct AccountRow {
     /// The last mailbox id given.
     pub last_mailbox: MailboxId,
     /// The last UIDVALIDITY given.
-    pub last_uidvalidity: UidValidity,
+    pub last_uid_validity: UidValidity,
 }
 
 /// One mailbox with its counters.

@@ -1,0 +1,766 @@
+//! Rows in one SQLite file, write-ahead logged. `synchronous=NORMAL`: a commit is not synced, since the
+//! mail log behind the index is; after a power cut the log's tail is applied again.
+//!
+//! One writer connection whose account and mailbox rows stay in memory, written once a commit however
+//! many letters arrived; a pool of reader connections.
+
+use crate::{
+    AccountRow, BlobRef, ChangeKind, ChangeRow, EmailRow, Error, Index, Location, MailboxRow,
+    MessageRow, Position, Read, Result, Txn,
+};
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use types::{
+    AccountId, EmailId, Flags, Keyword, MailboxId, ModSeq, SpecialUse, ThreadId, Uid, UidSet,
+    UidValidity,
+};
+
+/// Raised when the tables change; an older index is thrown away and built again from the log.
+const FORMAT: u32 = 1;
+/// Rows of accounts and mailboxes the writer keeps between commits; more: it starts afresh.
+const WRITER_CACHE_ROWS: usize = 50_000;
+
+const SCHEMA: &str = "
+CREATE TABLE position (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    lsn INTEGER NOT NULL, segment INTEGER NOT NULL, end INTEGER NOT NULL,
+    last_account INTEGER NOT NULL, last_email INTEGER NOT NULL);
+CREATE TABLE account (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, secret TEXT NOT NULL, modseq INTEGER NOT NULL,
+    last_mailbox INTEGER NOT NULL, last_uid_validity INTEGER NOT NULL);
+CREATE TABLE mailbox (
+    account INTEGER NOT NULL, id INTEGER NOT NULL, name TEXT NOT NULL, special_use TEXT NOT NULL,
+    subscribed INTEGER NOT NULL, uid_validity INTEGER NOT NULL, uid_next INTEGER NOT NULL,
+    modseq INTEGER NOT NULL, created INTEGER NOT NULL, total INTEGER NOT NULL,
+    unseen INTEGER NOT NULL, deleted INTEGER NOT NULL, size_bytes INTEGER NOT NULL,
+    PRIMARY KEY (account, id)) WITHOUT ROWID;
+CREATE INDEX mailbox_name ON mailbox (account, name);
+CREATE TABLE message (
+    account INTEGER NOT NULL, mailbox INTEGER NOT NULL, uid INTEGER NOT NULL,
+    email INTEGER NOT NULL, modseq INTEGER NOT NULL, flags INTEGER NOT NULL, keywords TEXT,
+    received INTEGER NOT NULL, saved INTEGER NOT NULL, size_bytes INTEGER NOT NULL,
+    PRIMARY KEY (account, mailbox, uid)) WITHOUT ROWID;
+CREATE TABLE home (
+    email INTEGER NOT NULL, mailbox INTEGER NOT NULL, uid INTEGER NOT NULL,
+    PRIMARY KEY (email, mailbox, uid)) WITHOUT ROWID;
+CREATE TABLE email (
+    id INTEGER PRIMARY KEY, account INTEGER NOT NULL, thread INTEGER NOT NULL,
+    received INTEGER NOT NULL, segment INTEGER NOT NULL, offset INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL, hash BLOB NOT NULL, part_table BLOB NOT NULL);
+CREATE INDEX email_thread ON email (thread);
+CREATE TABLE thread_of (
+    account INTEGER NOT NULL, message_id_hash INTEGER NOT NULL, thread INTEGER NOT NULL,
+    PRIMARY KEY (account, message_id_hash)) WITHOUT ROWID;
+CREATE TABLE change (
+    account INTEGER NOT NULL, modseq INTEGER NOT NULL, mailbox INTEGER NOT NULL,
+    uid INTEGER NOT NULL, kind INTEGER NOT NULL, email INTEGER NOT NULL,
+    PRIMARY KEY (account, modseq, mailbox, uid, kind)) WITHOUT ROWID;
+";
+
+pub(super) fn open(path: &str) -> Result<Arc<dyn Index>> {
+    let path = PathBuf::from(path);
+    let connection = connect(&path)?;
+    let format: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if format > FORMAT {
+        return Err(Error::Newer {
+            found: format,
+            known: FORMAT,
+        });
+    }
+    if format < FORMAT {
+        connection.execute_batch(&format!(
+            "BEGIN; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;"
+        ))?;
+    }
+    let checkpointer = Mutex::new(connect(&path)?);
+    Ok(Arc::new(Sqlite {
+        writer: Mutex::new(Writer {
+            connection,
+            cache: RefCell::default(),
+        }),
+        readers: Mutex::default(),
+        checkpointer,
+        path,
+    }))
+}
+
+fn connect(path: &Path) -> Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    // The writer checkpoints by itself only when nobody else has for long: 256 MB of 4 KB pages.
+    connection.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 65536;
+         PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY; PRAGMA busy_timeout = 10000;",
+    )?;
+    Ok(connection)
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        let text = error.to_string();
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Self::Full(text),
+            Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
+                Self::Corrupt(text)
+            }
+            _ => Self::Engine(text),
+        }
+    }
+}
+
+struct Sqlite {
+    path: PathBuf,
+    writer: Mutex<Writer>,
+    readers: Mutex<Vec<Connection>>,
+    checkpointer: Mutex<Connection>,
+}
+
+struct Writer {
+    connection: Connection,
+    cache: RefCell<Cache>,
+}
+
+/// Rows that every delivery reads and changes, and whether each must still be written.
+#[derive(Default)]
+struct Cache {
+    last_ids: Option<(AccountId, EmailId)>,
+    accounts: HashMap<AccountId, (AccountRow, bool)>,
+    mailboxes: HashMap<(AccountId, MailboxId), (MailboxRow, bool)>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Index for Sqlite {
+    fn begin(&self) -> Result<Box<dyn Txn + '_>> {
+        let writer = lock(&self.writer);
+        writer.connection.execute_batch("BEGIN IMMEDIATE")?;
+        Ok(Box::new(SqliteTxn {
+            writer,
+            done: false,
+        }))
+    }
+
+    fn read(&self) -> Result<Box<dyn Read + '_>> {
+        let pooled = lock(&self.readers).pop();
+        let connection = match pooled {
+            Some(connection) => connection,
+            None => connect(&self.path)?,
+        };
+        connection.execute_batch("BEGIN")?;
+        Ok(Box::new(SqliteRead {
+            pool: self,
+            connection: Some(connection),
+        }))
+    }
+
+    fn checkpoint(&self) -> Result<()> {
+        let checkpointer = lock(&self.checkpointer);
+        checkpointer.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+        Ok(())
+    }
+}
+
+struct SqliteRead<'a> {
+    pool: &'a Sqlite,
+    connection: Option<Connection>,
+}
+
+impl Drop for SqliteRead<'_> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take()
+            && connection.execute_batch("COMMIT").is_ok()
+        {
+            lock(&self.pool.readers).push(connection);
+        }
+    }
+}
+
+struct SqliteTxn<'a> {
+    writer: MutexGuard<'a, Writer>,
+    done: bool,
+}
+
+impl Drop for SqliteTxn<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            *self.writer.cache.borrow_mut() = Cache::default();
+            if self.writer.connection.execute_batch("ROLLBACK").is_err() {
+                // SQLite has rolled back by itself (disk full); the next BEGIN shows anything worse.
+            }
+        }
+    }
+}
+
+/// Numbers above 2^63 keep their bits; SQLite has signed ones only.
+fn db_int(n: u64) -> i64 {
+    n.cast_signed()
+}
+
+fn uint(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
+    Ok(row.get::<_, i64>(at)?.cast_unsigned())
+}
+
+fn account_row(row: &Row<'_>) -> rusqlite::Result<AccountRow> {
+    Ok(AccountRow {
+        id: AccountId(uint(row, 0)?),
+        key: row.get(1)?,
+        secret: row.get(2)?,
+        modseq: ModSeq(uint(row, 3)?),
+        last_mailbox: MailboxId(row.get(4)?),
+        last_uid_validity: UidValidity(row.get(5)?),
+    })
+}
+
+fn mailbox_row(row: &Row<'_>) -> rusqlite::Result<MailboxRow> {
+    Ok(MailboxRow {
+        id: MailboxId(row.get(0)?),
+        name: row.get(1)?,
+        special_use: SpecialUse::from_role(row.get_ref(2)?.as_str()?),
+        subscribed: row.get(3)?,
+        uid_validity: UidValidity(row.get(4)?),
+        uid_next: Uid::new(row.get(5)?),
+        modseq: ModSeq(uint(row, 6)?),
+        created: ModSeq(uint(row, 7)?),
+        total: uint(row, 8)?,
+        unseen: uint(row, 9)?,
+        deleted: uint(row, 10)?,
+        size_bytes: uint(row, 11)?,
+    })
+}
+
+/// Columns `uid, email, modseq, flags, keywords, received, saved, size_bytes` from `at` on.
+fn message_row(row: &Row<'_>, at: usize) -> rusqlite::Result<MessageRow> {
+    let mut flags = Flags::from_bits(row.get(at + 3)?);
+    if let Some(keywords) = row.get_ref(at + 4)?.as_str_or_null()? {
+        keywords
+            .split(' ')
+            .filter_map(Keyword::new)
+            .for_each(|k| flags.insert_keyword(k));
+    }
+    Ok(MessageRow {
+        uid: Uid::new(row.get(at)?).unwrap_or(Uid::MIN),
+        email: EmailId(uint(row, at + 1)?),
+        modseq: ModSeq(uint(row, at + 2)?),
+        flags,
+        received_unix_s: row.get(at + 5)?,
+        saved_unix_s: row.get(at + 6)?,
+        size_bytes: row.get(at + 7)?,
+    })
+}
+
+const MAILBOX: &str = "SELECT id, name, special_use, subscribed, uid_validity, uid_next, modseq, \
+                       created, total, unseen, deleted, size_bytes FROM mailbox";
+const ACCOUNT: &str =
+    "SELECT id, key, secret, modseq, last_mailbox, last_uid_validity FROM account";
+
+fn all<T>(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    row: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(params, row)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+fn one<T>(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    row: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Option<T>> {
+    Ok(connection
+        .prepare_cached(sql)?
+        .query_row(params, row)
+        .optional()?)
+}
+
+/// The questions, asked of one connection.
+impl Read for Connection {
+    fn position(&self) -> Result<Option<Position>> {
+        one(self, "SELECT lsn, segment, end FROM position", [], |row| {
+            let end = Location {
+                segment: uint(row, 1)?,
+                offset: uint(row, 2)?,
+            };
+            Ok(Position {
+                lsn: uint(row, 0)?,
+                end,
+            })
+        })
+    }
+
+    fn last_ids(&self) -> Result<(AccountId, EmailId)> {
+        let ids = one(
+            self,
+            "SELECT last_account, last_email FROM position",
+            [],
+            |row| Ok((AccountId(uint(row, 0)?), EmailId(uint(row, 1)?))),
+        )?;
+        Ok(ids.unwrap_or_default())
+    }
+
+    fn account(&self, account: AccountId) -> Result<Option<AccountRow>> {
+        one(
+            self,
+            &format!("{ACCOUNT} WHERE id = ?"),
+            [db_int(account.0)],
+            account_row,
+        )
+    }
+
+    fn account_by_key(&self, key: &str) -> Result<Option<AccountRow>> {
+        one(
+            self,
+            &format!("{ACCOUNT} WHERE key = ?"),
+            [key],
+            account_row,
+        )
+    }
+
+    fn accounts(&self) -> Result<Vec<AccountRow>> {
+        all(self, &format!("{ACCOUNT} ORDER BY id"), [], account_row)
+    }
+
+    fn mailboxes(&self, account: AccountId) -> Result<Vec<MailboxRow>> {
+        let sql = format!("{MAILBOX} WHERE account = ? ORDER BY name");
+        all(self, &sql, [db_int(account.0)], mailbox_row)
+    }
+
+    fn mailbox(&self, account: AccountId, mailbox: MailboxId) -> Result<Option<MailboxRow>> {
+        let sql = format!("{MAILBOX} WHERE account = ? AND id = ?");
+        one(
+            self,
+            &sql,
+            params![db_int(account.0), mailbox.0],
+            mailbox_row,
+        )
+    }
+
+    fn mailbox_by_name(&self, account: AccountId, name: &str) -> Result<Option<MailboxRow>> {
+        let sql = format!("{MAILBOX} WHERE account = ? AND name = ?");
+        one(self, &sql, params![db_int(account.0), name], mailbox_row)
+    }
+
+    fn messages(
+        &self,
+        account: AccountId,
+        mailbox: MailboxId,
+        uids: &UidSet,
+    ) -> Result<Vec<MessageRow>> {
+        let mut statement = self.prepare_cached(
+            "SELECT uid, email, modseq, flags, keywords, received, saved, size_bytes FROM message
+             WHERE account = ? AND mailbox = ? AND uid BETWEEN ? AND ? ORDER BY uid",
+        )?;
+        let mut found = Vec::new();
+        for (first, last) in uids.ranges() {
+            let range = params![db_int(account.0), mailbox.0, first.get(), last.get()];
+            for row in statement.query_map(range, |row| message_row(row, 0))? {
+                found.push(row?);
+            }
+        }
+        Ok(found)
+    }
+
+    fn homes(&self, account: AccountId, email: EmailId) -> Result<Vec<(MailboxId, MessageRow)>> {
+        let sql = "SELECT m.mailbox, m.uid, m.email, m.modseq, m.flags, m.keywords, m.received,
+             m.saved, m.size_bytes FROM home h JOIN message m
+             ON m.account = ?1 AND m.mailbox = h.mailbox AND m.uid = h.uid
+             WHERE h.email = ?2 ORDER BY h.mailbox, h.uid";
+        all(self, sql, [db_int(account.0), db_int(email.0)], |row| {
+            Ok((MailboxId(row.get(0)?), message_row(row, 1)?))
+        })
+    }
+
+    fn email(&self, email: EmailId) -> Result<Option<EmailRow>> {
+        let sql =
+            "SELECT id, account, thread, received, segment, offset, size_bytes, hash, part_table
+             FROM email WHERE id = ?";
+        one(self, sql, [db_int(email.0)], |row| {
+            Ok(EmailRow {
+                id: EmailId(uint(row, 0)?),
+                account: AccountId(uint(row, 1)?),
+                thread: ThreadId(uint(row, 2)?),
+                received_unix_s: row.get(3)?,
+                blob: BlobRef {
+                    location: Location {
+                        segment: uint(row, 4)?,
+                        offset: uint(row, 5)?,
+                    },
+                    size_bytes: row.get(6)?,
+                    hash: row.get(7)?,
+                },
+                index: row.get(8)?,
+            })
+        })
+    }
+
+    fn thread(&self, account: AccountId, thread: ThreadId) -> Result<Vec<EmailId>> {
+        let sql = "SELECT id FROM email WHERE thread = ? AND account = ? ORDER BY id";
+        all(self, sql, [db_int(thread.0), db_int(account.0)], |row| {
+            Ok(EmailId(uint(row, 0)?))
+        })
+    }
+
+    fn thread_of(&self, account: AccountId, message_id_hash: u64) -> Result<Option<ThreadId>> {
+        let sql = "SELECT thread FROM thread_of WHERE account = ? AND message_id_hash = ?";
+        let key = [db_int(account.0), db_int(message_id_hash)];
+        one(self, sql, key, |row| Ok(ThreadId(uint(row, 0)?)))
+    }
+
+    fn changes(&self, account: AccountId, since: ModSeq, limit: usize) -> Result<Vec<ChangeRow>> {
+        let sql = "SELECT modseq, kind, mailbox, uid, email FROM change
+             WHERE account = ? AND modseq > ? ORDER BY modseq, mailbox, uid, kind LIMIT ?";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        all(
+            self,
+            sql,
+            params![db_int(account.0), db_int(since.0), limit],
+            |row| {
+                let kind = row.get::<_, u8>(1)?;
+                let uid = Uid::new(row.get(3)?);
+                let email = EmailId(uint(row, 4)?);
+                Ok(ChangeRow {
+                    modseq: ModSeq(uint(row, 0)?),
+                    kind: ChangeKind::from_u8(kind).unwrap_or(ChangeKind::MailboxChanged),
+                    mailbox: MailboxId(row.get(2)?),
+                    message: uid.map(|uid| (uid, email)),
+                })
+            },
+        )
+    }
+}
+
+impl SqliteRead<'_> {
+    fn rows(&self) -> Result<&Connection> {
+        self.connection
+            .as_ref()
+            .ok_or_else(|| Error::Engine("reader is closed".to_owned()))
+    }
+}
+
+impl SqliteTxn<'_> {
+    fn db(&self) -> &Connection {
+        &self.writer.connection
+    }
+
+    /// The connection as a reader that must not see stale rows: waiting ones are written first.
+    fn rows(&self) -> Result<&Connection> {
+        self.flush()?;
+        Ok(self.db())
+    }
+
+    /// Writes what the cache holds back.
+    fn flush(&self) -> Result<()> {
+        let mut cache = self.writer.cache.borrow_mut();
+        for (row, dirty) in cache.accounts.values_mut().filter(|(_, dirty)| *dirty) {
+            self.write_account(row)?;
+            *dirty = false;
+        }
+        for ((account, _), (row, dirty)) in cache.mailboxes.iter_mut().filter(|(_, v)| v.1) {
+            self.write_mailbox(*account, row)?;
+            *dirty = false;
+        }
+        Ok(())
+    }
+
+    fn write_account(&self, row: &AccountRow) -> Result<()> {
+        self.execute(
+            "INSERT INTO account VALUES (?,?,?,?,?,?) ON CONFLICT (id) DO UPDATE SET key = ?2,
+             secret = ?3, modseq = ?4, last_mailbox = ?5, last_uid_validity = ?6",
+            params![
+                db_int(row.id.0),
+                row.key,
+                row.secret,
+                db_int(row.modseq.0),
+                row.last_mailbox.0,
+                row.last_uid_validity.0
+            ],
+        )
+    }
+
+    fn write_mailbox(&self, account: AccountId, row: &MailboxRow) -> Result<()> {
+        self.execute(
+            "INSERT INTO mailbox VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (account, id)
+             DO UPDATE SET name = ?3, special_use = ?4, subscribed = ?5, uid_validity = ?6,
+             uid_next = ?7, modseq = ?8, created = ?9, total = ?10, unseen = ?11, deleted = ?12,
+             size_bytes = ?13",
+            params![
+                db_int(account.0),
+                row.id.0,
+                row.name,
+                row.special_use.map_or("", SpecialUse::role),
+                row.subscribed,
+                row.uid_validity.0,
+                row.uid_next.map_or(0, Uid::get),
+                db_int(row.modseq.0),
+                db_int(row.created.0),
+                db_int(row.total),
+                db_int(row.unseen),
+                db_int(row.deleted),
+                db_int(row.size_bytes)
+            ],
+        )
+    }
+
+    fn execute(&self, sql: &str, params: impl Params) -> Result<()> {
+        self.db().prepare_cached(sql)?.execute(params)?;
+        Ok(())
+    }
+}
+
+/// Every question of a reader goes to its connection; of a transaction too, but for cached rows.
+macro_rules! forward {
+    ($type:ty: $($name:ident($($arg:ident: $arg_type:ty),*) -> $result:ty;)*; $($own:item)*) => {
+        impl Read for $type {
+            $(fn $name(&self, $($arg: $arg_type),*) -> Result<$result> {
+                Read::$name(self.rows()?, $($arg),*)
+            })*
+            $($own)*
+        }
+    };
+}
+
+forward! {
+    SqliteRead<'_>:
+    position() -> Option<Position>;
+    last_ids() -> (AccountId, EmailId);
+    account(account: AccountId) -> Option<AccountRow>;
+    account_by_key(key: &str) -> Option<AccountRow>;
+    accounts() -> Vec<AccountRow>;
+    mailboxes(account: AccountId) -> Vec<MailboxRow>;
+    mailbox(account: AccountId, mailbox: MailboxId) -> Option<MailboxRow>;
+    mailbox_by_name(account: AccountId, name: &str) -> Option<MailboxRow>;
+    messages(account: AccountId, mailbox: MailboxId, uids: &UidSet) -> Vec<MessageRow>;
+    homes(account: AccountId, email: EmailId) -> Vec<(MailboxId, MessageRow)>;
+    email(email: EmailId) -> Option<EmailRow>;
+    thread(account: AccountId, thread: ThreadId) -> Vec<EmailId>;
+    thread_of(account: AccountId, message_id_hash: u64) -> Option<ThreadId>;
+    changes(account: AccountId, since: ModSeq, limit: usize) -> Vec<ChangeRow>;
+    ;
+}
+
+forward! {
+    SqliteTxn<'_>:
+    position() -> Option<Position>;
+    account_by_key(key: &str) -> Option<AccountRow>;
+    accounts() -> Vec<AccountRow>;
+    mailboxes(account: AccountId) -> Vec<MailboxRow>;
+    mailbox_by_name(account: AccountId, name: &str) -> Option<MailboxRow>;
+    messages(account: AccountId, mailbox: MailboxId, uids: &UidSet) -> Vec<MessageRow>;
+    homes(account: AccountId, email: EmailId) -> Vec<(MailboxId, MessageRow)>;
+    email(email: EmailId) -> Option<EmailRow>;
+    thread(account: AccountId, thread: ThreadId) -> Vec<EmailId>;
+    thread_of(account: AccountId, message_id_hash: u64) -> Option<ThreadId>;
+    changes(account: AccountId, since: ModSeq, limit: usize) -> Vec<ChangeRow>;
+    ;
+    fn last_ids(&self) -> Result<(AccountId, EmailId)> {
+        let mut cache = self.writer.cache.borrow_mut();
+        if let Some(ids) = cache.last_ids {
+            return Ok(ids);
+        }
+        let ids = self.db().last_ids()?;
+        cache.last_ids = Some(ids);
+        Ok(ids)
+    }
+
+    fn account(&self, account: AccountId) -> Result<Option<AccountRow>> {
+        let mut cache = self.writer.cache.borrow_mut();
+        if let Some((row, _)) = cache.accounts.get(&account) {
+            return Ok(Some(row.clone()));
+        }
+        let row = self.db().account(account)?;
+        if let Some(row) = &row {
+            cache.accounts.insert(account, (row.clone(), false));
+        }
+        Ok(row)
+    }
+
+    fn mailbox(&self, account: AccountId, mailbox: MailboxId) -> Result<Option<MailboxRow>> {
+        let mut cache = self.writer.cache.borrow_mut();
+        if let Some((row, _)) = cache.mailboxes.get(&(account, mailbox)) {
+            return Ok(Some(row.clone()));
+        }
+        let row = self.db().mailbox(account, mailbox)?;
+        if let Some(row) = &row {
+            cache.mailboxes.insert((account, mailbox), (row.clone(), false));
+        }
+        Ok(row)
+    }
+}
+
+impl Txn for SqliteTxn<'_> {
+    fn put_account(&mut self, row: &AccountRow) -> Result<()> {
+        let (account, email) = self.last_ids()?;
+        let mut cache = self.writer.cache.borrow_mut();
+        cache.last_ids = Some((account.max(row.id), email));
+        cache.accounts.insert(row.id, (row.clone(), true));
+        Ok(())
+    }
+
+    fn put_mailbox(&mut self, account: AccountId, row: &MailboxRow) -> Result<()> {
+        let mut cache = self.writer.cache.borrow_mut();
+        cache
+            .mailboxes
+            .insert((account, row.id), (row.clone(), true));
+        Ok(())
+    }
+
+    fn delete_mailbox(&mut self, account: AccountId, mailbox: MailboxId) -> Result<()> {
+        self.writer
+            .cache
+            .borrow_mut()
+            .mailboxes
+            .remove(&(account, mailbox));
+        let key = params![db_int(account.0), mailbox.0];
+        self.execute("DELETE FROM mailbox WHERE account = ? AND id = ?", key)
+    }
+
+    fn add_message(
+        &mut self,
+        account: AccountId,
+        mailbox: MailboxId,
+        row: &MessageRow,
+    ) -> Result<()> {
+        self.execute(
+            "INSERT INTO message VALUES (?,?,?,?,?,?,?,?,?,?)",
+            params![
+                db_int(account.0),
+                mailbox.0,
+                row.uid.get(),
+                db_int(row.email.0),
+                db_int(row.modseq.0),
+                row.flags.bits(),
+                keywords(&row.flags),
+                row.received_unix_s,
+                row.saved_unix_s,
+                row.size_bytes
+            ],
+        )?;
+        let home = params![db_int(row.email.0), mailbox.0, row.uid.get()];
+        self.execute("INSERT INTO home VALUES (?,?,?)", home)
+    }
+
+    fn put_flags(
+        &mut self,
+        account: AccountId,
+        mailbox: MailboxId,
+        row: &MessageRow,
+    ) -> Result<()> {
+        self.execute(
+            "UPDATE message SET modseq = ?4, flags = ?5, keywords = ?6
+             WHERE account = ?1 AND mailbox = ?2 AND uid = ?3",
+            params![
+                db_int(account.0),
+                mailbox.0,
+                row.uid.get(),
+                db_int(row.modseq.0),
+                row.flags.bits(),
+                keywords(&row.flags)
+            ],
+        )
+    }
+
+    fn delete_message(
+        &mut self,
+        account: AccountId,
+        mailbox: MailboxId,
+        uid: Uid,
+        email: EmailId,
+    ) -> Result<()> {
+        self.execute(
+            "DELETE FROM message WHERE account = ? AND mailbox = ? AND uid = ?",
+            params![db_int(account.0), mailbox.0, uid.get()],
+        )?;
+        self.execute(
+            "DELETE FROM home WHERE email = ? AND mailbox = ? AND uid = ?",
+            params![db_int(email.0), mailbox.0, uid.get()],
+        )
+    }
+
+    fn add_email(&mut self, row: &EmailRow) -> Result<()> {
+        let (account, email) = self.last_ids()?;
+        self.writer.cache.borrow_mut().last_ids = Some((account, email.max(row.id)));
+        self.execute(
+            "INSERT INTO email VALUES (?,?,?,?,?,?,?,?,?)",
+            params![
+                db_int(row.id.0),
+                db_int(row.account.0),
+                db_int(row.thread.0),
+                row.received_unix_s,
+                db_int(row.blob.location.segment),
+                db_int(row.blob.location.offset),
+                row.blob.size_bytes,
+                row.blob.hash,
+                row.index
+            ],
+        )
+    }
+
+    fn delete_email(&mut self, email: EmailId) -> Result<()> {
+        self.execute("DELETE FROM email WHERE id = ?", [db_int(email.0)])
+    }
+
+    fn put_thread_of(
+        &mut self,
+        account: AccountId,
+        message_id_hash: u64,
+        thread: ThreadId,
+    ) -> Result<()> {
+        self.execute(
+            "INSERT OR REPLACE INTO thread_of VALUES (?,?,?)",
+            [db_int(account.0), db_int(message_id_hash), db_int(thread.0)],
+        )
+    }
+
+    fn add_change(&mut self, account: AccountId, row: &ChangeRow) -> Result<()> {
+        let (uid, email) = row
+            .message
+            .map_or((0, EmailId(0)), |(uid, email)| (uid.get(), email));
+        self.execute(
+            "INSERT OR REPLACE INTO change VALUES (?,?,?,?,?,?)",
+            params![
+                db_int(account.0),
+                db_int(row.modseq.0),
+                row.mailbox.0,
+                uid,
+                row.kind as u8,
+                db_int(email.0)
+            ],
+        )
+    }
+
+    fn commit(mut self: Box<Self>, position: Position) -> Result<()> {
+        self.flush()?;
+        let (account, email) = self.last_ids()?;
+        self.execute(
+            "INSERT OR REPLACE INTO position VALUES (1,?,?,?,?,?)",
+            [
+                db_int(position.lsn),
+                db_int(position.end.segment),
+                db_int(position.end.offset),
+                db_int(account.0),
+                db_int(email.0),
+            ],
+        )?;
+        self.db().execute_batch("COMMIT")?;
+        self.done = true;
+        let mut cache = self.writer.cache.borrow_mut();
+        if cache.accounts.len() + cache.mailboxes.len() > WRITER_CACHE_ROWS {
+            *cache = Cache::default();
+        }
+        Ok(())
+    }
+}
+
+/// Keywords in one text, separated by spaces; NULL when there are none.
+fn keywords(flags: &Flags) -> Option<String> {
+    let words: Vec<&str> = flags.keywords().iter().map(Keyword::as_str).collect();
+    (!words.is_empty()).then(|| words.join(" "))
+}

@@ -1,0 +1,400 @@
+//! The contract: what every index engine must do, whatever it keeps its rows in.
+
+use db::{BlobRef, ChangeKind, ENGINES, Index, Location, MessageRow, Op, Position, Read, Txn};
+use std::sync::Arc;
+use types::{
+    AccountId, EmailId, Flag, Flags, Keyword, MailboxId, ModSeq, SpecialUse, ThreadId, Uid, UidSet,
+    UidValidity,
+};
+
+const ALICE: AccountId = AccountId(1);
+const INBOX: MailboxId = MailboxId(1);
+
+/// Runs a test on a fresh index of every engine in the table.
+fn on_every_engine(test: impl Fn(&dyn Index)) {
+    for engine in ENGINES {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!(
+            "{}:{}",
+            engine.scheme,
+            folder.path().join("index").display()
+        );
+        println!("engine {url}");
+        test(&*db::open(&url).unwrap());
+    }
+}
+
+fn position(lsn: u64) -> Position {
+    Position {
+        lsn,
+        end: Location {
+            segment: 1,
+            offset: lsn * 100,
+        },
+    }
+}
+
+fn blob(n: u64) -> BlobRef {
+    BlobRef {
+        location: Location {
+            segment: 1,
+            offset: n,
+        },
+        size_bytes: 10,
+        hash: [7; 16],
+    }
+}
+
+fn uid(n: u32) -> Uid {
+    Uid::new(n).unwrap()
+}
+
+fn apply_all(txn: &mut dyn Txn, ops: &[Op]) {
+    for op in ops {
+        db::apply(txn, op, Some(blob(1))).unwrap();
+    }
+}
+
+fn commit(index: &dyn Index, lsn: u64, ops: &[Op]) {
+    let mut txn = index.begin().unwrap();
+    apply_all(&mut *txn, ops);
+    txn.commit(position(lsn)).unwrap();
+}
+
+fn account() -> Op {
+    Op::AccountPut {
+        account: ALICE,
+        key: "alice@example.test".into(),
+        secret: "phc".into(),
+    }
+}
+
+fn mailbox(id: u32, modseq: u64, name: &str) -> Op {
+    Op::MailboxPut {
+        account: ALICE,
+        mailbox: MailboxId(id),
+        modseq: ModSeq(modseq),
+        uid_validity: UidValidity(1000 + id),
+        name: name.into(),
+        special_use: (id == 1).then_some(SpecialUse::Inbox),
+        subscribed: true,
+    }
+}
+
+fn message(mailbox: u32, n: u32, email: u64, modseq: u64) -> Op {
+    Op::MessageAdd {
+        account: ALICE,
+        mailbox: MailboxId(mailbox),
+        row: MessageRow {
+            uid: uid(n),
+            email: EmailId(email),
+            modseq: ModSeq(modseq),
+            flags: Flags::default(),
+            received_unix_s: 5,
+            saved_unix_s: 6,
+            size_bytes: 10,
+        },
+    }
+}
+
+fn email(id: u64, thread: u64) -> Op {
+    Op::EmailAdd {
+        account: ALICE,
+        email: EmailId(id),
+        thread: ThreadId(thread),
+        received_unix_s: 5,
+        index: vec![1, 2, 3],
+        message_ids: vec![id, u64::MAX - id],
+    }
+}
+
+/// Account, INBOX and Work; three letters in INBOX, the first two of one thread.
+fn filled(index: &dyn Index) {
+    let ops = [account(), mailbox(1, 1, "INBOX"), mailbox(2, 2, "Work")];
+    commit(index, 1, &ops);
+    let ops = [
+        email(1, 1),
+        message(1, 1, 1, 3),
+        email(2, 1),
+        message(1, 2, 2, 4),
+    ];
+    commit(index, 2, &ops);
+    commit(index, 3, &[email(3, 3), message(1, 3, 3, 5)]);
+}
+
+fn counters(read: &dyn Read, id: u32) -> (u64, u64, u64, u64, Option<Uid>) {
+    let row = read.mailbox(ALICE, MailboxId(id)).unwrap().unwrap();
+    (
+        row.total,
+        row.unseen,
+        row.deleted,
+        row.size_bytes,
+        row.uid_next,
+    )
+}
+
+#[test]
+fn an_empty_index_knows_nothing() {
+    on_every_engine(|index| {
+        let read = index.read().unwrap();
+        assert_eq!(read.position().unwrap(), None);
+        assert_eq!(read.last_ids().unwrap(), (AccountId(0), EmailId(0)));
+        assert!(read.account(ALICE).unwrap().is_none());
+        assert!(read.mailboxes(ALICE).unwrap().is_empty());
+        assert!(
+            read.messages(ALICE, INBOX, &UidSet::all())
+                .unwrap()
+                .is_empty()
+        );
+        assert!(read.changes(ALICE, ModSeq(0), 10).unwrap().is_empty());
+    });
+}
+
+#[test]
+fn what_is_put_is_read() {
+    on_every_engine(|index| {
+        filled(index);
+        let read = index.read().unwrap();
+        assert_eq!(read.position().unwrap(), Some(position(3)));
+        assert_eq!(read.last_ids().unwrap(), (ALICE, EmailId(3)));
+        let alice = read.account_by_key("alice@example.test").unwrap().unwrap();
+        assert_eq!(
+            (alice.id, alice.modseq, &*alice.secret),
+            (ALICE, ModSeq(5), "phc")
+        );
+        assert_eq!(alice.last_mailbox, MailboxId(2));
+        assert_eq!(alice.last_uid_validity, UidValidity(1002));
+        assert_eq!(read.accounts().unwrap(), [alice]);
+        let names: Vec<_> = read
+            .mailboxes(ALICE)
+            .unwrap()
+            .into_iter()
+            .map(|row| row.name)
+            .collect();
+        assert_eq!(names, ["INBOX", "Work"]);
+        let work = read.mailbox_by_name(ALICE, "Work").unwrap().unwrap();
+        assert_eq!(
+            (work.id, work.special_use, work.created),
+            (MailboxId(2), None, ModSeq(2))
+        );
+        assert_eq!(counters(&*read, 1), (3, 3, 0, 30, Some(uid(4))));
+        let row = read.email(EmailId(2)).unwrap().unwrap();
+        assert_eq!(
+            (row.account, row.thread, &*row.index),
+            (ALICE, ThreadId(1), &[1, 2, 3][..])
+        );
+        assert_eq!(row.blob, blob(1));
+        assert_eq!(
+            read.thread(ALICE, ThreadId(1)).unwrap(),
+            [EmailId(1), EmailId(2)]
+        );
+        assert_eq!(
+            read.thread_of(ALICE, u64::MAX - 2).unwrap(),
+            Some(ThreadId(1))
+        );
+        assert_eq!(read.thread_of(ALICE, 99).unwrap(), None);
+    });
+}
+
+#[test]
+fn ranges_of_uids() {
+    on_every_engine(|index| {
+        filled(index);
+        let read = index.read().unwrap();
+        let check = |ranges: &[(u32, u32)], expect: &[u32]| {
+            let set = UidSet::from_ranges(ranges.iter().map(|&(a, b)| (uid(a), uid(b))));
+            let found = read.messages(ALICE, INBOX, &set).unwrap();
+            assert_eq!(
+                found.iter().map(|row| row.uid.get()).collect::<Vec<_>>(),
+                expect
+            );
+        };
+        check(&[], &[]);
+        check(&[(2, 2)], &[2]);
+        check(&[(3, u32::MAX), (1, 1)], &[1, 3]);
+        check(&[(4, 9)], &[]);
+    });
+}
+
+#[test]
+fn flags_count_and_are_remembered() {
+    on_every_engine(|index| {
+        filled(index);
+        let mut flags = Flags::new(&[Flag::Seen, Flag::Deleted]);
+        flags.insert_keyword(Keyword::new("$Work").unwrap());
+        flags.insert_keyword(Keyword::new("a").unwrap());
+        let uids: UidSet = [uid(1), uid(3), uid(9)].into_iter().collect();
+        let op = Op::FlagsPut {
+            account: ALICE,
+            mailbox: INBOX,
+            modseq: ModSeq(6),
+            uids,
+            flags: flags.clone(),
+        };
+        commit(index, 4, &[op]);
+        let read = index.read().unwrap();
+        assert_eq!(counters(&*read, 1), (3, 1, 2, 30, Some(uid(4))));
+        let rows = read.messages(ALICE, INBOX, &UidSet::all()).unwrap();
+        assert_eq!(rows[0].flags, flags);
+        assert_eq!((rows[0].modseq, rows[1].modseq), (ModSeq(6), ModSeq(4)));
+        let changes = read.changes(ALICE, ModSeq(5), 10).unwrap();
+        let seen: Vec<_> = changes.iter().map(|c| (c.kind, c.message)).collect();
+        let changed = ChangeKind::FlagsChanged;
+        assert_eq!(
+            seen,
+            [
+                (changed, Some((uid(1), EmailId(1)))),
+                (changed, Some((uid(3), EmailId(3))))
+            ]
+        );
+        assert_eq!(read.changes(ALICE, ModSeq(0), 2).unwrap().len(), 2);
+    });
+}
+
+#[test]
+fn an_email_lives_until_its_last_copy_goes() {
+    on_every_engine(|index| {
+        filled(index);
+        commit(index, 4, &[message(2, 1, 1, 6)]);
+        let homes = |index: &dyn Index| {
+            let homes = index.read().unwrap().homes(ALICE, EmailId(1)).unwrap();
+            homes
+                .into_iter()
+                .map(|(id, row)| (id.0, row.uid.get()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(homes(index), [(1, 1), (2, 1)]);
+        let gone = |mailbox, modseq| Op::MessageGone {
+            account: ALICE,
+            mailbox,
+            modseq: ModSeq(modseq),
+            uids: UidSet::one(uid(1)),
+        };
+        commit(index, 5, &[gone(INBOX, 7)]);
+        assert_eq!(homes(index), [(2, 1)]);
+        assert!(index.read().unwrap().email(EmailId(1)).unwrap().is_some());
+        let op = Op::MailboxGone {
+            account: ALICE,
+            mailbox: MailboxId(2),
+            modseq: ModSeq(8),
+        };
+        commit(index, 6, &[op]);
+        assert_eq!(homes(index), []);
+        let read = index.read().unwrap();
+        assert!(read.email(EmailId(1)).unwrap().is_none());
+        assert!(read.mailbox(ALICE, MailboxId(2)).unwrap().is_none());
+        assert_eq!(counters(&*read, 1), (2, 2, 0, 20, Some(uid(4))));
+        let kinds: Vec<_> = read
+            .changes(ALICE, ModSeq(6), 10)
+            .unwrap()
+            .iter()
+            .map(|c| c.kind)
+            .collect();
+        assert_eq!(kinds.len(), 3, "{kinds:?}");
+        assert_eq!(kinds[0], ChangeKind::MessageGone);
+        assert!(kinds.contains(&ChangeKind::MailboxGone));
+        assert_eq!(read.last_ids().unwrap().1, EmailId(3));
+    });
+}
+
+#[test]
+fn a_dropped_transaction_leaves_nothing() {
+    on_every_engine(|index| {
+        filled(index);
+        {
+            let mut txn = index.begin().unwrap();
+            apply_all(
+                &mut *txn,
+                &[email(4, 4), message(1, 4, 4, 6), mailbox(3, 7, "New")],
+            );
+            assert_eq!(counters(&*txn, 1).0, 4);
+            assert!(txn.mailbox_by_name(ALICE, "New").unwrap().is_some());
+            assert_eq!(txn.last_ids().unwrap().1, EmailId(4));
+        }
+        let txn = index.begin().unwrap();
+        assert_eq!(counters(&*txn, 1), (3, 3, 0, 30, Some(uid(4))));
+        assert!(txn.mailbox_by_name(ALICE, "New").unwrap().is_none());
+        assert_eq!(txn.last_ids().unwrap().1, EmailId(3));
+        assert_eq!(txn.account(ALICE).unwrap().unwrap().modseq, ModSeq(5));
+    });
+}
+
+#[test]
+fn a_reader_keeps_its_moment() {
+    on_every_engine(|index| {
+        filled(index);
+        let before = index.read().unwrap();
+        assert_eq!(counters(&*before, 1).0, 3);
+        commit(index, 4, &[email(4, 4), message(1, 4, 4, 6)]);
+        assert_eq!(counters(&*before, 1).0, 3);
+        assert_eq!(
+            before.messages(ALICE, INBOX, &UidSet::all()).unwrap().len(),
+            3
+        );
+        assert_eq!(counters(&*index.read().unwrap(), 1).0, 4);
+    });
+}
+
+#[test]
+fn a_renamed_mailbox_keeps_its_counters() {
+    on_every_engine(|index| {
+        filled(index);
+        commit(index, 4, &[mailbox(1, 6, "Old mail")]);
+        let read = index.read().unwrap();
+        let row = read.mailbox_by_name(ALICE, "Old mail").unwrap().unwrap();
+        assert_eq!(
+            (row.total, row.created, row.modseq),
+            (3, ModSeq(1), ModSeq(6))
+        );
+        assert!(read.mailbox_by_name(ALICE, "INBOX").unwrap().is_none());
+        let last = read.changes(ALICE, ModSeq(5), 10).unwrap();
+        assert_eq!(
+            (last[0].kind, last[0].message),
+            (ChangeKind::MailboxChanged, None)
+        );
+    });
+}
+
+#[test]
+fn facts_that_do_not_fit_are_refused() {
+    on_every_engine(|index| {
+        filled(index);
+        let refused = |op: &Op, blob| {
+            let mut txn = index.begin().unwrap();
+            let error = db::apply(&mut *txn, op, blob).unwrap_err();
+            assert!(matches!(error, db::Error::Corrupt(_)), "{op:?}: {error}");
+        };
+        refused(&message(1, 3, 9, 9), None);
+        refused(&message(9, 1, 9, 9), None);
+        refused(&email(9, 9), None);
+    });
+}
+
+#[test]
+fn everything_is_there_after_reopening_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("index").display());
+    filled(&*db::open(&url).unwrap());
+    let index: Arc<dyn Index> = db::open(&url).unwrap();
+    index.checkpoint().unwrap();
+    let read = index.read().unwrap();
+    assert_eq!(read.position().unwrap(), Some(position(3)));
+    assert_eq!(counters(&*read, 1), (3, 3, 0, 30, Some(uid(4))));
+}
+
+#[test]
+fn a_newer_file_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index");
+    rusqlite::Connection::open(&path)
+        .unwrap()
+        .execute_batch("PRAGMA user_version = 99")
+        .unwrap();
+    let refused = db::open(&format!("sqlite:{}", path.display()))
+        .err()
+        .unwrap();
+    assert!(
+        matches!(refused, db::Error::Newer { found: 99, .. }),
+        "{refused}"
+    );
+}

@@ -1,8 +1,42 @@
 //! Who is asking: accounts, password hashes, SASL. Knows nothing about the protocol that asks.
+//!
+//! ```no_run
+//! # async fn tour(accounts: std::sync::Arc<dyn db::Index>) -> Result<(), auth::Error> {
+//! let auth = auth::Auth::new(accounts, std::sync::Arc::new(types::SystemClock));
+//! let peer = std::net::Ipv4Addr::LOCALHOST.into();
+//! let alice = auth.login("Alice@example.test", b"secret", peer).await?;
+//! assert_eq!(alice.key, "alice@example.test");
+//! # Ok(()) }
+//! ```
+//!
+//! | file | holds |
+//! |---|---|
+//! | `lib` | [`Auth::login`]: throttle, look-up, cache, hash, in that order |
+//! | `password` | argon2id hashes as PHC strings |
+//! | `mechanisms` | the table [`MECHANISMS`] and [`Exchange`]: SASL without the protocol around it |
+//! | `throttle` | growing delays after wrong passwords |
+//! | `cache` | what was verified lately, so that the next login is cheap |
 
+mod cache;
+mod mechanisms;
+mod password;
+mod throttle;
+
+pub use mechanisms::{Exchange, MECHANISMS, Mechanism, Step, sasl_plain};
+pub use password::hash_password;
+
+use cache::{Fingerprint, VerifyCache};
 use std::net::IpAddr;
-use std::sync::Arc;
-use types::{AccountId, Clock, ErrorClass};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use throttle::{Network, Throttle};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use types::{AccountId, Address, Clock, ErrorClass};
+
+/// Hashes computed at once: each takes 19 MiB and a whole core for some ten milliseconds.
+const HASHES_AT_ONCE: usize = 2;
+/// Logins that may wait for a hash. More would wait longer than clients do.
+const HASHES_WAITING: usize = 512;
 
 /// Someone who proved who they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,39 +68,343 @@ impl Error {
 
 /// Checks passwords. Cloning is cheap.
 #[derive(Clone)]
-pub struct Auth;
+pub struct Auth(Arc<Inner>);
 
-#[expect(
-    unused_variables,
-    clippy::unused_async,
-    clippy::todo,
-    reason = "the surface, filled in next"
-)]
+struct Inner {
+    accounts: Arc<dyn db::Index>,
+    clock: Arc<dyn Clock>,
+    throttle: Mutex<Throttle>,
+    cache: Mutex<VerifyCache>,
+    permits: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    hashes: AtomicU64,
+}
+
+/// One try to log in, before it is judged.
+struct Try {
+    /// The account's key, or what was given instead of an address.
+    key: String,
+    network: Network,
+    password: Vec<u8>,
+}
+
 impl Auth {
     pub fn new(accounts: Arc<dyn db::Index>, clock: Arc<dyn Clock>) -> Self {
-        todo!()
+        Self(Arc::new(Inner {
+            accounts,
+            clock,
+            throttle: Mutex::new(Throttle::default()),
+            cache: Mutex::new(VerifyCache::new()),
+            permits: Arc::new(Semaphore::new(HASHES_AT_ONCE)),
+            waiting: AtomicUsize::new(0),
+            hashes: AtomicU64::new(0),
+        }))
     }
 
     /// `user` is an address; without `@` the default domain of the server is added by the caller.
+    ///
+    /// After some wrong passwords the same account from the same network, or the network as a whole, has to
+    /// wait: [`Error::Throttled`], whether the password is right or not.
     pub async fn login(
         &self,
         user: &str,
         password: &[u8],
         peer: IpAddr,
     ) -> Result<Identity, Error> {
-        todo!()
+        let attempt = Arc::new(Try {
+            key: user
+                .parse()
+                .map_or_else(|_| user.to_lowercase(), |a: Address| a.account_key()),
+            network: Network::of(peer),
+            password: password.to_vec(),
+        });
+        self.0.check_throttle(&attempt)?;
+        let (inner, quick) = (Arc::clone(&self.0), Arc::clone(&attempt));
+        let (known, secret) = match blocking(move || inner.look_up(&quick)).await?? {
+            Lookup::Verified(identity) => return Ok(identity),
+            Lookup::Unverified { known, secret } => (known, secret),
+        };
+        let permit = self.0.wait_for_permit().await?;
+        // Many may have waited here: what the ones before found out counts.
+        self.0.check_throttle(&attempt)?;
+        let inner = Arc::clone(&self.0);
+        // The closure also books the outcome, so that hanging up early does not escape the throttle.
+        blocking(move || inner.judge(&attempt, known, &secret, permit)).await?
+    }
+
+    /// Password hashes computed since the start: what a login costs when it is not in the cache.
+    pub fn hashes_computed(&self) -> u64 {
+        self.0.hashes.load(Ordering::Relaxed)
     }
 }
 
-/// Decodes the message of SASL PLAIN (RFC 4616): `[authzid] NUL authcid NUL passwd`.
-pub fn sasl_plain(message: &[u8]) -> Option<(&str, &[u8])> {
-    let mut fields = message.splitn(3, |b| *b == 0);
-    let (_authzid, user, password) = (fields.next()?, fields.next()?, fields.next()?);
-    Some((std::str::from_utf8(user).ok()?, password))
+enum Lookup {
+    Verified(Identity),
+    Unverified {
+        /// `None`: there is no such account, or nobody can log in to it.
+        known: Option<Identity>,
+        /// What to verify against: the dummy when not known.
+        secret: String,
+    },
 }
 
-/// A password hash as a PHC string (argon2id), with a fresh salt.
-#[expect(clippy::todo, reason = "filled in next")]
-pub fn hash_password(_password: &[u8]) -> Result<String, Error> {
-    todo!()
+impl Inner {
+    fn check_throttle(&self, attempt: &Try) -> Result<(), Error> {
+        let now = self.clock.now_unix_ms();
+        match lock(&self.throttle).wait_ms(&attempt.key, attempt.network, now) {
+            0 => Ok(()),
+            ms => Err(Error::Throttled {
+                retry_after_s: ms.div_ceil(1000),
+            }),
+        }
+    }
+
+    /// Finds the account, and whether this very password was verified lately.
+    fn look_up(&self, attempt: &Try) -> Result<Lookup, Error> {
+        let unavailable = |error: db::Error| Error::Unavailable(error.to_string());
+        let row = self
+            .accounts
+            .read()
+            .and_then(|read| read.account_by_key(&attempt.key))
+            .map_err(unavailable)?;
+        let row = row.filter(|row| !row.secret.is_empty());
+        let (known, secret) = match row {
+            Some(row) if password::is_acceptable(&row.secret) => {
+                let (account, key) = (row.id, row.key);
+                (Some(Identity { account, key }), row.secret)
+            }
+            Some(row) => {
+                tracing::warn!(account = %row.id, "the account's password hash cannot be used; set a new password");
+                (None, password::DUMMY.to_owned())
+            }
+            None => (None, password::DUMMY.to_owned()),
+        };
+        if self.was_verified(&secret, &attempt.password)
+            && let Some(identity) = &known
+        {
+            lock(&self.throttle).succeeded(&attempt.key, attempt.network);
+            return Ok(Lookup::Verified(identity.clone()));
+        }
+        Ok(Lookup::Unverified { known, secret })
+    }
+
+    /// Computes the hash, unless somebody did while we waited, and books the outcome.
+    fn judge(
+        &self,
+        attempt: &Try,
+        known: Option<Identity>,
+        secret: &str,
+        _held_until_booked: OwnedSemaphorePermit,
+    ) -> Result<Identity, Error> {
+        let right = self.was_verified(secret, &attempt.password) || {
+            self.hashes.fetch_add(1, Ordering::Relaxed);
+            password::verify(secret, &attempt.password)
+        };
+        let now = self.clock.now_unix_ms();
+        if let Some(identity) = known.filter(|_| right) {
+            let mut cache = lock(&self.cache);
+            let fingerprint = cache.fingerprint(secret, &attempt.password);
+            cache.insert(fingerprint, now);
+            drop(cache);
+            lock(&self.throttle).succeeded(&attempt.key, attempt.network);
+            return Ok(identity);
+        }
+        lock(&self.throttle).failed(&attempt.key, attempt.network, now);
+        Err(Error::Credentials)
+    }
+
+    fn was_verified(&self, secret: &str, password: &[u8]) -> bool {
+        let now = self.clock.now_unix_ms();
+        let mut cache = lock(&self.cache);
+        let fingerprint: Fingerprint = cache.fingerprint(secret, password);
+        cache.contains(&fingerprint, now)
+    }
+
+    async fn wait_for_permit(&self) -> Result<OwnedSemaphorePermit, Error> {
+        let too_many = || Error::Unavailable("too many logins at once; try again".to_owned());
+        let _waiting = Waiting::enter(&self.waiting).ok_or_else(too_many)?;
+        let permits = Arc::clone(&self.permits);
+        permits.acquire_owned().await.map_err(|_| too_many())
+    }
+}
+
+/// Counts who waits, also when the wait is given up.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn enter(count: &'a AtomicUsize) -> Option<Self> {
+        let place = Self(count);
+        (count.fetch_add(1, Ordering::Relaxed) < HASHES_WAITING).then_some(place)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| Error::Unavailable("the check was interrupted".to_owned()))
+}
+
+/// A panic while a table was locked leaves at worst a stale entry in it.
+fn lock<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+    use types::ManualClock;
+
+    const HOME: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+    const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
+
+    fn accounts(secret: &str) -> Arc<dyn db::Index> {
+        let index = db::open("memory:").unwrap();
+        let mut txn = index.begin().unwrap();
+        let rows = [
+            ("alice", secret),
+            ("bob", secret),
+            ("nobody", ""),
+            ("odd", "{CRYPT}x"),
+        ];
+        for (n, (name, secret)) in (1..).zip(rows) {
+            let op = db::Op::AccountPut {
+                account: AccountId(n),
+                key: format!("{name}@example.test"),
+                secret: secret.to_owned(),
+            };
+            db::apply(&mut *txn, &op, None).unwrap();
+        }
+        let end = db::Location {
+            segment: 1,
+            offset: 1,
+        };
+        txn.commit(db::Position { lsn: 1, end }).unwrap();
+        index
+    }
+
+    fn auth() -> (Auth, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::at_unix_s(1_000_000));
+        let secret = hash_password(b"secret").unwrap();
+        (Auth::new(accounts(&secret), Arc::clone(&clock) as _), clock)
+    }
+
+    #[tokio::test]
+    async fn every_wrong_login_costs_one_hash_and_answers_the_same() {
+        let (auth, _) = auth();
+        let long = "x".repeat(3000);
+        let tries: [(&str, &[u8]); 8] = [
+            ("alice@example.test", b"wrong"),
+            ("ghost@example.test", b"secret"),
+            ("nobody@example.test", b""),
+            ("nobody@example.test", b"secret"),
+            ("odd@example.test", b"x"),
+            ("no address \0", b"secret"),
+            ("", b""),
+            (&long, b"secret"),
+        ];
+        for (n, (user, password)) in (1..).zip(tries) {
+            let error = auth.login(user, password, HOME).await.unwrap_err();
+            assert_eq!(error.to_string(), "wrong user name or password", "{user:?}");
+            assert_eq!(auth.hashes_computed(), n, "{user:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_right_password_is_hashed_once_for_all_that_share_the_hash() {
+        let (auth, clock) = auth();
+        for (user, key) in [
+            ("alice@example.test", "alice@example.test"),
+            ("Alice+phone@EXAMPLE.test", "alice@example.test"),
+            ("bob@example.test", "bob@example.test"),
+        ] {
+            let identity = auth.login(user, b"secret", HOME).await.unwrap();
+            assert_eq!(identity.key, key);
+        }
+        assert_eq!(auth.hashes_computed(), 1);
+        clock.advance_ms(24 * 3600 * 1000);
+        auth.login("bob@example.test", b"secret", HOME)
+            .await
+            .unwrap();
+        assert_eq!(auth.hashes_computed(), 2, "the cache forgets");
+    }
+
+    #[tokio::test]
+    async fn many_at_once_compute_one_hash() {
+        let (auth, _) = auth();
+        let logins: Vec<_> = (0..50)
+            .map(|_| {
+                let auth = auth.clone();
+                tokio::spawn(async move { auth.login("bob@example.test", b"secret", HOME).await })
+            })
+            .collect();
+        for login in logins {
+            login.await.unwrap().unwrap();
+        }
+        assert!(auth.hashes_computed() <= HASHES_AT_ONCE as u64);
+    }
+
+    #[tokio::test]
+    async fn guessing_slows_down_but_only_where_it_comes_from() {
+        let (auth, clock) = auth();
+        let mut wrong = 0;
+        let retry_after_s = loop {
+            match auth.login("alice@example.test", b"guess", HOME).await {
+                Err(Error::Credentials) => wrong += 1,
+                Err(Error::Throttled { retry_after_s }) => break retry_after_s,
+                other => panic!("{other:?}"),
+            }
+            assert!(wrong < 100);
+        };
+        let hashes = auth.hashes_computed();
+        assert_eq!(hashes, wrong, "a throttled try computes nothing");
+        let right = |ip| auth.login("alice@example.test", b"secret", ip);
+        assert!(matches!(right(HOME).await, Err(Error::Throttled { .. })));
+        right(ELSEWHERE).await.unwrap();
+        auth.login("bob@example.test", b"secret", HOME)
+            .await
+            .unwrap();
+        clock.advance_ms(i64::try_from(retry_after_s).unwrap() * 1000);
+        right(HOME).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn hanging_up_does_not_escape_the_throttle() {
+        let (auth, _) = auth();
+        for n in 1..=5 {
+            let guesser = auth.clone();
+            let login = tokio::spawn(async move {
+                drop(guesser.login("alice@example.test", b"guess", HOME).await);
+            });
+            while auth.hashes_computed() < n {
+                tokio::task::yield_now().await;
+            }
+            login.abort();
+            drop(login.await);
+            let all = u32::try_from(HASHES_AT_ONCE).unwrap();
+            drop(auth.0.permits.acquire_many(all).await.unwrap());
+        }
+        let next = auth.login("alice@example.test", b"secret", HOME).await;
+        assert!(matches!(next, Err(Error::Throttled { .. })));
+    }
+
+    #[test]
+    fn the_waiting_room_is_bounded() {
+        let count = AtomicUsize::new(0);
+        let inside: Vec<_> = (0..HASHES_WAITING)
+            .map(|_| Waiting::enter(&count).unwrap())
+            .collect();
+        assert!(Waiting::enter(&count).is_none());
+        drop(inside);
+        assert!(Waiting::enter(&count).is_some());
+        assert_eq!(count.load(Ordering::Relaxed), 0);
+    }
 }

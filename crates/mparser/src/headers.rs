@@ -1,4 +1,13 @@
-//! Header fields.
+//! Header fields (RFC 5322 §2.2): finding them, and the table of those this crate knows.
+//!
+//! ```text
+//! field       = field-name *WSP ":" value CRLF     ; *WSP is obsolete syntax (§4.5)
+//! field-name  = 1*(%d33-57 / %d59-126)
+//! value       = anything, with CRLF only where WSP follows
+//! ```
+
+use crate::lines::{Line, line_at};
+use crate::message::small;
 use std::ops::Range;
 
 /// One field of a header.
@@ -13,39 +22,234 @@ pub struct Header<'a> {
     pub offset: u32,
 }
 
+impl Header<'_> {
+    /// The value as people read it.
+    pub fn text(&self) -> String {
+        crate::decode_header_text(self.value)
+    }
+}
+
+/// A header field this crate reads: its name, whether it may stand only once, and where that is said.
+#[derive(Debug)]
 pub struct HeaderRow {
     pub name: &'static str,
+    pub field: Field,
     pub once: bool,
     pub spec: &'static str,
 }
 
-pub static HEADERS: &[HeaderRow] = &[];
+/// The number of a row in [`HEADERS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    Bcc,
+    Cc,
+    ContentDescription,
+    ContentDisposition,
+    ContentId,
+    ContentLanguage,
+    ContentLocation,
+    ContentMd5,
+    ContentTransferEncoding,
+    ContentType,
+    Date,
+    From,
+    InReplyTo,
+    MessageId,
+    MimeVersion,
+    References,
+    ReplyTo,
+    Sender,
+    Subject,
+    To,
+}
 
-/// The fields of a header, in order. Lines that are no field are passed over.
+const fn row(name: &'static str, field: Field, once: bool, spec: &'static str) -> HeaderRow {
+    HeaderRow {
+        name,
+        field,
+        once,
+        spec,
+    }
+}
+
+/// Sorted by name; a row's place is its [`Field`].
+pub static HEADERS: &[HeaderRow] = &[
+    row("Bcc", Field::Bcc, true, "RFC 5322 §3.6.3"),
+    row("Cc", Field::Cc, true, "RFC 5322 §3.6.3"),
+    row(
+        "Content-Description",
+        Field::ContentDescription,
+        false,
+        "RFC 2045 §8",
+    ),
+    row(
+        "Content-Disposition",
+        Field::ContentDisposition,
+        true,
+        "RFC 2183 §2",
+    ),
+    row("Content-ID", Field::ContentId, true, "RFC 2045 §7"),
+    row(
+        "Content-Language",
+        Field::ContentLanguage,
+        false,
+        "RFC 3282 §2",
+    ),
+    row(
+        "Content-Location",
+        Field::ContentLocation,
+        false,
+        "RFC 2557 §4.2",
+    ),
+    row("Content-MD5", Field::ContentMd5, false, "RFC 1864 §2"),
+    row(
+        "Content-Transfer-Encoding",
+        Field::ContentTransferEncoding,
+        true,
+        "RFC 2045 §6",
+    ),
+    row("Content-Type", Field::ContentType, true, "RFC 2045 §5"),
+    row("Date", Field::Date, true, "RFC 5322 §3.6.1"),
+    row("From", Field::From, true, "RFC 5322 §3.6.2"),
+    row("In-Reply-To", Field::InReplyTo, true, "RFC 5322 §3.6.4"),
+    row("Message-ID", Field::MessageId, true, "RFC 5322 §3.6.4"),
+    row("MIME-Version", Field::MimeVersion, true, "RFC 2045 §4"),
+    row("References", Field::References, true, "RFC 5322 §3.6.4"),
+    row("Reply-To", Field::ReplyTo, true, "RFC 5322 §3.6.2"),
+    row("Sender", Field::Sender, true, "RFC 5322 §3.6.2"),
+    row("Subject", Field::Subject, true, "RFC 5322 §3.6.5"),
+    row("To", Field::To, true, "RFC 5322 §3.6.3"),
+];
+
+/// How many fields are known.
+pub(crate) const KNOWN: usize = 20;
+
+/// The row of a field name, compared without case.
+pub(crate) fn find(name: &[u8]) -> Option<&'static HeaderRow> {
+    HEADERS
+        .iter()
+        .find(|row| row.name.as_bytes().eq_ignore_ascii_case(name))
+}
+
+/// Name and colon of the line, if it begins a field; gives the end of the name and where the value begins.
+pub(crate) fn field_start(raw: &[u8], line: Line) -> Option<(usize, usize)> {
+    let text = raw.get(line.start..line.end)?;
+    let stop = text
+        .iter()
+        .position(|b| *b == b':' || !(33..=126).contains(b))?;
+    let gap = text.get(stop..)?;
+    let blanks = gap.iter().position(|b| !matches!(b, b' ' | b'\t'))?;
+    let colon = gap.get(blanks) == Some(&b':') && stop > 0;
+    colon.then_some((line.start + stop, line.start + stop + blanks + 1))
+}
+
+/// Whether the line at this place continues the field before it.
+pub(crate) fn is_continuation(raw: &[u8], at: usize) -> bool {
+    matches!(raw.get(at), Some(b' ' | b'\t'))
+}
+
+/// The fields in a range of a letter's bytes, in order. Lines that are no field are passed over.
 #[derive(Debug, Clone)]
 pub struct Headers<'a> {
     raw: &'a [u8],
     at: usize,
-    end: usize,
 }
 
+/// The fields of the header in this range of the letter.
 pub fn header_fields(raw: &[u8], range: Range<u32>) -> Headers<'_> {
+    let end = (range.end as usize).min(raw.len());
     Headers {
-        raw,
+        raw: raw.get(..end).unwrap_or_default(),
         at: range.start as usize,
-        end: (range.end as usize).min(raw.len()),
     }
 }
 
 impl<'a> Iterator for Headers<'a> {
     type Item = Header<'a>;
+
     fn next(&mut self) -> Option<Header<'a>> {
-        let _ = (self.raw, self.at, self.end);
+        while self.at < self.raw.len() {
+            let first = line_at(self.raw, self.at);
+            let mut last = first;
+            while last.next < self.raw.len() && is_continuation(self.raw, last.next) {
+                last = line_at(self.raw, last.next);
+            }
+            self.at = last.next;
+            if let Some((name_end, value)) = field_start(self.raw, first) {
+                return Some(Header {
+                    name: self.raw.get(first.start..name_end)?,
+                    value: self.raw.get(value..last.end)?,
+                    raw: self.raw.get(first.start..last.next)?,
+                    offset: small(first.start),
+                });
+            }
+        }
         None
     }
 }
 
-/// A field's value on one line (RFC 5322 §2.2.3).
+/// A field's value on one line (RFC 5322 §2.2.3): line ends gone, no blanks around.
 pub fn unfold(raw: &[u8]) -> Vec<u8> {
-    raw.to_vec()
+    let is_text = |b: &u8| !b" \t\r\n".contains(b);
+    let end = raw.iter().rposition(is_text).map_or(0, |at| at + 1);
+    let start = raw.iter().position(is_text).unwrap_or(end);
+    let text = raw.get(start..end).unwrap_or_default();
+    if memchr::memchr2(b'\r', b'\n', text).is_none() {
+        return text.to_vec();
+    }
+    text.iter()
+        .copied()
+        .filter(|b| !matches!(b, b'\r' | b'\n'))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_its_places_are_the_fields() {
+        assert_eq!(HEADERS.len(), KNOWN);
+        assert!(HEADERS.is_sorted_by(|a, b| a.name.to_lowercase() < b.name.to_lowercase()));
+        for (place, row) in HEADERS.iter().enumerate() {
+            assert_eq!(row.field as usize, place, "{}", row.name);
+            assert_eq!(
+                find(row.name.to_uppercase().as_bytes()).unwrap().name,
+                row.name
+            );
+            assert!(row.spec.starts_with("RFC "), "{}", row.name);
+        }
+        assert!(find(b"X-Date").is_none());
+    }
+
+    #[test]
+    fn fields() {
+        #[track_caller]
+        fn check(raw: &str, expect: &[(&str, &str)]) {
+            let end = u32::try_from(raw.len()).unwrap();
+            let found: Vec<(String, String)> = header_fields(raw.as_bytes(), 0..end)
+                .map(|h| {
+                    let text = |b: &[u8]| String::from_utf8(b.to_vec()).unwrap();
+                    assert!(raw.as_bytes()[h.offset as usize..].starts_with(h.raw));
+                    (text(h.name), text(&unfold(h.value)))
+                })
+                .collect();
+            let found: Vec<(&str, &str)> = found
+                .iter()
+                .map(|(n, v)| (n.as_str(), v.as_str()))
+                .collect();
+            assert_eq!(found, expect, "{raw:?}");
+        }
+        check("", &[]);
+        check("A: 1\r\nB:2\r\n\r\n", &[("A", "1"), ("B", "2")]);
+        check("A: 1\n 2\n\t3\nB:\n\n", &[("A", "1 2\t3"), ("B", "")]);
+        check("A : 1\r\rB: 2", &[("A", "1"), ("B", "2")]);
+        check(
+            "junk\r\nA: 1\r\n b c: d\r\n: x\r\nB C: 2\r\n",
+            &[("A", "1 b c: d")],
+        );
+        check("A: 1\r\n \r\n 2\r\n", &[("A", "1  2")]);
+        check("ż: 1\r\nReceived:\r\n\t\r\n", &[("Received", "")]);
+        check(":::\r\na:::\r\n", &[("a", "::")]);
+    }
 }

@@ -1,5 +1,239 @@
-//! Text out of HTML.
-/// The text of an HTML document, white space collapsed.
+//! Text out of HTML, for previews and for rules: no document is built, one pass, nothing is trusted. To show HTML
+//! safely is another matter and not done here.
+
+use memchr::{memchr, memchr2};
+
+/// Elements whose content is no text.
+const SILENT: &[&str] = &[
+    "head", "noembed", "noframes", "script", "style", "template", "title", "xmp",
+];
+
+/// Elements that do not part words.
+const INLINE: &[&str] = &[
+    "a", "abbr", "b", "bdi", "bdo", "big", "cite", "code", "em", "font", "i", "ins", "kbd",
+    "label", "mark", "q", "s", "samp", "small", "span", "strike", "strong", "sub", "sup", "tt",
+    "u", "var", "wbr",
+];
+
+/// Named characters that mail has; the rest stay as they are written.
+const NAMED: &[(&str, char)] = &[
+    ("amp", '&'),
+    ("apos", '\''),
+    ("auml", 'ä'),
+    ("bdquo", '„'),
+    ("bull", '•'),
+    ("copy", '©'),
+    ("eacute", 'é'),
+    ("egrave", 'è'),
+    ("euro", '€'),
+    ("gt", '>'),
+    ("hellip", '…'),
+    ("laquo", '«'),
+    ("ldquo", '“'),
+    ("lsquo", '‘'),
+    ("lt", '<'),
+    ("mdash", '—'),
+    ("middot", '·'),
+    ("nbsp", ' '),
+    ("ndash", '–'),
+    ("oacute", 'ó'),
+    ("Oacute", 'Ó'),
+    ("ouml", 'ö'),
+    ("quot", '"'),
+    ("raquo", '»'),
+    ("rdquo", '”'),
+    ("reg", '®'),
+    ("rsquo", '’'),
+    ("shy", '\u{ad}'),
+    ("szlig", 'ß'),
+    ("trade", '™'),
+    ("uuml", 'ü'),
+    ("zwj", '\u{200d}'),
+    ("zwnj", '\u{200c}'),
+];
+
+/// The longest reference that is looked for: `&#1114111;`.
+const REFERENCE_BYTES: usize = 12;
+
+/// The text of an HTML document on one line, at most `max_chars` characters.
 pub fn html_to_text(html: &str, max_chars: usize) -> String {
-    html.chars().take(max_chars).collect()
+    let mut line = OneLine::new(max_chars);
+    let mut rest = html;
+    while !line.is_full() && !rest.is_empty() {
+        let stop = memchr2(b'<', b'&', rest.as_bytes()).unwrap_or(rest.len());
+        let (text, after) = rest.split_at(stop);
+        line.push_str(text);
+        rest = match after.as_bytes().first() {
+            Some(b'<') => skip_tag(after, &mut line),
+            Some(_) => take_reference(after, &mut line),
+            None => after,
+        };
+    }
+    line.text
+}
+
+/// Plain text on one line, at most `max_chars` characters.
+pub(crate) fn one_line(text: &str, max_chars: usize) -> String {
+    let mut line = OneLine::new(max_chars);
+    line.push_str(text);
+    line.text
+}
+
+/// Text whose white space is single blanks. Characters without width, with which newsletters pad their first
+/// line, are left out.
+struct OneLine {
+    text: String,
+    left: usize,
+    gap: bool,
+}
+
+impl OneLine {
+    fn new(max_chars: usize) -> Self {
+        Self {
+            text: String::new(),
+            left: max_chars,
+            gap: false,
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.left == 0
+    }
+
+    fn push_str(&mut self, text: &str) {
+        for c in text.chars() {
+            if self.left == 0 {
+                return;
+            }
+            self.push(c);
+        }
+    }
+
+    fn push(&mut self, c: char) {
+        let invisible = matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+        if c.is_whitespace() || c.is_control() {
+            self.gap = !self.text.is_empty();
+        } else if !invisible {
+            // A blank only together with what follows it, so that no text ends with one.
+            let width = usize::from(self.gap) + 1;
+            if self.left < width {
+                self.left = 0;
+                return;
+            }
+            if std::mem::take(&mut self.gap) {
+                self.text.push(' ');
+            }
+            self.text.push(c);
+            self.left -= width;
+        }
+    }
+}
+
+/// What stands behind the tag, comment or silent element that begins here.
+fn skip_tag<'a>(html: &'a str, line: &mut OneLine) -> &'a str {
+    if let Some(comment) = html.strip_prefix("<!--") {
+        return comment
+            .find("-->")
+            .and_then(|at| comment.get(at + 3..))
+            .unwrap_or_default();
+    }
+    let inner = html.get(1..).unwrap_or_default();
+    if !inner.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '!' | '?')) {
+        line.push('<');
+        return inner;
+    }
+    let name = inner.strip_prefix('/').unwrap_or(inner);
+    let name = name
+        .get(..name.bytes().take_while(u8::is_ascii_alphanumeric).count())
+        .unwrap_or_default();
+    let is = |list: &[&str]| list.iter().any(|n| n.eq_ignore_ascii_case(name));
+    if !is(INLINE) {
+        line.push(' ');
+    }
+    // A tag that is not closed hides the rest, as in a browser.
+    let after = memchr(b'>', inner.as_bytes())
+        .and_then(|at| inner.get(at + 1..))
+        .unwrap_or_default();
+    if !inner.starts_with('/') && is(SILENT) {
+        skip_silent(after, name)
+    } else {
+        after
+    }
+}
+
+/// What stands at the end tag of a silent element.
+fn skip_silent<'a>(html: &'a str, name: &str) -> &'a str {
+    let mut rest = html;
+    while let Some(found) = rest.find("</") {
+        rest = rest.get(found..).unwrap_or_default();
+        let tag = rest.as_bytes().get(2..2 + name.len()).unwrap_or_default();
+        if tag.eq_ignore_ascii_case(name.as_bytes()) {
+            return rest;
+        }
+        rest = rest.get(2..).unwrap_or_default();
+    }
+    ""
+}
+
+/// `&amp;`, `&#380;`, `&#x17c;`: the character; anything else is text.
+fn take_reference<'a>(html: &'a str, line: &mut OneLine) -> &'a str {
+    let window = html
+        .as_bytes()
+        .get(..REFERENCE_BYTES.min(html.len()))
+        .unwrap_or_default();
+    let decoded = memchr(b';', window).and_then(|end| {
+        let name = html.get(1..end)?;
+        let c = match name.strip_prefix('#') {
+            Some(number) => match number.strip_prefix(['x', 'X']) {
+                Some(digits) => char::from_u32(u32::from_str_radix(digits, 16).ok()?)?,
+                None => char::from_u32(number.parse().ok()?)?,
+            },
+            None => NAMED.iter().find(|(n, _)| *n == name)?.1,
+        };
+        Some((c, html.get(end + 1..)?))
+    });
+    let (c, after) = decoded.unwrap_or(('&', html.get(1..).unwrap_or_default()));
+    line.push(c);
+    after
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text() {
+        #[track_caller]
+        fn check(html: &str, expect: &str) {
+            assert_eq!(html_to_text(html, 256), expect, "{html:?}");
+        }
+        check("", "");
+        check(
+            "<p>Dzie&#324; dobry,<br>Ala &amp; <b>k</b>ot</p>",
+            "Dzień dobry, Ala & kot",
+        );
+        check(
+            "<html><head><title>x</title><style>p{}</style></head><body>a</body></html>",
+            "a",
+        );
+        check(
+            "<STYLE>a{}</Style>b<script>if (1<2) '</p>'</script>c",
+            "b c",
+        );
+        check("a<!-- <p>hidden -->b", "ab");
+        check("a<!-- open", "a");
+        check("1 < 2 &c; &#xzz; &", "1 < 2 &c; &#xzz; &");
+        check("<td>a</td><td>b</td>", "a b");
+        check("&zwnj;&nbsp;&zwnj;&nbsp;Oferta\u{200b}", "Oferta");
+        check("a<b", "a");
+        check("<style>never closed", "");
+        check("&#55296;&#x110000;ż", "&#55296;&#x110000;ż");
+    }
+
+    #[test]
+    fn is_cut_at_a_character() {
+        assert_eq!(html_to_text("ąąąą bbb", 6), "ąąąą b");
+        assert_eq!(html_to_text("ąąąą bbb", 5), "ąąąą");
+        assert_eq!(one_line("  a \r\n\t b ", 9), "a b");
+    }
 }

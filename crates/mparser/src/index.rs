@@ -1,7 +1,13 @@
 //! The owned result of a parse: a flat table of parts, the envelope, a preview. Stored beside the letter.
 
-use crate::IndexError;
-use crate::{Defect, Encoding, Mailbox, NamedAddress, codec, decode_header_text, parse_date, scan};
+use crate::charset::header_bytes;
+use crate::headers::{Field, find, header_fields, unfold};
+use crate::message::{slice, small};
+use crate::params::parse_value;
+use crate::{
+    Defect, DefectKind, Encoding, IndexError, Mailbox, NamedAddress, codec, decode_charset,
+    decode_header_text, html, limits, parse_date, scan,
+};
 use std::ops::Range;
 use types::Date;
 
@@ -108,14 +114,61 @@ impl Index {
     /// that this index holds): then parse the new letter.
     #[must_use = "false: the new letter must be parsed"]
     pub fn prepend(&mut self, prefix: &[u8]) -> bool {
-        let _ = prefix;
-        false
+        let Some(added) = Prefix::read(prefix) else {
+            return false;
+        };
+        let fits = self
+            .size
+            .checked_add(added.size)
+            .is_some_and(|s| s as usize <= limits::MESSAGE_BYTES);
+        let few = (self.header_fields + added.fields) as usize <= limits::HEADERS;
+        if !self.begins_with_field || !fits || !few {
+            return false;
+        }
+        let shift =
+            |range: &mut Range<u32>| *range = range.start + added.size..range.end + added.size;
+        for part in &mut self.parts {
+            shift(&mut part.header);
+            shift(&mut part.body);
+        }
+        if let Some(root) = self.parts.first_mut() {
+            root.header.start = 0;
+        }
+        for defect in &mut self.defects {
+            // What is missing is missing at the start.
+            if !matches!(
+                defect.kind,
+                DefectKind::MissingDate | DefectKind::MissingFrom
+            ) {
+                defect.offset += added.size;
+            }
+        }
+        self.size += added.size;
+        self.lines += added.lines;
+        self.header_fields += added.fields;
+        true
     }
 
     /// The part an IMAP section number names (RFC 9051 §6.4.5): `[1, 2]` for `1.2`; `[]` is the letter.
+    /// A letter that is no multipart has one part, 1, its body; a part that is a letter has the parts of that letter.
     pub fn section(&self, numbers: &[u32]) -> Option<usize> {
-        let _ = numbers;
-        None
+        let mut at = 0;
+        // The letter's own parts, then those of each letter inside a letter.
+        let mut letter = Some(0);
+        for number in numbers {
+            let nth = usize::try_from(number.checked_sub(1)?).ok()?;
+            let root = letter.unwrap_or(at);
+            at = if self.parts.get(root)?.kind == PartKind::Multipart {
+                self.children(root).nth(nth)?
+            } else {
+                (letter.is_some() && nth == 0).then_some(root)?
+            };
+            letter = match self.parts.get(at)?.kind {
+                PartKind::Message => self.children(at).next(),
+                _ => None,
+            };
+        }
+        Some(at)
     }
 
     /// The parts directly inside a multipart or message, in order.
@@ -125,6 +178,8 @@ impl Index {
             .iter()
             .enumerate()
             .skip(part.saturating_add(1))
+            // What lies inside a part stands right behind it.
+            .take_while(move |(_, p)| p.parent >= parent)
             .filter(move |(_, p)| p.parent == parent)
             .map(|(i, _)| i)
     }
@@ -169,38 +224,93 @@ impl Index {
 
     /// The letter's own id, without `<>`.
     pub fn message_id(&self) -> Option<String> {
-        None
+        message_ids(self.envelope.message_id.as_deref()?, 1).pop()
     }
 
-    /// Ids in In-Reply-To, without `<>`.
+    /// Ids in In-Reply-To, without `<>`. Old programs write prose there: only what stands in brackets counts.
     pub fn in_reply_to(&self) -> Vec<String> {
-        Vec::new()
+        let text = self.envelope.in_reply_to.as_deref().unwrap_or_default();
+        message_ids(text, limits::REFERENCES)
     }
 
     /// Own Message-ID, In-Reply-To, References, each once, without `<>`: letters that share one are a thread.
     pub fn thread_ids(&self) -> Vec<String> {
-        Vec::new()
+        let mut ids: Vec<String> = self.message_id().into_iter().collect();
+        ids.extend(self.in_reply_to());
+        ids.extend(self.envelope.references.iter().cloned());
+        let mut seen = std::collections::HashSet::new();
+        ids.retain(|id| seen.insert(id.clone()));
+        ids
     }
 
-    /// Leaves and letters that a reader would save: not the text shown, not images shown inside it.
+    /// Parts that a reader would save: not the text that is shown, not images shown inside it, and of a letter
+    /// inside this one the whole, not its parts.
     pub fn attachments(&self) -> Vec<usize> {
-        Vec::new()
+        let shown = [self.text_part(), self.html_part()];
+        let own = self.own_parts().filter(|(number, part)| {
+            part.kind != PartKind::Multipart
+                && !shown.contains(&Some(*number))
+                && self.is_saved(part)
+        });
+        own.map(|(number, _)| number).collect()
+    }
+
+    fn is_saved(&self, part: &Part) -> bool {
+        let disposition = part.disposition.as_ref().map(|(kind, _)| kind.as_str());
+        let in_related = part
+            .parent
+            .and_then(|parent| self.parts.get(parent as usize))
+            .is_some_and(|parent| {
+                parent.subtype == "related" && parent.kind == PartKind::Multipart
+            });
+        let shown_inside = part.media_type == "image"
+            && part.id.is_some()
+            && (in_related || disposition == Some("inline"));
+        let more_text = part.media_type == "text"
+            && matches!(&*part.subtype, "plain" | "html")
+            && part.filename().is_none();
+        disposition == Some("attachment") || !(shown_inside || more_text)
+    }
+
+    /// The parts of this letter, not those of letters inside it.
+    fn own_parts(&self) -> impl Iterator<Item = (usize, &Part)> {
+        let mut inside_until = 0;
+        self.parts.iter().enumerate().filter(move |(_, part)| {
+            let own = part.header.start >= inside_until;
+            if own && part.kind == PartKind::Message {
+                inside_until = part.body.end.max(part.body.start + 1);
+            }
+            own
+        })
     }
 
     /// The file name of a part, decoded, without folders.
     pub fn filename(&self, part: usize) -> Option<String> {
-        let _ = part;
-        None
+        self.parts.get(part)?.filename()
     }
 
     /// The first inline `text/plain` part.
     pub fn text_part(&self) -> Option<usize> {
-        None
+        self.shown_part("plain")
     }
 
     /// The first inline `text/html` part.
     pub fn html_part(&self) -> Option<usize> {
-        None
+        self.shown_part("html")
+    }
+
+    fn shown_part(&self, subtype: &str) -> Option<usize> {
+        let found = self.own_parts().find(|(_, part)| {
+            let saved = part
+                .disposition
+                .as_ref()
+                .is_some_and(|(kind, _)| kind == "attachment");
+            part.kind == PartKind::Leaf
+                && part.media_type == "text"
+                && part.subtype == subtype
+                && !saved
+        });
+        found.map(|(number, _)| number)
     }
 }
 
@@ -216,5 +326,149 @@ impl Part {
     /// Bytes of the body as it stands in the letter.
     pub fn body_bytes(&self) -> u32 {
         self.body.end.saturating_sub(self.body.start)
+    }
+
+    /// The file name, decoded, without folders: from Content-Disposition, else from Content-Type.
+    pub fn filename(&self) -> Option<String> {
+        let given = self
+            .disposition
+            .as_ref()
+            .and_then(|(_, params)| params.iter().find(|(n, _)| n == "filename"));
+        let name = given
+            .map(|(_, v)| v.as_str())
+            .or_else(|| self.param("name"))?;
+        let last = name.rsplit(['/', '\\']).next().unwrap_or(name);
+        let clean: String = last.chars().filter(|c| !c.is_control()).collect();
+        Some(clean.trim().to_owned()).filter(|n| !n.is_empty() && !matches!(&**n, "." | ".."))
+    }
+}
+
+/// Header fields that are put in front of a letter.
+struct Prefix {
+    size: u32,
+    lines: u32,
+    fields: u32,
+}
+
+impl Prefix {
+    /// `None` unless it is whole fields with CRLF, in ASCII, of names that an index holds nothing of.
+    fn read(prefix: &[u8]) -> Option<Self> {
+        let size = u32::try_from(prefix.len()).ok()?;
+        let (mut fields, mut end) = (0, 0);
+        for field in header_fields(prefix, 0..size) {
+            let adjoins = field.offset == end;
+            if !adjoins || find(field.name).is_some() || !field.raw.ends_with(b"\r\n") {
+                return None;
+            }
+            end = field.offset + small(field.raw.len());
+            fields += 1;
+        }
+        let lines = prefix.split_inclusive(|b| *b == b'\n');
+        let clean = lines.clone().all(|line| {
+            let text = line.strip_suffix(b"\r\n").unwrap_or(line);
+            text.len() <= limits::LINE_BYTES
+                && text.iter().all(|b| b.is_ascii() && !b"\r\n\0".contains(b))
+        });
+        (clean && end == size).then(|| Self {
+            size,
+            lines: small(lines.count()),
+            fields,
+        })
+    }
+}
+
+/// The Content-* fields of a part, but for its type and encoding.
+pub(crate) fn fill_content_fields<'a>(
+    part: &mut Part,
+    charset: Option<&str>,
+    value: impl Fn(Field) -> Option<&'a [u8]>,
+) {
+    let text = |field| {
+        value(field)
+            .map(|raw| header_bytes(&unfold(raw), charset))
+            .filter(|t| !t.is_empty())
+    };
+    part.id = text(Field::ContentId);
+    part.description = text(Field::ContentDescription);
+    part.md5 = text(Field::ContentMd5);
+    part.location = text(Field::ContentLocation);
+    part.disposition = value(Field::ContentDisposition).map(|raw| {
+        let value = parse_value(raw, charset);
+        (value.head, value.params)
+    });
+    if let Some(tags) = text(Field::ContentLanguage) {
+        let tags = tags.split(',').map(str::trim).filter(|t| !t.is_empty());
+        part.language = tags.take(limits::PARAMS).map(str::to_owned).collect();
+    }
+}
+
+/// The envelope without its addresses; `text` gives a field's value, unfolded.
+pub(crate) fn envelope_texts(text: impl Fn(Field) -> Option<String>) -> Envelope {
+    let references = text(Field::References).unwrap_or_default();
+    Envelope {
+        date: text(Field::Date),
+        subject: text(Field::Subject),
+        in_reply_to: text(Field::InReplyTo),
+        message_id: text(Field::MessageId),
+        references: message_ids(&references, limits::REFERENCES),
+        ..Envelope::default()
+    }
+}
+
+/// Ids between `<` and `>`; without any bracket, the words. Of too many, the first and the last ones are kept.
+fn message_ids(text: &str, most: usize) -> Vec<String> {
+    let tidy = |id: &str| {
+        id.chars()
+            .filter(|c| !c.is_whitespace())
+            .collect::<String>()
+    };
+    let mut ids: Vec<String> = if text.contains('<') {
+        let pieces = text.split('<').skip(1);
+        pieces
+            .filter_map(|piece| piece.split_once('>'))
+            .map(|(id, _)| tidy(id))
+            .collect()
+    } else {
+        text.split_whitespace()
+            .filter(|word| word.contains('@'))
+            .map(tidy)
+            .collect()
+    };
+    ids.retain(|id| !id.is_empty());
+    if ids.len() > most {
+        let drop_to = ids.len() - most + 1;
+        ids.drain(1.min(most)..drop_to.max(1));
+    }
+    ids
+}
+
+/// The beginning of what a reader sees.
+pub(crate) fn preview(index: &Index, raw: &[u8]) -> String {
+    let plain = index
+        .text_part()
+        .map(|number| preview_of(index, raw, number));
+    if let Some(text) = plain.filter(|text| !text.is_empty()) {
+        return text;
+    }
+    index
+        .html_part()
+        .map(|number| preview_of(index, raw, number))
+        .unwrap_or_default()
+}
+
+fn preview_of(index: &Index, raw: &[u8], number: usize) -> String {
+    let Some(part) = index.parts.get(number) else {
+        return String::new();
+    };
+    let body = slice(raw, part.body.clone());
+    let body = body
+        .get(..body.len().min(limits::PREVIEW_BYTES))
+        .unwrap_or_default();
+    let content = part.encoding.undo(body);
+    let text = decode_charset(content.as_deref().unwrap_or(body), part.param("charset"));
+    if part.subtype == "html" {
+        html::html_to_text(&text, limits::PREVIEW_CHARS)
+    } else {
+        html::one_line(&text, limits::PREVIEW_CHARS)
     }
 }

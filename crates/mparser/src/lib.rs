@@ -35,6 +35,7 @@ mod headers;
 mod html;
 mod index;
 pub mod limits;
+mod lines;
 mod message;
 mod params;
 mod scan;
@@ -45,10 +46,11 @@ pub use charset::decode_charset;
 pub use codec::IndexError;
 pub use date::parse_date;
 pub use decode::{
-    DECODERS, Decoder, Encoding, decode_base64, decode_quoted_printable, decode_uuencode,
+    DECODERS, Decoder, Encoding, Undo, decode_base64, decode_quoted_printable, decode_uuencode,
+    encode_base64,
 };
 pub use defects::{Defect, DefectKind};
-pub use headers::{HEADERS, Header, HeaderRow, Headers, header_fields, unfold};
+pub use headers::{Field, HEADERS, Header, HeaderRow, Headers, header_fields, unfold};
 pub use html::html_to_text;
 pub use index::{Envelope, Index, Part, PartKind};
 pub use message::Message;

@@ -1,6 +1,6 @@
 //! A letter over its raw bytes.
 
-use crate::{Defect, Header, Headers, Index, header_fields};
+use crate::{Defect, Header, Headers, Index, PartKind, decode_charset, header_fields};
 use std::borrow::Cow;
 
 /// A parsed letter. Parsing never fails; what is wrong is in [`Message::defects`].
@@ -73,14 +73,22 @@ impl<'a> Message<'a> {
         slice(self.raw, range)
     }
 
-    /// A part's body with its transfer encoding undone. Multiparts and letters have none.
+    /// A part's content: its body with the transfer encoding undone. Multiparts and letters have none to undo.
     pub fn bytes(&self, part: usize) -> Cow<'a, [u8]> {
-        Cow::Borrowed(self.body(part))
+        let body = self.body(part);
+        match self.index.parts.get(part) {
+            Some(p) if p.kind == PartKind::Leaf => p
+                .encoding
+                .undo(body)
+                .map_or(Cow::Borrowed(body), Cow::Owned),
+            _ => Cow::Borrowed(body),
+        }
     }
 
-    /// A part's body with its transfer encoding undone, as UTF-8.
+    /// A part's content as UTF-8, read in the charset it names. Line ends stay as they are.
     pub fn text(&self, part: usize) -> String {
-        String::from_utf8_lossy(&self.bytes(part)).into_owned()
+        let charset = self.index.parts.get(part).and_then(|p| p.param("charset"));
+        decode_charset(&self.bytes(part), charset)
     }
 }
 
@@ -88,4 +96,9 @@ impl<'a> Message<'a> {
 pub(crate) fn slice(raw: &[u8], range: std::ops::Range<u32>) -> &[u8] {
     raw.get(range.start as usize..range.end as usize)
         .unwrap_or_default()
+}
+
+/// A length or offset in 32 bits. The scan reads no further than that.
+pub(crate) fn small(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }

@@ -21,10 +21,12 @@ impl Letter {
 
     /// Puts whole header lines in front of a letter that is parsed already.
     pub fn with_trace(trace: &[u8], body: &[u8], mut index: Index) -> Self {
-        index.prepend(trace);
         let mut bytes = Vec::with_capacity(trace.len() + body.len());
         bytes.extend_from_slice(trace);
         bytes.extend_from_slice(body);
+        if !index.prepend(trace) {
+            return Self::parse(bytes.into());
+        }
         Self {
             bytes: bytes.into(),
             index: Arc::new(index),

@@ -15,8 +15,9 @@
 //! # Ok(()) }
 //! ```
 
-mod change;
 mod error;
+mod figures;
+mod folder;
 mod letter;
 mod log;
 mod ops;

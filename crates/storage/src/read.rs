@@ -1,7 +1,14 @@
-//! What readers get.
+//! Reading: rows from a snapshot of the index, bytes from the segments through the cache.
 
-use db::{ChangeRow, MailboxRow, MessageRow};
-use types::ModSeq;
+use crate::letter::Email;
+use crate::log::{Segments, blob_hash};
+use crate::{Error, Result};
+use bytes::Bytes;
+use db::{BlobRef, ChangeRow, EmailRow, Index, MailboxRow, MessageRow};
+use ocache::{Key, Kind, ObjectCache};
+use std::ops::Range;
+use std::sync::Arc;
+use types::{AccountId, EmailId, ModSeq};
 
 /// A mailbox and its messages at one moment.
 #[derive(Debug, Clone)]
@@ -20,4 +27,89 @@ pub struct Changes {
     pub state: ModSeq,
     /// More follow after `state`.
     pub more: bool,
+}
+
+/// A range of a letter from this size on is read without the rest, and without the check of the whole.
+const RANGE_BYTES: u32 = 1 << 20;
+
+/// The reading half of a store. All of it blocks: callers run it off the async threads.
+pub(crate) struct Reader {
+    pub(crate) index: Arc<dyn Index>,
+    pub(crate) segments: Arc<Segments>,
+    pub(crate) cache: Arc<dyn ObjectCache>,
+}
+
+impl Reader {
+    /// The emails asked for that exist in this account, in the order asked.
+    pub(crate) fn emails(&self, account: AccountId, ids: &[EmailId]) -> Result<Vec<Arc<Email>>> {
+        let read = self.index.read()?;
+        let mut emails = Vec::with_capacity(ids.len());
+        for id in ids {
+            if let Some(row) = read.email(*id)?.filter(|row| row.account == account) {
+                emails.push(Arc::new(self.email(row)?));
+            }
+        }
+        Ok(emails)
+    }
+
+    /// A row with its part table decoded; one in a form of another version is parsed again.
+    fn email(&self, row: EmailRow) -> Result<Email> {
+        let index = match mparser::Index::decode(&row.index) {
+            Ok(index) => index,
+            Err(_) => mparser::Index::of(&self.bytes(row.id, row.blob)?),
+        };
+        Ok(Email {
+            id: row.id,
+            thread: row.thread,
+            received_unix_s: row.received_unix_s,
+            size_bytes: row.blob.size_bytes,
+            index: Arc::new(index),
+            blob: row.blob,
+        })
+    }
+
+    /// The letter as stored, checked against its hash.
+    pub(crate) fn bytes(&self, email: EmailId, blob: BlobRef) -> Result<Bytes> {
+        let key = Key {
+            kind: Kind::Letter,
+            id: email.0,
+            version: 0,
+        };
+        if let Some(bytes) = self.cache.get(key) {
+            return Ok(bytes);
+        }
+        let bytes = self.stored(blob, 0..blob.size_bytes)?;
+        if blob_hash(&bytes) != blob.hash {
+            return Err(Error::Corrupt(format!("the bytes of email {email}")));
+        }
+        let bytes = Bytes::from(bytes);
+        self.cache.put(key, bytes.clone());
+        Ok(bytes)
+    }
+
+    pub(crate) fn range(&self, email: &Email, range: Range<u32>) -> Result<Bytes> {
+        let end = range.end.min(email.size_bytes);
+        let range = range.start.min(end)..end;
+        if email.size_bytes >= RANGE_BYTES && range.len() < email.size_bytes as usize / 2 {
+            return Ok(self.stored(email.blob, range)?.into());
+        }
+        let bytes = self.bytes(email.id, email.blob)?;
+        let cut = range.start as usize..range.end as usize;
+        if cut.end > bytes.len() {
+            return Err(Error::Corrupt(format!("the length of email {}", email.id)));
+        }
+        Ok(bytes.slice(cut))
+    }
+
+    fn stored(&self, blob: BlobRef, range: Range<u32>) -> Result<Vec<u8>> {
+        let segment = self.segments.segment(blob.location.segment)?;
+        let mut bytes = vec![0; range.len()];
+        if segment.read(&mut bytes, blob.location.offset + u64::from(range.start))? {
+            return Ok(bytes);
+        }
+        Err(Error::Corrupt(format!(
+            "segment {:x} ends too early",
+            blob.location.segment
+        )))
+    }
 }

@@ -1,36 +1,122 @@
 //! The door to a mail store: every operation a protocol may ask for.
 
-use crate::ops::{Arrived, Copied, Patch, Target};
-use crate::read::{Changes, Snapshot};
-use crate::{Account, Email, Letter, Mailbox, Message, Options, Query, Result, Watch};
+use crate::letter::{Email, Letter};
+use crate::log::{Disk, Log, RealDisk, Segments, replay};
+use crate::ops::{
+    Arrived, Copied, Copy, CreateMailbox, DeleteMailbox, Deliver, DestroyEmail, Expunge, Into,
+    Patch, PatchEmail, PutAccount, RenameMailbox, StoreFlags, SubscribeMailbox, Target,
+    canonical_name,
+};
+use crate::read::{Changes, Reader, Snapshot};
+use crate::search::{Query, search};
+use crate::watch::{Listeners, Watch};
+use crate::writer::{Writer, WriterHandle};
+use crate::{Error, Options, Result, folder};
 use bytes::Bytes;
+use db::{AccountRow, Index, MailboxRow, MessageRow, Read, Txn};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::Semaphore;
 use types::{
     AccountId, Clock, EmailId, FlagChange, Flags, MailboxId, ModSeq, SpecialUse, ThreadId, UidSet,
 };
+
+/// Blocking reads at one time; more would only wait for the disk and each other.
+const READERS: usize = 16;
+/// Frames of a replay that are committed together.
+const REPLAY_BATCH: u64 = 20_000;
 
 /// An open mail store. Cloning is cheap: all clones are the same store.
 ///
 /// Every changing call is durable when it returns `Ok`; dropping its future does not undo it.
 #[derive(Clone)]
-pub struct Store;
+pub struct Store(Arc<Inner>);
 
-#[expect(
-    unused_variables,
-    clippy::unused_async,
-    clippy::todo,
-    reason = "the surface, filled in next"
-)]
+struct Inner {
+    reader: Arc<Reader>,
+    readers: Semaphore,
+    writer: WriterHandle,
+    listeners: Arc<Listeners>,
+    reserve_bytes: u64,
+    _lock: folder::Lock,
+}
+
 impl Store {
-    /// Opens or makes the data folder, replays the log's tail, starts the writer.
+    /// Opens or makes the data folder, replays the log's tail, starts the writer. Blocks.
     pub fn open(options: &Options, clock: Arc<dyn Clock>) -> Result<Self> {
-        todo!()
+        Self::open_on(options, clock, Arc::new(RealDisk))
     }
 
-    /// Finishes what is waiting and stops the writer; later changes answer [`crate::Error::Closed`].
+    /// The same on a disk that tests make fail.
+    pub(crate) fn open_on(
+        options: &Options,
+        clock: Arc<dyn Clock>,
+        disk: Arc<dyn Disk>,
+    ) -> Result<Self> {
+        let lock = folder::open(&options.folder)?;
+        let segments = Arc::new(Segments::open(&options.folder.join("log"), disk)?);
+        let index = folder::open_index(options)?;
+        let from = index.read()?.position()?;
+        let end = catch_up(&segments, &*index, from)?;
+        let now_unix_ms = clock.now_unix_ms();
+        let log = Log::open(segments.clone(), end, options.segment_bytes, now_unix_ms)?;
+        let cache = ocache::open(&format!("memory:{}", options.cache_bytes))
+            .ok_or_else(|| Error::Corrupt("the cache did not open".to_owned()))?;
+        let listeners = Arc::new(Listeners::default());
+        let reserve_bytes = options.reserve_bytes;
+        let reader = Arc::new(Reader {
+            index: index.clone(),
+            segments: segments.clone(),
+            cache,
+        });
+        let listening = listeners.clone();
+        let writer = Writer {
+            log,
+            segments,
+            index,
+            listeners: listening,
+            clock,
+            reserve_bytes,
+        }
+        .start()?;
+        let readers = Semaphore::new(READERS);
+        Ok(Self(Arc::new(Inner {
+            reader,
+            readers,
+            writer,
+            listeners,
+            reserve_bytes,
+            _lock: lock,
+        })))
+    }
+
+    /// Finishes what is waiting and stops the writer; later changes answer [`Error::Closed`].
     pub async fn close(&self) {
-        todo!()
+        self.0.writer.stop().await;
+    }
+
+    /// `Ok` while changes are taken; else why not, in words for the operator.
+    pub async fn health(&self) -> Result<()> {
+        if let Some(error) = self.0.writer.state().poison() {
+            return Err(error);
+        }
+        let segments = self.0.reader.segments.clone();
+        let free_bytes = self.blocking(move |_| segments.free_bytes()).await?;
+        if free_bytes < self.0.reserve_bytes {
+            Err(Error::DiskFull)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Adds counters of letters, changes, batches and the cache.
+    pub fn register(&self, registry: &mut prometheus_client::registry::Registry) {
+        crate::figures::register(
+            registry,
+            &self.0.writer.state().figures,
+            &self.0.reader.cache,
+        );
     }
 
     // --- accounts
@@ -38,17 +124,22 @@ impl Store {
     /// Makes an account with the standard mailboxes, or changes the secret of the one there is.
     /// `secret` is a password hash as a PHC string; empty: nobody can log in.
     pub async fn put_account(&self, key: &str, secret: &str) -> Result<AccountId> {
-        todo!()
+        self.change(PutAccount {
+            key: key.to_owned(),
+            secret: secret.to_owned(),
+        })
+        .await
     }
 
     /// `key` is [`types::Address::account_key`].
-    pub async fn account_by_key(&self, key: &str) -> Result<Option<Account>> {
-        todo!()
+    pub async fn account_by_key(&self, key: &str) -> Result<Option<AccountRow>> {
+        let key = key.to_owned();
+        self.rows(move |read| Ok(read.account_by_key(&key)?)).await
     }
 
-    /// Reading side of the accounts, for `auth`.
-    pub fn index(&self) -> Arc<dyn db::Index> {
-        todo!()
+    /// The reading side of the accounts, for `auth`.
+    pub fn index(&self) -> Arc<dyn Index> {
+        self.0.reader.index.clone()
     }
 
     // --- letters in
@@ -60,7 +151,7 @@ impl Store {
         letter: Letter,
         targets: Vec<Target>,
     ) -> Result<Vec<Result<Arrived>>> {
-        todo!()
+        self.change(Deliver::new(&letter, targets)).await
     }
 
     /// Stores one letter in one mailbox, as IMAP APPEND does. `received_unix_s` `None`: now.
@@ -72,14 +163,21 @@ impl Store {
         flags: Flags,
         received_unix_s: Option<i64>,
     ) -> Result<Arrived> {
-        todo!()
+        let target = Target {
+            account,
+            into: Into::Mailbox(mailbox),
+            flags,
+            received_unix_s,
+        };
+        let mut outcomes = self.deliver(letter, vec![target]).await?;
+        outcomes.pop().unwrap_or(Err(Error::NoMailbox))
     }
 
     // --- messages
 
-    /// Changes flags of the messages in `uids` that exist, one MODSEQ for all. Gives back the rows of
-    /// all of them after the change (RFC 9051 §6.4.6). With `unchanged_since` (RFC 7162 §3.1.3) rows with a
-    /// higher MODSEQ stay as they are and are given as the second value.
+    /// Changes flags of the messages in `uids` that exist, one MODSEQ for all. Gives back the rows of all of
+    /// them after the change (RFC 9051 §6.4.6). With `unchanged_since` (RFC 7162 §3.1.3) rows with a higher
+    /// MODSEQ stay as they are, and their UIDs are the second value.
     pub async fn store_flags(
         &self,
         account: AccountId,
@@ -87,8 +185,15 @@ impl Store {
         uids: UidSet,
         change: FlagChange,
         unchanged_since: Option<ModSeq>,
-    ) -> Result<(Vec<Message>, UidSet)> {
-        todo!()
+    ) -> Result<(Vec<MessageRow>, UidSet)> {
+        self.change(StoreFlags {
+            account,
+            mailbox,
+            uids,
+            change,
+            unchanged_since,
+        })
+        .await
     }
 
     /// Copies messages that exist to another (or the same) mailbox; bytes are not copied.
@@ -99,10 +204,17 @@ impl Store {
         uids: UidSet,
         to: MailboxId,
     ) -> Result<Copied> {
-        todo!()
+        self.change(Copy {
+            account,
+            from,
+            uids,
+            to,
+            remove: false,
+        })
+        .await
     }
 
-    /// Copy and expunge in one step (RFC 6851).
+    /// Copy and expunge in one step (RFC 9051 §6.4.8).
     pub async fn move_messages(
         &self,
         account: AccountId,
@@ -110,7 +222,14 @@ impl Store {
         uids: UidSet,
         to: MailboxId,
     ) -> Result<Copied> {
-        todo!()
+        self.change(Copy {
+            account,
+            from,
+            uids,
+            to,
+            remove: true,
+        })
+        .await
     }
 
     /// Removes the messages in `uids` that have `\Deleted` for good; gives back their UIDs.
@@ -120,45 +239,67 @@ impl Store {
         mailbox: MailboxId,
         uids: UidSet,
     ) -> Result<UidSet> {
-        todo!()
+        self.change(Expunge {
+            account,
+            mailbox,
+            uids,
+            only_deleted: true,
+        })
+        .await
     }
 
-    /// Removes the messages in `uids` for good, whatever their flags (POP3 DELE); gives back their UIDs.
+    /// Removes the messages in `uids` for good, whatever their flags; gives back their UIDs.
     pub async fn remove(
         &self,
         account: AccountId,
         mailbox: MailboxId,
         uids: UidSet,
     ) -> Result<UidSet> {
-        todo!()
+        self.change(Expunge {
+            account,
+            mailbox,
+            uids,
+            only_deleted: false,
+        })
+        .await
     }
 
-    /// Changes flags or mailboxes of an email wherever it is, in one step (JMAP Email/set update).
+    /// Changes flags or mailboxes of an email wherever it is, in one step (RFC 8621 §4.6).
     pub async fn patch_email(
         &self,
         account: AccountId,
         email: EmailId,
         patch: Patch,
     ) -> Result<ModSeq> {
-        todo!()
+        self.change(PatchEmail {
+            account,
+            email,
+            patch,
+        })
+        .await
     }
 
-    /// Removes an email from every mailbox, for good (JMAP Email/set destroy).
+    /// Removes an email from every mailbox, for good (RFC 8621 §4.6).
     pub async fn destroy_email(&self, account: AccountId, email: EmailId) -> Result<ModSeq> {
-        todo!()
+        self.change(DestroyEmail { account, email }).await
     }
 
     // --- mailboxes
 
-    /// Makes a mailbox, and those above it that are missing. Names are UTF-8 with `/` between levels;
-    /// `INBOX` in any case is the inbox. New mailboxes are subscribed.
+    /// Makes a mailbox, and those above it that are missing. Names are UTF-8 with `/` between levels; `INBOX`
+    /// in any case is the inbox. New mailboxes are subscribed.
     pub async fn create_mailbox(
         &self,
         account: AccountId,
         name: &str,
         special_use: Option<SpecialUse>,
-    ) -> Result<Mailbox> {
-        todo!()
+    ) -> Result<MailboxRow> {
+        self.change(CreateMailbox {
+            account,
+            name: name.to_owned(),
+            special_use,
+        })
+        .await
     }
 
     /// Renames a mailbox and all below it. Renaming INBOX moves its messages to a new mailbox
@@ -169,12 +310,17 @@ impl Store {
         mailbox: MailboxId,
         name: &str,
     ) -> Result<()> {
-        todo!()
+        self.change(RenameMailbox {
+            account,
+            mailbox,
+            name: name.to_owned(),
+        })
+        .await
     }
 
     /// Deletes a mailbox with its messages. INBOX cannot be deleted; one with children neither.
     pub async fn delete_mailbox(&self, account: AccountId, mailbox: MailboxId) -> Result<()> {
-        todo!()
+        self.change(DeleteMailbox { account, mailbox }).await
     }
 
     pub async fn subscribe_mailbox(
@@ -183,28 +329,52 @@ impl Store {
         mailbox: MailboxId,
         subscribed: bool,
     ) -> Result<()> {
-        todo!()
+        self.change(SubscribeMailbox {
+            account,
+            mailbox,
+            subscribed,
+        })
+        .await
     }
 
     /// All mailboxes of the account, INBOX first, then by name.
-    pub async fn mailboxes(&self, account: AccountId) -> Result<Vec<Mailbox>> {
-        todo!()
+    pub async fn mailboxes(&self, account: AccountId) -> Result<Vec<MailboxRow>> {
+        self.rows(move |read| {
+            let mut rows = read.mailboxes(account)?;
+            rows.sort_by_key(|row| row.special_use != Some(SpecialUse::Inbox));
+            Ok(rows)
+        })
+        .await
     }
 
-    pub async fn mailbox(&self, account: AccountId, mailbox: MailboxId) -> Result<Mailbox> {
-        todo!()
+    pub async fn mailbox(&self, account: AccountId, mailbox: MailboxId) -> Result<MailboxRow> {
+        self.rows(move |read| read.mailbox(account, mailbox)?.ok_or(Error::NoMailbox))
+            .await
     }
 
     /// `INBOX` in any case; other names exactly.
-    pub async fn mailbox_by_name(&self, account: AccountId, name: &str) -> Result<Mailbox> {
-        todo!()
+    pub async fn mailbox_by_name(&self, account: AccountId, name: &str) -> Result<MailboxRow> {
+        let name = canonical_name(name).map_err(|_| Error::NoMailbox)?;
+        self.rows(move |read| {
+            read.mailbox_by_name(account, &name)?
+                .ok_or(Error::NoMailbox)
+        })
+        .await
     }
 
     // --- reading
 
     /// A mailbox and all its messages at one moment.
     pub async fn snapshot(&self, account: AccountId, mailbox: MailboxId) -> Result<Snapshot> {
-        todo!()
+        self.rows(move |read| {
+            let row = read.mailbox(account, mailbox)?.ok_or(Error::NoMailbox)?;
+            let messages = read.messages(account, mailbox, &UidSet::all())?;
+            Ok(Snapshot {
+                mailbox: row,
+                messages,
+            })
+        })
+        .await
     }
 
     /// The messages in `uids` that exist, ascending.
@@ -213,66 +383,187 @@ impl Store {
         account: AccountId,
         mailbox: MailboxId,
         uids: &UidSet,
-    ) -> Result<Vec<Message>> {
-        todo!()
+    ) -> Result<Vec<MessageRow>> {
+        let uids = uids.clone();
+        self.rows(move |read| Ok(read.messages(account, mailbox, &uids)?))
+            .await
     }
 
     /// The emails asked for that exist in this account, in the order asked.
     pub async fn emails(&self, account: AccountId, ids: &[EmailId]) -> Result<Vec<Arc<Email>>> {
-        todo!()
+        let ids = ids.to_vec();
+        self.blocking(move |reader| reader.emails(account, &ids))
+            .await
     }
 
-    /// The mailboxes that hold an email, with its row in each.
+    /// The mailboxes that hold an email of this account, with its row in each.
     pub async fn homes(
         &self,
         account: AccountId,
         email: EmailId,
-    ) -> Result<Vec<(MailboxId, Message)>> {
-        todo!()
+    ) -> Result<Vec<(MailboxId, MessageRow)>> {
+        self.rows(move |read| Ok(read.homes(account, email)?)).await
     }
 
     /// Emails of a thread that are still in a mailbox, oldest first.
     pub async fn thread(&self, account: AccountId, thread: ThreadId) -> Result<Vec<EmailId>> {
-        todo!()
+        self.rows(move |read| Ok(read.thread(account, thread)?))
+            .await
     }
 
     /// The letter, byte for byte as stored, checked against its hash.
     pub async fn bytes(&self, email: &Email) -> Result<Bytes> {
-        todo!()
+        let (id, blob) = (email.id, email.blob);
+        self.blocking(move |reader| reader.bytes(id, blob)).await
     }
 
     /// Bytes `range` of the letter, cut to its size.
     pub async fn range(&self, email: &Email, range: Range<u32>) -> Result<Bytes> {
-        todo!()
+        let email = email.clone();
+        self.blocking(move |reader| reader.range(&email, range))
+            .await
     }
 
-    /// Messages of a mailbox that meet the criteria, ascending by UID.
+    /// Messages of a mailbox that meet the criteria, ascending by UID. Dropping the future ends the search.
     pub async fn search(
         &self,
         account: AccountId,
         mailbox: MailboxId,
         query: Query,
-    ) -> Result<Vec<Message>> {
-        todo!()
+    ) -> Result<Vec<MessageRow>> {
+        let wanted = Wanted::default();
+        let gone = wanted.0.clone();
+        self.blocking(move |reader| {
+            search(reader, account, mailbox, &query, || {
+                gone.load(Ordering::Relaxed)
+            })
+        })
+        .await
     }
 
     /// The last MODSEQ of the account.
     pub async fn state(&self, account: AccountId) -> Result<ModSeq> {
-        todo!()
+        self.rows(move |read| Ok(read.account(account)?.ok_or(Error::NoAccount)?.modseq))
+            .await
     }
 
-    /// What happened after `since`, at most `limit` entries.
+    /// What happened after `since`, at most `limit` entries, but never a part of one change.
     pub async fn changes(
         &self,
         account: AccountId,
         since: ModSeq,
         limit: usize,
     ) -> Result<Changes> {
-        todo!()
+        self.rows(move |read| changes(read, account, since, limit))
+            .await
     }
 
     /// Told at once after every commit that changes the account.
     pub fn watch(&self, account: AccountId) -> Watch {
-        todo!()
+        self.0.listeners.listen(account)
     }
+
+    // --- the two ways in
+
+    async fn change<I: crate::writer::Intent>(&self, intent: I) -> Result<I::Outcome> {
+        self.0.writer.change(intent).await
+    }
+
+    async fn rows<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&dyn Read) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.blocking(move |reader| ask(&*reader.index.read()?))
+            .await
+    }
+
+    /// Runs a blocking read off the async threads, a bounded number at a time.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Reader) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let permit = self.0.readers.acquire().await.map_err(|_| Error::Closed)?;
+        let reader = self.0.reader.clone();
+        let done = tokio::task::spawn_blocking(move || work(&reader)).await;
+        drop(permit);
+        done.unwrap_or_else(|e| Err(Error::Poisoned(format!("a read failed: {e}"))))
+    }
+}
+
+/// Tells a search that its caller has gone.
+#[derive(Default)]
+struct Wanted(Arc<AtomicBool>);
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn changes(read: &dyn Read, account: AccountId, since: ModSeq, limit: usize) -> Result<Changes> {
+    let newest = read.account(account)?.ok_or(Error::NoAccount)?.modseq;
+    let mut found = read.changes(account, since, limit.saturating_add(1))?;
+    let more = found.len() > limit;
+    if more {
+        let cut = found.pop().map(|row| row.modseq);
+        // All of one MODSEQ or nothing of it; if one alone is over the limit, all of it.
+        let whole = found
+            .iter()
+            .position(|row| Some(row.modseq) == cut)
+            .unwrap_or(found.len());
+        if whole > 0 {
+            found.truncate(whole);
+        } else if let Some(one) = cut {
+            found = read.changes(account, since, usize::MAX)?;
+            found.retain(|row| row.modseq == one);
+        }
+    }
+    let state = if more {
+        found.last().map_or(newest, |row| row.modseq)
+    } else {
+        newest
+    };
+    Ok(Changes {
+        changes: found,
+        state,
+        more: more && state < newest,
+    })
+}
+
+/// Applies what the log has after the index's position.
+fn catch_up(
+    segments: &Segments,
+    index: &dyn Index,
+    from: Option<db::Position>,
+) -> Result<Option<db::Position>> {
+    let mut open: Option<(Box<dyn Txn + '_>, db::Position)> = None;
+    let (mut waiting, mut total) = (0_u64, 0_u64);
+    let end = replay(segments, from, |read| {
+        let mut txn = match open.take() {
+            Some((txn, _)) => txn,
+            None => index.begin()?,
+        };
+        let mut ops = &read.ops[..];
+        while !ops.is_empty() {
+            let op = db::Op::decode(&mut ops)
+                .map_err(|e| Error::Corrupt(format!("frame {}: {e}", read.after.lsn)))?;
+            db::apply(&mut *txn, &op, read.blob)?;
+        }
+        (waiting, total) = (waiting + 1, total + 1);
+        if waiting >= REPLAY_BATCH {
+            txn.commit(read.after)?;
+            tracing::info!(frames = total, "replaying the log");
+            waiting = 0;
+        } else {
+            open = Some((txn, read.after));
+        }
+        Ok(())
+    })?;
+    if let Some((txn, last)) = open {
+        txn.commit(last)?;
+    }
+    if total > 0 {
+        tracing::info!(frames = total, "the index has caught up with the log");
+    }
+    Ok(end)
 }

@@ -1,1 +1,151 @@
-//! The log.
+//! The log: append-only segments of frames. The only truth; the index is derived from it.
+//!
+//! Knows nothing about what an op means. `docs/format/segment.md` describes the bytes.
+
+mod disk;
+mod frame;
+mod replay;
+mod segments;
+
+pub(crate) use disk::{Disk, RealDisk};
+pub(crate) use frame::{Frame, blob_hash};
+pub(crate) use replay::replay;
+pub(crate) use segments::{SegmentWriter, Segments};
+
+use crate::Result;
+use bytes::Bytes;
+use db::{BlobRef, Location, Position};
+use std::sync::Arc;
+
+/// Chunks from this size on go to the file without being copied together.
+const COPY_BYTES: usize = 64 * 1024;
+
+/// The writing end of the log, used by one thread.
+pub(crate) struct Log {
+    segments: Arc<Segments>,
+    current: SegmentWriter,
+    segment_bytes: u64,
+    /// The last frame that is durable.
+    synced: Position,
+    /// The last frame that is pushed.
+    pushed: Position,
+    chunks: Vec<Bytes>,
+    tail: Vec<u8>,
+}
+
+impl Log {
+    /// Opens the end of the log for writing; `end` is where [`replay`] stopped.
+    pub(crate) fn open(
+        segments: Arc<Segments>,
+        end: Option<Position>,
+        segment_bytes: u64,
+        now_unix_ms: i64,
+    ) -> Result<Self> {
+        let (current, synced) = match end {
+            Some(end) => (segments.append_to(end.end.segment)?, end),
+            None => {
+                let first = segments.create(1, 1, now_unix_ms)?;
+                let end = Location {
+                    segment: 1,
+                    offset: first.header_bytes(),
+                };
+                (first, Position { lsn: 0, end })
+            }
+        };
+        Ok(Self {
+            segments,
+            current,
+            segment_bytes,
+            synced,
+            pushed: synced,
+            chunks: Vec::new(),
+            tail: Vec::new(),
+        })
+    }
+
+    /// Begins the next segment when this one is full. Call between batches only.
+    pub(crate) fn roll(&mut self, now_unix_ms: i64) -> Result<()> {
+        if self.synced.end.offset < self.segment_bytes {
+            return Ok(());
+        }
+        let (segment, lsn) = (self.synced.end.segment + 1, self.synced.lsn + 1);
+        self.current = self.segments.create(segment, lsn, now_unix_ms)?;
+        self.synced.end = Location {
+            segment,
+            offset: self.current.header_bytes(),
+        };
+        self.pushed = self.synced;
+        Ok(())
+    }
+
+    /// Where the bytes of a letter will lie if it is in the next frame pushed.
+    pub(crate) fn place(&self, blob: &Bytes, hash: [u8; 16]) -> BlobRef {
+        let Location { segment, offset } = self.pushed.end;
+        BlobRef {
+            location: Location {
+                segment,
+                offset: offset + Frame::HEADER_BYTES,
+            },
+            size_bytes: u32::try_from(blob.len()).unwrap_or(u32::MAX),
+            hash,
+        }
+    }
+
+    /// Adds a frame to what the next [`Log::sync`] writes.
+    pub(crate) fn push(&mut self, blob: Option<(&Bytes, BlobRef)>, ops: &[u8]) {
+        let frame = Frame {
+            lsn: self.pushed.lsn + 1,
+            synced_lsn: self.synced.lsn,
+            blob_bytes: blob.map_or(0, |(_, blob)| blob.size_bytes),
+            ops_bytes: u32::try_from(ops.len()).unwrap_or(u32::MAX),
+            blob_hash: blob.map_or([0; 16], |(_, blob)| blob.hash),
+        };
+        self.tail
+            .extend_from_slice(&frame.header(ops, self.current.key()));
+        match blob {
+            Some((bytes, _)) if bytes.len() >= COPY_BYTES => {
+                self.chunks.push(std::mem::take(&mut self.tail).into());
+                self.chunks.push(bytes.clone());
+            }
+            Some((bytes, _)) => self.tail.extend_from_slice(bytes),
+            None => {}
+        }
+        self.tail.extend_from_slice(ops);
+        self.pushed.lsn = frame.lsn;
+        self.pushed.end.offset += frame.total_bytes();
+    }
+
+    /// Where the log ends once what is pushed is synced.
+    pub(crate) fn pushed(&self) -> Position {
+        self.pushed
+    }
+
+    /// Forgets frames that are pushed and not synced.
+    pub(crate) fn forget(&mut self) {
+        self.chunks.clear();
+        self.tail.clear();
+        self.pushed = self.synced;
+    }
+
+    /// Writes what is pushed and makes it durable. After an error nothing of it counts: either the file was
+    /// cut back to its old end ([`crate::Error::DiskFull`]), or the log may not be used any more.
+    pub(crate) fn sync(&mut self) -> Result<()> {
+        let chunks = std::mem::take(&mut self.chunks);
+        let tail = std::mem::take(&mut self.tail);
+        let written = chunks
+            .iter()
+            .map(|chunk| &chunk[..])
+            .chain([&tail[..]])
+            .try_for_each(|bytes| self.current.append(bytes));
+        if let Err(error) = written {
+            self.pushed = self.synced;
+            return Err(self.current.cut_back(self.synced.end.offset, &error));
+        }
+        self.current.sync()?;
+        self.synced = self.pushed;
+        self.tail = tail;
+        self.tail.clear();
+        self.tail.shrink_to(1 << 20);
+        Ok(())
+    }
+}

@@ -1,61 +1,88 @@
-//! One file for each operation that changes a mailbox: its intent, how it becomes facts, its tests.
+//! One file for each operation that changes a mailbox: its intent, how it becomes facts.
 
-use types::{
-    AccountId, EmailId, FlagChange, Flags, MailboxId, ModSeq, SpecialUse, ThreadId, Uid,
-    UidValidity,
+mod accounts;
+mod copy;
+mod deliver;
+mod email;
+mod expunge;
+mod flags;
+mod mailboxes;
+
+pub(crate) use accounts::PutAccount;
+pub(crate) use copy::Copy;
+pub(crate) use deliver::Deliver;
+pub(crate) use email::{DestroyEmail, PatchEmail};
+pub(crate) use expunge::Expunge;
+pub(crate) use flags::StoreFlags;
+pub(crate) use mailboxes::{
+    CreateMailbox, DeleteMailbox, RenameMailbox, SubscribeMailbox, canonical_name,
 };
 
-/// Where in an account a letter goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Into {
-    Mailbox(MailboxId),
-    /// The mailbox of that use; the inbox when there is none.
-    Use(SpecialUse),
-}
+pub use copy::Copied;
+pub use deliver::{Arrived, Into, Target};
+pub use email::Patch;
 
-/// One recipient's copy of a letter.
-#[derive(Debug, Clone)]
-pub struct Target {
-    pub account: AccountId,
-    pub into: Into,
-    pub flags: Flags,
-    /// INTERNALDATE; `None`: now.
-    pub received_unix_s: Option<i64>,
-}
+use crate::writer::Facts;
+use crate::{Error, Result};
+use db::{MailboxRow, MessageRow, Op};
+use types::{AccountId, Flags, MailboxId, ModSeq, UidSet};
 
-impl Target {
-    pub fn inbox(account: AccountId) -> Self {
-        Self {
-            account,
-            into: Into::Use(SpecialUse::Inbox),
-            flags: Flags::default(),
-            received_unix_s: None,
-        }
+impl Facts<'_> {
+    /// The mailbox, or [`Error::NoMailbox`].
+    fn mailbox(&self, account: AccountId, mailbox: MailboxId) -> Result<MailboxRow> {
+        self.txn.mailbox(account, mailbox)?.ok_or(Error::NoMailbox)
     }
-}
 
-/// A letter that is now in a mailbox, durably.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Arrived {
-    pub email: EmailId,
-    pub thread: ThreadId,
-    pub mailbox: MailboxId,
-    pub uid_validity: UidValidity,
-    pub uid: Uid,
-    pub modseq: ModSeq,
-}
+    /// Puts a copy of `row` into a mailbox under its next UID, and gives back the new row.
+    fn add_copy(
+        &mut self,
+        account: AccountId,
+        mailbox: MailboxId,
+        modseq: ModSeq,
+        row: &MessageRow,
+    ) -> Result<MessageRow> {
+        let uid = self
+            .mailbox(account, mailbox)?
+            .uid_next
+            .ok_or(Error::UidsExhausted)?;
+        let row = MessageRow {
+            uid,
+            modseq,
+            saved_unix_s: self.now_unix_s,
+            ..row.clone()
+        };
+        self.put(&Op::MessageAdd {
+            account,
+            mailbox,
+            row: row.clone(),
+        })?;
+        Ok(row)
+    }
 
-/// COPY and MOVE: old and new UIDs, pair by pair, ascending by the old.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Copied {
-    pub uid_validity: UidValidity,
-    pub uids: Vec<(Uid, Uid)>,
-}
-
-/// A change of one email in all its mailboxes at once.
-#[derive(Debug, Clone, Default)]
-pub struct Patch {
-    pub flags: Option<FlagChange>,
-    /// The mailboxes it shall be in, at least one.
-    pub mailboxes: Option<Vec<MailboxId>>,
+    /// Writes new flags of messages; those that get the same flags share one fact.
+    fn put_flags(
+        &mut self,
+        account: AccountId,
+        mailbox: MailboxId,
+        modseq: ModSeq,
+        rows: &[MessageRow],
+    ) -> Result<()> {
+        let mut groups: Vec<(Flags, UidSet)> = Vec::new();
+        for row in rows {
+            match groups.iter_mut().find(|(flags, _)| *flags == row.flags) {
+                Some((_, uids)) => uids.insert(row.uid),
+                None => groups.push((row.flags.clone(), UidSet::one(row.uid))),
+            }
+        }
+        for (flags, uids) in groups {
+            self.put(&Op::FlagsPut {
+                account,
+                mailbox,
+                modseq,
+                uids,
+                flags,
+            })?;
+        }
+        Ok(())
+    }
 }

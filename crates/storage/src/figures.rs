@@ -1,0 +1,79 @@
+//! The store's counters, as Prometheus reads them.
+
+use crate::writer::Figures;
+use ocache::ObjectCache;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use std::fmt;
+use std::sync::Arc;
+
+pub(crate) fn register(registry: &mut Registry, figures: &Figures, cache: &Arc<dyn ObjectCache>) {
+    let registry = registry.sub_registry_with_prefix("storage");
+    registry.register("letters", "Letters stored", figures.letters.clone());
+    registry.register(
+        "letter_bytes",
+        "Bytes of letters stored",
+        figures.letter_bytes.clone(),
+    );
+    registry.register("changes", "Changes made durable", figures.changes.clone());
+    registry.register("batches", "Batches: one sync each", figures.batches.clone());
+    registry.register_collector(Box::new(CacheFigures(cache.clone())));
+}
+
+/// The cache counts by itself; it is asked when somebody looks.
+struct CacheFigures(Arc<dyn ObjectCache>);
+
+impl fmt::Debug for CacheFigures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CacheFigures")
+    }
+}
+
+impl Collector for CacheFigures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let figures = self.0.figures();
+        let bytes = ConstGauge::new(i64::try_from(figures.bytes).unwrap_or(i64::MAX));
+        let (hits, misses) = (
+            ConstCounter::new(figures.hits),
+            ConstCounter::new(figures.misses),
+        );
+        let rows: [(&str, &str, &dyn DynMetric); 3] = [
+            (
+                "storage_cache_bytes",
+                "Bytes held by the object cache",
+                &bytes,
+            ),
+            ("storage_cache_hits", "Objects found in the cache", &hits),
+            (
+                "storage_cache_misses",
+                "Objects not found in the cache",
+                &misses,
+            ),
+        ];
+        for (name, help, metric) in rows {
+            metric.encode_as(&mut encoder, name, help)?;
+        }
+        Ok(())
+    }
+}
+
+/// [`EncodeMetric`] is not made for trait objects.
+trait DynMetric {
+    fn encode_as(&self, encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str)
+    -> fmt::Result;
+}
+
+impl<M: EncodeMetric> DynMetric for M {
+    fn encode_as(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+    ) -> fmt::Result {
+        let metric = encoder.encode_descriptor(name, help, None, self.metric_type())?;
+        self.encode(metric)
+    }
+}

@@ -1,0 +1,203 @@
+//! Reading the log from a position to its end, at open.
+//!
+//! The end of a log may be torn: bytes that were never synced, so nobody was told they are safe. They
+//! are cut off. A bad frame that had been synced is damage: the log is left alone and not opened.
+
+use super::Frame;
+use super::segments::{SegmentFile, Segments};
+use crate::{Error, Result};
+use db::{BlobRef, Location, Position};
+use memchr::memmem;
+
+/// A frame that was read and checked.
+pub(crate) struct Read {
+    pub(crate) blob: Option<BlobRef>,
+    pub(crate) ops: Vec<u8>,
+    /// The log's position after it.
+    pub(crate) after: Position,
+}
+
+/// Calls `visit` for each frame after `from`, cuts off a torn end, and gives back where the log ends:
+/// `None` when there is no log yet.
+pub(crate) fn replay(
+    segments: &Segments,
+    from: Option<Position>,
+    mut visit: impl FnMut(Read) -> Result<()>,
+) -> Result<Option<Position>> {
+    let mut ids = segments.ids()?;
+    drop_unfinished(segments, &mut ids)?;
+    let Some(&first) = ids.first() else {
+        return match from {
+            None => Ok(None),
+            Some(_) => Err(Error::Corrupt(
+                "the log is gone, the index is there".to_owned(),
+            )),
+        };
+    };
+    let mut position = match from {
+        Some(position) => position,
+        None => start_of(segments, first)?,
+    };
+    let last = ids.last().copied().unwrap_or(first);
+    let start = position.end.segment;
+    for id in ids.into_iter().filter(|id| *id >= start) {
+        let segment = segments.segment(id)?;
+        if id != position.end.segment {
+            position = next_segment(&segment, id, position)?;
+        }
+        position = replay_segment(&segment, position, &mut visit)?;
+        let length = segment.length()?;
+        if position.end.offset > length {
+            return Err(Error::Corrupt(format!(
+                "segment {id:x} is shorter than the index says"
+            )));
+        }
+        if position.end.offset < length {
+            let durable = id != last || proves(&segment, position, length)?;
+            if durable {
+                return Err(damage(id, position.end.offset));
+            }
+            tracing::warn!(
+                segment = id,
+                bytes = length - position.end.offset,
+                "cut off a torn end"
+            );
+            segments.truncate(id, position.end.offset)?;
+        }
+    }
+    Ok(Some(position))
+}
+
+fn damage(segment: u64, offset: u64) -> Error {
+    Error::Corrupt(format!("segment {segment:x} of the log at byte {offset}"))
+}
+
+/// A last segment whose header never became durable holds nothing.
+fn drop_unfinished(segments: &Segments, ids: &mut Vec<u64>) -> Result<()> {
+    let Some(&last) = ids.last() else {
+        return Ok(());
+    };
+    let path = segments.path(last);
+    let short = std::fs::metadata(path).is_ok_and(|m| m.len() <= SegmentFile::HEADER_BYTES);
+    if short && segments.segment(last).is_err() {
+        segments.remove(last)?;
+        ids.pop();
+    }
+    Ok(())
+}
+
+fn start_of(segments: &Segments, id: u64) -> Result<Position> {
+    let lsn = segments.segment(id)?.first_lsn.saturating_sub(1);
+    Ok(Position {
+        lsn,
+        end: Location {
+            segment: id,
+            offset: SegmentFile::HEADER_BYTES,
+        },
+    })
+}
+
+fn next_segment(segment: &SegmentFile, id: u64, before: Position) -> Result<Position> {
+    if id != before.end.segment + 1 || segment.first_lsn != before.lsn + 1 {
+        let missing = before.end.segment + 1;
+        return Err(Error::Corrupt(format!(
+            "segment {missing:x} of the log is missing"
+        )));
+    }
+    Ok(Position {
+        end: Location {
+            segment: id,
+            offset: SegmentFile::HEADER_BYTES,
+        },
+        ..before
+    })
+}
+
+/// Visits good frames until the first that is not; gives back the position before that one.
+fn replay_segment(
+    segment: &SegmentFile,
+    mut position: Position,
+    visit: &mut impl FnMut(Read) -> Result<()>,
+) -> Result<Position> {
+    let length = segment.length()?;
+    let mut scratch = Vec::new();
+    while let Some((frame, read)) = read_frame(segment, position, length, &mut scratch)? {
+        if frame.lsn != position.lsn + 1 {
+            break;
+        }
+        position = read.after;
+        visit(read)?;
+    }
+    Ok(position)
+}
+
+/// The frame at `at.end`, if it is whole and its hashes fit.
+fn read_frame(
+    segment: &SegmentFile,
+    at: Position,
+    length: u64,
+    scratch: &mut Vec<u8>,
+) -> Result<Option<(Frame, Read)>> {
+    let start = at.end.offset;
+    let mut header = [0; 64];
+    if !segment.read(&mut header, start)? {
+        return Ok(None);
+    }
+    let Some(frame) = Frame::parse(&header) else {
+        return Ok(None);
+    };
+    if start + frame.total_bytes() > length {
+        return Ok(None);
+    }
+    let body_bytes = usize::try_from(frame.total_bytes() - Frame::HEADER_BYTES).unwrap_or(0);
+    scratch.resize(body_bytes, 0);
+    if !segment.read(scratch, start + Frame::HEADER_BYTES)? {
+        return Ok(None);
+    }
+    let split = usize::try_from(frame.blob_bytes).unwrap_or(0);
+    let Some((blob, ops)) = scratch.split_at_checked(split) else {
+        return Ok(None);
+    };
+    if !Frame::verify(&header, blob, ops, &segment.key) {
+        return Ok(None);
+    }
+    let place = |offset| Location {
+        segment: at.end.segment,
+        offset,
+    };
+    let blob = (frame.blob_bytes > 0).then(|| BlobRef {
+        location: place(start + Frame::HEADER_BYTES),
+        size_bytes: frame.blob_bytes,
+        hash: frame.blob_hash,
+    });
+    let after = Position {
+        lsn: frame.lsn,
+        end: place(start + frame.total_bytes()),
+    };
+    Ok(Some((
+        frame,
+        Read {
+            blob,
+            ops: ops.to_vec(),
+            after,
+        },
+    )))
+}
+
+/// Whether a good frame after the bad one at `bad` says that the bad one had been durable.
+fn proves(segment: &SegmentFile, bad: Position, length: u64) -> Result<bool> {
+    let rest_bytes = usize::try_from(length - bad.end.offset).unwrap_or(0);
+    let mut rest = vec![0; rest_bytes];
+    segment.read(&mut rest, bad.end.offset)?;
+    let mut scratch = Vec::new();
+    for at in memmem::find_iter(&rest, &Frame::MAGIC) {
+        let mut candidate = bad;
+        candidate.end.offset += at as u64;
+        if let Some((frame, _)) = read_frame(segment, candidate, length, &mut scratch)?
+            && frame.synced_lsn > bad.lsn
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

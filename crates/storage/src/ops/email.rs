@@ -1,0 +1,130 @@
+//! Changes of an email wherever it is (RFC 8621 §4.6).
+
+use crate::writer::{Facts, Intent};
+use crate::{Error, Result};
+use db::{MessageRow, Op};
+use types::{AccountId, EmailId, FlagChange, MailboxId, ModSeq, UidSet};
+
+/// A change of one email in all its mailboxes at once.
+#[derive(Debug, Clone, Default)]
+pub struct Patch {
+    pub flags: Option<FlagChange>,
+    /// The mailboxes it shall be in, at least one.
+    pub mailboxes: Option<Vec<MailboxId>>,
+}
+
+pub(crate) struct PatchEmail {
+    pub(crate) account: AccountId,
+    pub(crate) email: EmailId,
+    pub(crate) patch: Patch,
+}
+
+impl Intent for PatchEmail {
+    type Outcome = ModSeq;
+
+    fn resolve(&self, facts: &mut Facts<'_>) -> Result<ModSeq> {
+        let account = self.account;
+        let homes = homes(facts, account, self.email)?;
+        let wanted = match &self.patch.mailboxes {
+            Some(wanted) if wanted.is_empty() => {
+                return Err(Error::MailboxFixed(
+                    "an email is always in at least one mailbox",
+                ));
+            }
+            Some(wanted) => wanted.clone(),
+            None => homes.iter().map(|(mailbox, _)| *mailbox).collect(),
+        };
+        for mailbox in &wanted {
+            facts
+                .mailbox(account, *mailbox)?
+                .uid_next
+                .ok_or(Error::UidsExhausted)?;
+        }
+        let modseq = facts.next_modseq(account)?;
+        let template = homes
+            .first()
+            .map(|(_, row)| row.clone())
+            .ok_or(Error::NoMessage)?;
+        let flags = |row: &MessageRow| match &self.patch.flags {
+            Some(change) => change.apply(&row.flags),
+            None => row.flags.clone(),
+        };
+        for (mailbox, row) in homes.iter().filter(|(mailbox, _)| wanted.contains(mailbox)) {
+            let new = MessageRow {
+                flags: flags(row),
+                ..row.clone()
+            };
+            if new.flags != row.flags {
+                facts.put_flags(account, *mailbox, modseq, &[new])?;
+            }
+        }
+        let template = MessageRow {
+            flags: flags(&template),
+            ..template
+        };
+        for mailbox in &wanted {
+            if !homes.iter().any(|(home, _)| home == mailbox) {
+                facts.add_copy(account, *mailbox, modseq, &template)?;
+            }
+        }
+        for (mailbox, row) in homes
+            .iter()
+            .filter(|(mailbox, _)| !wanted.contains(mailbox))
+        {
+            let uids = UidSet::one(row.uid);
+            facts.put(&Op::MessageGone {
+                account,
+                mailbox: *mailbox,
+                modseq,
+                uids,
+            })?;
+        }
+        Ok(modseq)
+    }
+}
+
+pub(crate) struct DestroyEmail {
+    pub(crate) account: AccountId,
+    pub(crate) email: EmailId,
+}
+
+impl Intent for DestroyEmail {
+    type Outcome = ModSeq;
+
+    fn resolve(&self, facts: &mut Facts<'_>) -> Result<ModSeq> {
+        let homes = homes(facts, self.account, self.email)?;
+        let modseq = facts.next_modseq(self.account)?;
+        for (mailbox, row) in homes {
+            let (account, uids) = (self.account, UidSet::one(row.uid));
+            facts.put(&Op::MessageGone {
+                account,
+                mailbox,
+                modseq,
+                uids,
+            })?;
+        }
+        Ok(modseq)
+    }
+}
+
+/// Where the email is; [`Error::NoMessage`] when that is nowhere in this account.
+fn homes(
+    facts: &Facts<'_>,
+    account: AccountId,
+    email: EmailId,
+) -> Result<Vec<(MailboxId, MessageRow)>> {
+    let owned = facts
+        .txn
+        .email(email)?
+        .is_some_and(|row| row.account == account);
+    let homes = if owned {
+        facts.txn.homes(account, email)?
+    } else {
+        Vec::new()
+    };
+    if homes.is_empty() {
+        Err(Error::NoMessage)
+    } else {
+        Ok(homes)
+    }
+}

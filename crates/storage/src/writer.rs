@@ -2,7 +2,7 @@
 //!
 //! A batch is one index transaction, one write and one sync. Each intent is resolved to facts inside
 //! the transaction, so that it sees the ones before it; the facts become a frame; the frames are
-//! synced; only then the transaction is committed, readers see it, callers hear `Ok`, listeners are told.
+//! synced; only then the transaction is committed, readers see it, listeners are told, callers hear `Ok`.
 
 use crate::log::{Log, Segments};
 use crate::watch::Listeners;

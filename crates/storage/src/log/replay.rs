@@ -165,7 +165,8 @@ fn read_frame(
         segment: at.end.segment,
         offset,
     };
-    let blob = (frame.blob_bytes > 0).then(|| BlobRef {
+    // An empty letter is a letter too: its hash is not zero.
+    let blob = (frame.blob_hash != [0; 16]).then(|| BlobRef {
         location: place(start + Frame::HEADER_BYTES),
         size_bytes: frame.blob_bytes,
         hash: frame.blob_hash,

@@ -10,62 +10,15 @@ use types::{AccountId, EmailId, Flag, Flags, MailboxId, ModSeq, Uid, UidSet, Uid
 /// Fails with [`Error::Corrupt`] when the op does not fit the rows, which means a damaged index or log.
 pub fn apply(txn: &mut dyn Txn, op: &Op, blob: Option<BlobRef>) -> Result<()> {
     match op {
-        Op::AccountPut {
-            account,
-            key,
-            secret,
-        } => put_account(txn, *account, key, secret),
-        Op::MailboxPut {
-            account,
-            mailbox,
-            modseq,
-            uid_validity,
-            name,
-            special_use,
-            subscribed,
-        } => {
-            let old = txn.mailbox(*account, *mailbox)?;
-            let kind = if old.is_some() {
-                ChangeKind::MailboxChanged
-            } else {
-                ChangeKind::MailboxMade
-            };
-            let row = MailboxRow {
-                name: name.clone(),
-                special_use: *special_use,
-                subscribed: *subscribed,
-                modseq: *modseq,
-                ..old.unwrap_or_else(|| empty_mailbox(*mailbox, *uid_validity, *modseq))
-            };
-            txn.put_mailbox(*account, &row)?;
-            remember(txn, *account, *modseq, kind, *mailbox, None)?;
-            bump(txn, *account, *modseq, Some((*mailbox, *uid_validity)))
-        }
-        Op::MailboxGone {
-            account,
-            mailbox,
-            modseq,
-        } => {
+        Op::AccountPut { account, key, secret } => put_account(txn, *account, key, secret),
+        Op::MailboxPut { .. } => put_mailbox(txn, op),
+        Op::MailboxGone { account, mailbox, modseq } => {
             remove(txn, *account, *mailbox, *modseq, &UidSet::all())?;
             txn.delete_mailbox(*account, *mailbox)?;
-            remember(
-                txn,
-                *account,
-                *modseq,
-                ChangeKind::MailboxGone,
-                *mailbox,
-                None,
-            )?;
+            remember(txn, *account, *modseq, ChangeKind::MailboxGone, *mailbox, None)?;
             bump(txn, *account, *modseq, None)
         }
-        Op::EmailAdd {
-            account,
-            email,
-            thread,
-            received_unix_s,
-            index,
-            message_ids,
-        } => {
+        Op::EmailAdd { account, email, thread, received_unix_s, index, message_ids } => {
             let blob = blob.ok_or_else(|| misfit("an email without bytes"))?;
             for hash in message_ids {
                 txn.put_thread_of(*account, *hash, *thread)?;
@@ -79,27 +32,12 @@ pub fn apply(txn: &mut dyn Txn, op: &Op, blob: Option<BlobRef>) -> Result<()> {
                 index: index.clone(),
             })
         }
-        Op::MessageAdd {
-            account,
-            mailbox,
-            row,
-        } => add_message(txn, *account, *mailbox, row),
-        Op::FlagsPut {
-            account,
-            mailbox,
-            modseq,
-            uids,
-            flags,
-        } => {
+        Op::MessageAdd { account, mailbox, row } => add_message(txn, *account, *mailbox, row),
+        Op::FlagsPut { account, mailbox, modseq, uids, flags } => {
             put_flags(txn, *account, *mailbox, *modseq, uids, flags)?;
             bump(txn, *account, *modseq, None)
         }
-        Op::MessageGone {
-            account,
-            mailbox,
-            modseq,
-            uids,
-        } => {
+        Op::MessageGone { account, mailbox, modseq, uids } => {
             remove(txn, *account, *mailbox, *modseq, uids)?;
             bump(txn, *account, *modseq, None)
         }
@@ -119,11 +57,27 @@ fn put_account(txn: &mut dyn Txn, account: AccountId, key: &str, secret: &str) -
         last_mailbox: MailboxId(0),
         last_uid_validity: UidValidity(0),
     });
-    txn.put_account(&AccountRow {
-        key: key.to_owned(),
-        secret: secret.to_owned(),
-        ..old
-    })
+    txn.put_account(&AccountRow { key: key.to_owned(), secret: secret.to_owned(), ..old })
+}
+
+fn put_mailbox(txn: &mut dyn Txn, op: &Op) -> Result<()> {
+    let Op::MailboxPut { account, mailbox, modseq, uid_validity, name, special_use, subscribed } =
+        op
+    else {
+        return Err(misfit("a mailbox that is none"));
+    };
+    let old = txn.mailbox(*account, *mailbox)?;
+    let kind = if old.is_some() { ChangeKind::MailboxChanged } else { ChangeKind::MailboxMade };
+    let row = MailboxRow {
+        name: name.clone(),
+        special_use: *special_use,
+        subscribed: *subscribed,
+        modseq: *modseq,
+        ..old.unwrap_or_else(|| empty_mailbox(*mailbox, *uid_validity, *modseq))
+    };
+    txn.put_mailbox(*account, &row)?;
+    remember(txn, *account, *modseq, kind, *mailbox, None)?;
+    bump(txn, *account, *modseq, Some((*mailbox, *uid_validity)))
 }
 
 fn empty_mailbox(id: MailboxId, uid_validity: UidValidity, modseq: ModSeq) -> MailboxRow {
@@ -150,9 +104,7 @@ fn bump(
     modseq: ModSeq,
     mailbox: Option<(MailboxId, UidValidity)>,
 ) -> Result<()> {
-    let mut row = txn
-        .account(account)?
-        .ok_or_else(|| misfit("an account that is not there"))?;
+    let mut row = txn.account(account)?.ok_or_else(|| misfit("an account that is not there"))?;
     row.modseq = row.modseq.max(modseq);
     if let Some((id, uid_validity)) = mailbox {
         row.last_mailbox = row.last_mailbox.max(id);
@@ -169,34 +121,19 @@ fn remember(
     mailbox: MailboxId,
     message: Option<(Uid, EmailId)>,
 ) -> Result<()> {
-    txn.add_change(
-        account,
-        &ChangeRow {
-            modseq,
-            kind,
-            mailbox,
-            message,
-        },
-    )
+    txn.add_change(account, &ChangeRow { modseq, kind, mailbox, message })
 }
 
 fn mailbox_of(txn: &dyn Txn, account: AccountId, mailbox: MailboxId) -> Result<MailboxRow> {
-    txn.mailbox(account, mailbox)?
-        .ok_or_else(|| misfit("a mailbox that is not there"))
+    txn.mailbox(account, mailbox)?.ok_or_else(|| misfit("a mailbox that is not there"))
 }
 
 fn count(row: &mut MailboxRow, message: &MessageRow, sign: i64) {
     let add =
         |n: &mut u64, by: u64| *n = n.saturating_add_signed(sign.saturating_mul(by.cast_signed()));
     add(&mut row.total, 1);
-    add(
-        &mut row.unseen,
-        u64::from(!message.flags.contains(Flag::Seen)),
-    );
-    add(
-        &mut row.deleted,
-        u64::from(message.flags.contains(Flag::Deleted)),
-    );
+    add(&mut row.unseen, u64::from(!message.flags.contains(Flag::Seen)));
+    add(&mut row.deleted, u64::from(message.flags.contains(Flag::Deleted)));
     add(&mut row.size_bytes, u64::from(message.size_bytes));
 }
 
@@ -216,14 +153,7 @@ fn add_message(
     txn.add_message(account, mailbox, row)?;
     txn.put_mailbox(account, &counters)?;
     let message = Some((row.uid, row.email));
-    remember(
-        txn,
-        account,
-        row.modseq,
-        ChangeKind::MessageAdded,
-        mailbox,
-        message,
-    )?;
+    remember(txn, account, row.modseq, ChangeKind::MessageAdded, mailbox, message)?;
     bump(txn, account, row.modseq, None)
 }
 
@@ -237,23 +167,12 @@ fn put_flags(
 ) -> Result<()> {
     let mut counters = mailbox_of(txn, account, mailbox)?;
     for old in txn.messages(account, mailbox, uids)? {
-        let new = MessageRow {
-            flags: flags.clone(),
-            modseq,
-            ..old.clone()
-        };
+        let new = MessageRow { flags: flags.clone(), modseq, ..old.clone() };
         count(&mut counters, &old, -1);
         count(&mut counters, &new, 1);
         txn.put_flags(account, mailbox, &new)?;
         let message = Some((new.uid, new.email));
-        remember(
-            txn,
-            account,
-            modseq,
-            ChangeKind::FlagsChanged,
-            mailbox,
-            message,
-        )?;
+        remember(txn, account, modseq, ChangeKind::FlagsChanged, mailbox, message)?;
     }
     counters.modseq = counters.modseq.max(modseq);
     txn.put_mailbox(account, &counters)
@@ -274,14 +193,7 @@ fn remove(
             txn.delete_email(row.email)?;
         }
         let message = Some((row.uid, row.email));
-        remember(
-            txn,
-            account,
-            modseq,
-            ChangeKind::MessageGone,
-            mailbox,
-            message,
-        )?;
+        remember(txn, account, modseq, ChangeKind::MessageGone, mailbox, message)?;
     }
     counters.modseq = counters.modseq.max(modseq);
     txn.put_mailbox(account, &counters)

@@ -13,11 +13,7 @@ use types::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
     /// An account exists with this key and secret.
-    AccountPut {
-        account: AccountId,
-        key: String,
-        secret: String,
-    },
+    AccountPut { account: AccountId, key: String, secret: String },
     /// A mailbox exists with this name. First put makes it, later ones rename or (un)subscribe.
     MailboxPut {
         account: AccountId,
@@ -29,11 +25,7 @@ pub enum Op {
         subscribed: bool,
     },
     /// A mailbox and all its messages are gone.
-    MailboxGone {
-        account: AccountId,
-        mailbox: MailboxId,
-        modseq: ModSeq,
-    },
+    MailboxGone { account: AccountId, mailbox: MailboxId, modseq: ModSeq },
     /// The frame's blob is this email's bytes.
     EmailAdd {
         account: AccountId,
@@ -46,26 +38,11 @@ pub enum Op {
         message_ids: Vec<u64>,
     },
     /// An email is in a mailbox under this UID.
-    MessageAdd {
-        account: AccountId,
-        mailbox: MailboxId,
-        row: MessageRow,
-    },
+    MessageAdd { account: AccountId, mailbox: MailboxId, row: MessageRow },
     /// These messages have exactly these flags.
-    FlagsPut {
-        account: AccountId,
-        mailbox: MailboxId,
-        modseq: ModSeq,
-        uids: UidSet,
-        flags: Flags,
-    },
+    FlagsPut { account: AccountId, mailbox: MailboxId, modseq: ModSeq, uids: UidSet, flags: Flags },
     /// These messages are gone from the mailbox; an email whose last copy goes is dead.
-    MessageGone {
-        account: AccountId,
-        mailbox: MailboxId,
-        modseq: ModSeq,
-        uids: UidSet,
-    },
+    MessageGone { account: AccountId, mailbox: MailboxId, modseq: ModSeq, uids: UidSet },
 }
 
 /// The bytes are not an op this build knows.
@@ -86,15 +63,8 @@ impl Op {
     pub fn encode(&self, out: &mut Vec<u8>) {
         let mut w = Writer(out);
         match self {
-            Self::AccountPut {
-                account,
-                key,
-                secret,
-            } => {
-                w.tag(ACCOUNT_PUT)
-                    .number(account.0)
-                    .bytes(key.as_bytes())
-                    .bytes(secret.as_bytes());
+            Self::AccountPut { account, key, secret } => {
+                w.tag(ACCOUNT_PUT).number(account.0).bytes(key.as_bytes()).bytes(secret.as_bytes());
             }
             Self::MailboxPut {
                 account,
@@ -110,65 +80,27 @@ impl Op {
                 w.bytes(special_use.map_or("", SpecialUse::role).as_bytes());
                 w.number((*subscribed).into());
             }
-            Self::MailboxGone {
-                account,
-                mailbox,
-                modseq,
-            } => {
+            Self::MailboxGone { account, mailbox, modseq } => {
                 w.tag(MAILBOX_GONE).place(*account, *mailbox, *modseq);
             }
-            Self::EmailAdd {
-                account,
-                email,
-                thread,
-                received_unix_s,
-                index,
-                message_ids,
-            } => {
-                w.tag(EMAIL_ADD)
-                    .number(account.0)
-                    .number(email.0)
-                    .number(thread.0);
-                w.signed(*received_unix_s)
-                    .bytes(index)
-                    .number(message_ids.len() as u64);
+            Self::EmailAdd { account, email, thread, received_unix_s, index, message_ids } => {
+                w.tag(EMAIL_ADD).number(account.0).number(email.0).number(thread.0);
+                w.signed(*received_unix_s).bytes(index).number(message_ids.len() as u64);
                 for hash in message_ids {
                     w.0.extend_from_slice(&hash.to_le_bytes());
                 }
             }
-            Self::MessageAdd {
-                account,
-                mailbox,
-                row,
-            } => {
+            Self::MessageAdd { account, mailbox, row } => {
                 w.tag(MESSAGE_ADD).place(*account, *mailbox, row.modseq);
-                w.number(row.uid.get().into())
-                    .number(row.email.0)
-                    .flags(&row.flags);
+                w.number(row.uid.get().into()).number(row.email.0).flags(&row.flags);
                 w.signed(row.received_unix_s).signed(row.saved_unix_s);
                 w.number(row.size_bytes.into());
             }
-            Self::FlagsPut {
-                account,
-                mailbox,
-                modseq,
-                uids,
-                flags,
-            } => {
-                w.tag(FLAGS_PUT)
-                    .place(*account, *mailbox, *modseq)
-                    .uids(uids)
-                    .flags(flags);
+            Self::FlagsPut { account, mailbox, modseq, uids, flags } => {
+                w.tag(FLAGS_PUT).place(*account, *mailbox, *modseq).uids(uids).flags(flags);
             }
-            Self::MessageGone {
-                account,
-                mailbox,
-                modseq,
-                uids,
-            } => {
-                w.tag(MESSAGE_GONE)
-                    .place(*account, *mailbox, *modseq)
-                    .uids(uids);
+            Self::MessageGone { account, mailbox, modseq, uids } => {
+                w.tag(MESSAGE_GONE).place(*account, *mailbox, *modseq).uids(uids);
             }
         }
     }
@@ -196,11 +128,7 @@ impl Op {
             }
             MAILBOX_GONE => {
                 let (account, mailbox, modseq) = r.place()?;
-                Ok(Self::MailboxGone {
-                    account,
-                    mailbox,
-                    modseq,
-                })
+                Ok(Self::MailboxGone { account, mailbox, modseq })
             }
             EMAIL_ADD => Ok(Self::EmailAdd {
                 account: AccountId(r.number()?),
@@ -222,30 +150,15 @@ impl Op {
                     saved_unix_s: r.signed()?,
                     size_bytes: r.small()?,
                 };
-                Ok(Self::MessageAdd {
-                    account,
-                    mailbox,
-                    row,
-                })
+                Ok(Self::MessageAdd { account, mailbox, row })
             }
             FLAGS_PUT => {
                 let (account, mailbox, modseq) = r.place()?;
-                Ok(Self::FlagsPut {
-                    account,
-                    mailbox,
-                    modseq,
-                    uids: r.uids()?,
-                    flags: r.flags()?,
-                })
+                Ok(Self::FlagsPut { account, mailbox, modseq, uids: r.uids()?, flags: r.flags()? })
             }
             MESSAGE_GONE => {
                 let (account, mailbox, modseq) = r.place()?;
-                Ok(Self::MessageGone {
-                    account,
-                    mailbox,
-                    modseq,
-                    uids: r.uids()?,
-                })
+                Ok(Self::MessageGone { account, mailbox, modseq, uids: r.uids()? })
             }
             _ => Err(DecodeError),
         }
@@ -281,14 +194,11 @@ impl Writer<'_> {
     }
 
     fn place(&mut self, account: AccountId, mailbox: MailboxId, modseq: ModSeq) -> &mut Self {
-        self.number(account.0)
-            .number(mailbox.0.into())
-            .number(modseq.0)
+        self.number(account.0).number(mailbox.0.into()).number(modseq.0)
     }
 
     fn flags(&mut self, flags: &Flags) -> &mut Self {
-        self.number(flags.bits().into())
-            .number(flags.keywords().len() as u64);
+        self.number(flags.bits().into()).number(flags.keywords().len() as u64);
         for keyword in flags.keywords() {
             self.bytes(keyword.as_str().as_bytes());
         }
@@ -298,8 +208,7 @@ impl Writer<'_> {
     fn uids(&mut self, uids: &UidSet) -> &mut Self {
         self.number(uids.ranges().len() as u64);
         for (first, last) in uids.ranges() {
-            self.number(first.get().into())
-                .number((last.get() - first.get()).into());
+            self.number(first.get().into()).number((last.get() - first.get()).into());
         }
         self
     }
@@ -355,21 +264,13 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn place(&mut self) -> Result<(AccountId, MailboxId, ModSeq), DecodeError> {
-        Ok((
-            AccountId(self.number()?),
-            MailboxId(self.small()?),
-            ModSeq(self.number()?),
-        ))
+        Ok((AccountId(self.number()?), MailboxId(self.small()?), ModSeq(self.number()?)))
     }
 
     /// A count that what is left can hold: nothing is allocated on a lie.
     fn count(&mut self, bytes_each: usize) -> Result<usize, DecodeError> {
         let count = usize::try_from(self.number()?).map_err(|_| DecodeError)?;
-        if count > self.0.len() / bytes_each {
-            Err(DecodeError)
-        } else {
-            Ok(count)
-        }
+        if count > self.0.len() / bytes_each { Err(DecodeError) } else { Ok(count) }
     }
 
     fn hashes(&mut self) -> Result<Vec<u64>, DecodeError> {
@@ -414,15 +315,10 @@ mod tests {
         let (account, mailbox, modseq) = (AccountId(7), MailboxId(300), ModSeq(u64::MAX));
         let mut flags = Flags::new(&[Flag::Seen, Flag::Draft]);
         flags.insert_keyword(Keyword::new("$Work").unwrap());
-        let uids: UidSet = [1, 2, 3, 9, u32::MAX]
-            .into_iter()
-            .filter_map(Uid::new)
-            .collect();
+        let uids: UidSet = [1, 2, 3, 9, u32::MAX].into_iter().filter_map(Uid::new).collect();
         vec![
             Op::AccountPut {
-                account,
-                key: "zażółć@example.test".into(),
-                secret: String::new(),
+                account, key: "zażółć@example.test".into(), secret: String::new()
             },
             Op::MailboxPut {
                 account,
@@ -433,11 +329,7 @@ mod tests {
                 special_use: Some(SpecialUse::Junk),
                 subscribed: true,
             },
-            Op::MailboxGone {
-                account,
-                mailbox,
-                modseq,
-            },
+            Op::MailboxGone { account, mailbox, modseq },
             Op::EmailAdd {
                 account,
                 email: EmailId(1 << 40),
@@ -459,19 +351,8 @@ mod tests {
                     size_bytes: u32::MAX,
                 },
             },
-            Op::FlagsPut {
-                account,
-                mailbox,
-                modseq,
-                uids: uids.clone(),
-                flags,
-            },
-            Op::MessageGone {
-                account,
-                mailbox,
-                modseq,
-                uids,
-            },
+            Op::FlagsPut { account, mailbox, modseq, uids: uids.clone(), flags },
+            Op::MessageGone { account, mailbox, modseq, uids },
         ]
     }
 
@@ -494,10 +375,7 @@ mod tests {
             let mut bytes = Vec::new();
             op.encode(&mut bytes);
             for cut in 0..bytes.len() {
-                assert!(
-                    Op::decode(&mut &bytes[..cut]).is_err(),
-                    "{op:?} cut at {cut}"
-                );
+                assert!(Op::decode(&mut &bytes[..cut]).is_err(), "{op:?} cut at {cut}");
             }
             for at in 0..bytes.len() {
                 for bit in 0..8 {

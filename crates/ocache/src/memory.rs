@@ -33,22 +33,13 @@ pub(crate) fn open(rest: &str) -> Option<Arc<dyn ObjectCache>> {
     let entries = usize::try_from(bound_bytes / 8192).ok()?.max(16);
     let cache = Cache::with_weighter(entries, bound_bytes, ByBytes);
     let (hits, misses) = (AtomicU64::new(0), AtomicU64::new(0));
-    Some(Arc::new(Memory {
-        cache,
-        bound_bytes,
-        hits,
-        misses,
-    }))
+    Some(Arc::new(Memory { cache, bound_bytes, hits, misses }))
 }
 
 impl ObjectCache for Memory {
     fn get(&self, key: Key) -> Option<Bytes> {
         let found = self.cache.get(&key);
-        let counter = if found.is_some() {
-            &self.hits
-        } else {
-            &self.misses
-        };
+        let counter = if found.is_some() { &self.hits } else { &self.misses };
         counter.fetch_add(1, Ordering::Relaxed);
         found
     }

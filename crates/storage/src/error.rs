@@ -38,19 +38,11 @@ pub enum Error {
     #[error(
         "the data folder {folder} was written by a newer version (format {found}, this build knows {known}); nothing was changed, use the newer version"
     )]
-    Newer {
-        folder: PathBuf,
-        found: String,
-        known: u32,
-    },
+    Newer { folder: PathBuf, found: String, known: u32 },
     #[error(transparent)]
     Index(std::sync::Arc<db::Error>),
     #[error("{what} {path}: {reason}")]
-    Io {
-        what: &'static str,
-        path: PathBuf,
-        reason: String,
-    },
+    Io { what: &'static str, path: PathBuf, reason: String },
 }
 
 impl From<db::Error> for Error {

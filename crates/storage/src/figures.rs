@@ -13,11 +13,7 @@ use std::sync::Arc;
 pub(crate) fn register(registry: &mut Registry, figures: &Figures, cache: &Arc<dyn ObjectCache>) {
     let registry = registry.sub_registry_with_prefix("storage");
     registry.register("letters", "Letters stored", figures.letters.clone());
-    registry.register(
-        "letter_bytes",
-        "Bytes of letters stored",
-        figures.letter_bytes.clone(),
-    );
+    registry.register("letter_bytes", "Bytes of letters stored", figures.letter_bytes.clone());
     registry.register("changes", "Changes made durable", figures.changes.clone());
     registry.register("batches", "Batches: one sync each", figures.batches.clone());
     registry.register_collector(Box::new(CacheFigures(cache.clone())));
@@ -36,22 +32,11 @@ impl Collector for CacheFigures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let figures = self.0.figures();
         let bytes = ConstGauge::new(i64::try_from(figures.bytes).unwrap_or(i64::MAX));
-        let (hits, misses) = (
-            ConstCounter::new(figures.hits),
-            ConstCounter::new(figures.misses),
-        );
+        let (hits, misses) = (ConstCounter::new(figures.hits), ConstCounter::new(figures.misses));
         let rows: [(&str, &str, &dyn DynMetric); 3] = [
-            (
-                "storage_cache_bytes",
-                "Bytes held by the object cache",
-                &bytes,
-            ),
+            ("storage_cache_bytes", "Bytes held by the object cache", &bytes),
             ("storage_cache_hits", "Objects found in the cache", &hits),
-            (
-                "storage_cache_misses",
-                "Objects not found in the cache",
-                &misses,
-            ),
+            ("storage_cache_misses", "Objects not found in the cache", &misses),
         ];
         for (name, help, metric) in rows {
             metric.encode_as(&mut encoder, name, help)?;

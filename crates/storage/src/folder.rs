@@ -22,11 +22,7 @@ pub(crate) struct Lock(
 pub(crate) fn open(folder: &Path) -> Result<Lock> {
     let failed = |what, e: &std::io::Error| match e.kind() {
         ErrorKind::StorageFull => Error::DiskFull,
-        _ => Error::Io {
-            what,
-            path: folder.to_owned(),
-            reason: e.to_string(),
-        },
+        _ => Error::Io { what, path: folder.to_owned(), reason: e.to_string() },
     };
     fs::create_dir_all(folder).map_err(|e| failed("could not make the data folder", &e))?;
     let lock = take(folder)?;
@@ -45,21 +41,14 @@ pub(crate) fn open(folder: &Path) -> Result<Lock> {
 }
 
 fn check_format(folder: &Path, text: &str) -> Result<()> {
-    let found = text
-        .trim()
-        .strip_prefix("openpoczta ")
-        .unwrap_or("unreadable");
+    let found = text.trim().strip_prefix("openpoczta ").unwrap_or("unreadable");
     match found.parse::<u32>() {
         Ok(FORMAT) => Ok(()),
         // An empty file is what a crash between making and writing it leaves.
         Err(_) if text.trim().is_empty() => Ok(()),
         _ => {
             let (folder, found) = (folder.to_owned(), found.to_owned());
-            Err(Error::Newer {
-                folder,
-                found,
-                known: FORMAT,
-            })
+            Err(Error::Newer { folder, found, known: FORMAT })
         }
     }
 }
@@ -71,12 +60,7 @@ fn take(folder: &Path) -> Result<Lock> {
         path: path.clone(),
         reason: e.to_string(),
     };
-    let opened = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path);
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
     let mut file = opened.map_err(|e| failed(&e))?;
     match file.try_lock() {
         Ok(()) => {}
@@ -84,22 +68,13 @@ fn take(folder: &Path) -> Result<Lock> {
             let mut pid = String::new();
             let read = file.read_to_string(&mut pid);
             let known = read.is_ok() && !pid.trim().is_empty();
-            let pid = if known {
-                pid.trim().to_owned()
-            } else {
-                "unknown".to_owned()
-            };
-            return Err(Error::InUse {
-                folder: folder.to_owned(),
-                pid,
-            });
+            let pid = if known { pid.trim().to_owned() } else { "unknown".to_owned() };
+            return Err(Error::InUse { folder: folder.to_owned(), pid });
         }
         Err(TryLockError::Error(e)) => return Err(failed(&e)),
     }
     let pid = format!("{}\n", std::process::id());
-    file.set_len(0)
-        .and_then(|()| file.write_all(pid.as_bytes()))
-        .map_err(|e| failed(&e))?;
+    file.set_len(0).and_then(|()| file.write_all(pid.as_bytes())).map_err(|e| failed(&e))?;
     Ok(Lock(file))
 }
 
@@ -112,20 +87,13 @@ pub(crate) fn open_index(options: &Options) -> Result<Arc<dyn Index>> {
     let url = format!("sqlite:{}", path.display());
     match db::open(&url) {
         Err(db::Error::Corrupt(reason)) => {
-            tracing::warn!(
-                reason,
-                "the index is damaged; building it again from the log"
-            );
+            tracing::warn!(reason, "the index is damaged; building it again from the log");
             for suffix in ["", "-wal", "-shm"] {
                 let file = options.folder.join(format!("{INDEX_FILE}{suffix}"));
                 match fs::remove_file(&file) {
                     Err(e) if e.kind() != ErrorKind::NotFound => {
                         let (path, reason) = (file, e.to_string());
-                        return Err(Error::Io {
-                            what: "could not remove",
-                            path,
-                            reason,
-                        });
+                        return Err(Error::Io { what: "could not remove", path, reason });
                     }
                     _ => {}
                 }

@@ -27,10 +27,7 @@ impl Letter {
         if !index.prepend(trace) {
             return Self::parse(bytes.into());
         }
-        Self {
-            bytes: bytes.into(),
-            index: Arc::new(index),
-        }
+        Self { bytes: bytes.into(), index: Arc::new(index) }
     }
 }
 

@@ -46,14 +46,14 @@ impl Reader {
         let mut emails = Vec::with_capacity(ids.len());
         for id in ids {
             if let Some(row) = read.email(*id)?.filter(|row| row.account == account) {
-                emails.push(Arc::new(self.email(row)?));
+                emails.push(Arc::new(self.email(&row)?));
             }
         }
         Ok(emails)
     }
 
     /// A row with its part table decoded; one in a form of another version is parsed again.
-    fn email(&self, row: EmailRow) -> Result<Email> {
+    fn email(&self, row: &EmailRow) -> Result<Email> {
         let index = match mparser::Index::decode(&row.index) {
             Ok(index) => index,
             Err(_) => mparser::Index::of(&self.bytes(row.id, row.blob)?),
@@ -70,11 +70,7 @@ impl Reader {
 
     /// The letter as stored, checked against its hash.
     pub(crate) fn bytes(&self, email: EmailId, blob: BlobRef) -> Result<Bytes> {
-        let key = Key {
-            kind: Kind::Letter,
-            id: email.0,
-            version: 0,
-        };
+        let key = Key { kind: Kind::Letter, id: email.0, version: 0 };
         if let Some(bytes) = self.cache.get(key) {
             return Ok(bytes);
         }
@@ -107,9 +103,6 @@ impl Reader {
         if segment.read(&mut bytes, blob.location.offset + u64::from(range.start))? {
             return Ok(bytes);
         }
-        Err(Error::Corrupt(format!(
-            "segment {:x} ends too early",
-            blob.location.segment
-        )))
+        Err(Error::Corrupt(format!("segment {:x} ends too early", blob.location.segment)))
     }
 }

@@ -63,12 +63,7 @@ pub(crate) fn search(
         if gone() {
             return Err(Error::Closed);
         }
-        let candidate = Candidate {
-            reader,
-            account,
-            row: &row,
-            letter: OnceCell::new(),
-        };
+        let candidate = Candidate { reader, account, row: &row, letter: OnceCell::new() };
         if candidate.meets(&query)? {
             found.push(row);
         }
@@ -180,9 +175,9 @@ impl Candidate<'_> {
     fn letter_meets(&self, email: &Email, query: &Query) -> Result<bool> {
         let index = &email.index;
         Ok(match query {
-            Query::SentDays(from, to) => index
-                .date()
-                .is_some_and(|date| (*from..*to).contains(&date.days())),
+            Query::SentDays(from, to) => {
+                index.date().is_some_and(|date| (*from..*to).contains(&date.days()))
+            }
             Query::From(text) => names(&index.from_(), text),
             Query::To(text) => names(&index.to_(), text),
             Query::Cc(text) => names(&index.cc_(), text),

@@ -65,30 +65,12 @@ impl Store {
             .ok_or_else(|| Error::Corrupt("the cache did not open".to_owned()))?;
         let listeners = Arc::new(Listeners::default());
         let reserve_bytes = options.reserve_bytes;
-        let reader = Arc::new(Reader {
-            index: index.clone(),
-            segments: segments.clone(),
-            cache,
-        });
+        let reader = Arc::new(Reader { index: index.clone(), segments: segments.clone(), cache });
         let listening = listeners.clone();
-        let writer = Writer {
-            log,
-            segments,
-            index,
-            listeners: listening,
-            clock,
-            reserve_bytes,
-        }
-        .start()?;
+        let writer =
+            Writer { log, segments, index, listeners: listening, clock, reserve_bytes }.start()?;
         let readers = Semaphore::new(READERS);
-        Ok(Self(Arc::new(Inner {
-            reader,
-            readers,
-            writer,
-            listeners,
-            reserve_bytes,
-            _lock: lock,
-        })))
+        Ok(Self(Arc::new(Inner { reader, readers, writer, listeners, reserve_bytes, _lock: lock })))
     }
 
     /// Finishes what is waiting and stops the writer; later changes answer [`Error::Closed`].
@@ -103,20 +85,12 @@ impl Store {
         }
         let segments = self.0.reader.segments.clone();
         let free_bytes = self.blocking(move |_| segments.free_bytes()).await?;
-        if free_bytes < self.0.reserve_bytes {
-            Err(Error::DiskFull)
-        } else {
-            Ok(())
-        }
+        if free_bytes < self.0.reserve_bytes { Err(Error::DiskFull) } else { Ok(()) }
     }
 
     /// Adds counters of letters, changes, batches and the cache.
     pub fn register(&self, registry: &mut prometheus_client::registry::Registry) {
-        crate::figures::register(
-            registry,
-            &self.0.writer.state().figures,
-            &self.0.reader.cache,
-        );
+        crate::figures::register(registry, &self.0.writer.state().figures, &self.0.reader.cache);
     }
 
     // --- accounts
@@ -124,11 +98,7 @@ impl Store {
     /// Makes an account with the standard mailboxes, or changes the secret of the one there is.
     /// `secret` is a password hash as a PHC string; empty: nobody can log in.
     pub async fn put_account(&self, key: &str, secret: &str) -> Result<AccountId> {
-        self.change(PutAccount {
-            key: key.to_owned(),
-            secret: secret.to_owned(),
-        })
-        .await
+        self.change(PutAccount { key: key.to_owned(), secret: secret.to_owned() }).await
     }
 
     /// `key` is [`types::Address::account_key`].
@@ -163,12 +133,7 @@ impl Store {
         flags: Flags,
         received_unix_s: Option<i64>,
     ) -> Result<Arrived> {
-        let target = Target {
-            account,
-            into: Into::Mailbox(mailbox),
-            flags,
-            received_unix_s,
-        };
+        let target = Target { account, into: Into::Mailbox(mailbox), flags, received_unix_s };
         let mut outcomes = self.deliver(letter, vec![target]).await?;
         outcomes.pop().unwrap_or(Err(Error::NoMailbox))
     }
@@ -186,14 +151,7 @@ impl Store {
         change: FlagChange,
         unchanged_since: Option<ModSeq>,
     ) -> Result<(Vec<MessageRow>, UidSet)> {
-        self.change(StoreFlags {
-            account,
-            mailbox,
-            uids,
-            change,
-            unchanged_since,
-        })
-        .await
+        self.change(StoreFlags { account, mailbox, uids, change, unchanged_since }).await
     }
 
     /// Copies messages that exist to another (or the same) mailbox; bytes are not copied.
@@ -204,14 +162,7 @@ impl Store {
         uids: UidSet,
         to: MailboxId,
     ) -> Result<Copied> {
-        self.change(Copy {
-            account,
-            from,
-            uids,
-            to,
-            remove: false,
-        })
-        .await
+        self.change(Copy { account, from, uids, to, remove: false }).await
     }
 
     /// Copy and expunge in one step (RFC 9051 §6.4.8).
@@ -222,14 +173,7 @@ impl Store {
         uids: UidSet,
         to: MailboxId,
     ) -> Result<Copied> {
-        self.change(Copy {
-            account,
-            from,
-            uids,
-            to,
-            remove: true,
-        })
-        .await
+        self.change(Copy { account, from, uids, to, remove: true }).await
     }
 
     /// Removes the messages in `uids` that have `\Deleted` for good; gives back their UIDs.
@@ -239,13 +183,7 @@ impl Store {
         mailbox: MailboxId,
         uids: UidSet,
     ) -> Result<UidSet> {
-        self.change(Expunge {
-            account,
-            mailbox,
-            uids,
-            only_deleted: true,
-        })
-        .await
+        self.change(Expunge { account, mailbox, uids, only_deleted: true }).await
     }
 
     /// Removes the messages in `uids` for good, whatever their flags; gives back their UIDs.
@@ -255,13 +193,7 @@ impl Store {
         mailbox: MailboxId,
         uids: UidSet,
     ) -> Result<UidSet> {
-        self.change(Expunge {
-            account,
-            mailbox,
-            uids,
-            only_deleted: false,
-        })
-        .await
+        self.change(Expunge { account, mailbox, uids, only_deleted: false }).await
     }
 
     /// Changes flags or mailboxes of an email wherever it is, in one step (RFC 8621 §4.6).
@@ -271,12 +203,7 @@ impl Store {
         email: EmailId,
         patch: Patch,
     ) -> Result<ModSeq> {
-        self.change(PatchEmail {
-            account,
-            email,
-            patch,
-        })
-        .await
+        self.change(PatchEmail { account, email, patch }).await
     }
 
     /// Removes an email from every mailbox, for good (RFC 8621 §4.6).
@@ -294,12 +221,7 @@ impl Store {
         name: &str,
         special_use: Option<SpecialUse>,
     ) -> Result<MailboxRow> {
-        self.change(CreateMailbox {
-            account,
-            name: name.to_owned(),
-            special_use,
-        })
-        .await
+        self.change(CreateMailbox { account, name: name.to_owned(), special_use }).await
     }
 
     /// Renames a mailbox and all below it. Renaming INBOX moves its messages to a new mailbox
@@ -310,12 +232,7 @@ impl Store {
         mailbox: MailboxId,
         name: &str,
     ) -> Result<()> {
-        self.change(RenameMailbox {
-            account,
-            mailbox,
-            name: name.to_owned(),
-        })
-        .await
+        self.change(RenameMailbox { account, mailbox, name: name.to_owned() }).await
     }
 
     /// Deletes a mailbox with its messages. INBOX cannot be deleted; one with children neither.
@@ -329,12 +246,7 @@ impl Store {
         mailbox: MailboxId,
         subscribed: bool,
     ) -> Result<()> {
-        self.change(SubscribeMailbox {
-            account,
-            mailbox,
-            subscribed,
-        })
-        .await
+        self.change(SubscribeMailbox { account, mailbox, subscribed }).await
     }
 
     /// All mailboxes of the account, INBOX first, then by name.
@@ -348,18 +260,13 @@ impl Store {
     }
 
     pub async fn mailbox(&self, account: AccountId, mailbox: MailboxId) -> Result<MailboxRow> {
-        self.rows(move |read| read.mailbox(account, mailbox)?.ok_or(Error::NoMailbox))
-            .await
+        self.rows(move |read| read.mailbox(account, mailbox)?.ok_or(Error::NoMailbox)).await
     }
 
     /// `INBOX` in any case; other names exactly.
     pub async fn mailbox_by_name(&self, account: AccountId, name: &str) -> Result<MailboxRow> {
         let name = canonical_name(name).map_err(|_| Error::NoMailbox)?;
-        self.rows(move |read| {
-            read.mailbox_by_name(account, &name)?
-                .ok_or(Error::NoMailbox)
-        })
-        .await
+        self.rows(move |read| read.mailbox_by_name(account, &name)?.ok_or(Error::NoMailbox)).await
     }
 
     // --- reading
@@ -369,10 +276,7 @@ impl Store {
         self.rows(move |read| {
             let row = read.mailbox(account, mailbox)?.ok_or(Error::NoMailbox)?;
             let messages = read.messages(account, mailbox, &UidSet::all())?;
-            Ok(Snapshot {
-                mailbox: row,
-                messages,
-            })
+            Ok(Snapshot { mailbox: row, messages })
         })
         .await
     }
@@ -385,15 +289,13 @@ impl Store {
         uids: &UidSet,
     ) -> Result<Vec<MessageRow>> {
         let uids = uids.clone();
-        self.rows(move |read| Ok(read.messages(account, mailbox, &uids)?))
-            .await
+        self.rows(move |read| Ok(read.messages(account, mailbox, &uids)?)).await
     }
 
     /// The emails asked for that exist in this account, in the order asked.
     pub async fn emails(&self, account: AccountId, ids: &[EmailId]) -> Result<Vec<Arc<Email>>> {
         let ids = ids.to_vec();
-        self.blocking(move |reader| reader.emails(account, &ids))
-            .await
+        self.blocking(move |reader| reader.emails(account, &ids)).await
     }
 
     /// The mailboxes that hold an email of this account, with its row in each.
@@ -407,8 +309,7 @@ impl Store {
 
     /// Emails of a thread that are still in a mailbox, oldest first.
     pub async fn thread(&self, account: AccountId, thread: ThreadId) -> Result<Vec<EmailId>> {
-        self.rows(move |read| Ok(read.thread(account, thread)?))
-            .await
+        self.rows(move |read| Ok(read.thread(account, thread)?)).await
     }
 
     /// The letter, byte for byte as stored, checked against its hash.
@@ -420,8 +321,7 @@ impl Store {
     /// Bytes `range` of the letter, cut to its size.
     pub async fn range(&self, email: &Email, range: Range<u32>) -> Result<Bytes> {
         let email = email.clone();
-        self.blocking(move |reader| reader.range(&email, range))
-            .await
+        self.blocking(move |reader| reader.range(&email, range)).await
     }
 
     /// Messages of a mailbox that meet the criteria, ascending by UID. Dropping the future ends the search.
@@ -434,17 +334,14 @@ impl Store {
         let wanted = Wanted::default();
         let gone = wanted.0.clone();
         self.blocking(move |reader| {
-            search(reader, account, mailbox, &query, || {
-                gone.load(Ordering::Relaxed)
-            })
+            search(reader, account, mailbox, &query, || gone.load(Ordering::Relaxed))
         })
         .await
     }
 
     /// The last MODSEQ of the account.
     pub async fn state(&self, account: AccountId) -> Result<ModSeq> {
-        self.rows(move |read| Ok(read.account(account)?.ok_or(Error::NoAccount)?.modseq))
-            .await
+        self.rows(move |read| Ok(read.account(account)?.ok_or(Error::NoAccount)?.modseq)).await
     }
 
     /// What happened after `since`, at most `limit` entries, but never a part of one change.
@@ -454,8 +351,7 @@ impl Store {
         since: ModSeq,
         limit: usize,
     ) -> Result<Changes> {
-        self.rows(move |read| changes(read, account, since, limit))
-            .await
+        self.rows(move |read| changes(read, account, since, limit)).await
     }
 
     /// Told at once after every commit that changes the account.
@@ -473,8 +369,7 @@ impl Store {
         &self,
         ask: impl FnOnce(&dyn Read) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.blocking(move |reader| ask(&*reader.index.read()?))
-            .await
+        self.blocking(move |reader| ask(&*reader.index.read()?)).await
     }
 
     /// Runs a blocking read off the async threads, a bounded number at a time.
@@ -507,10 +402,7 @@ fn changes(read: &dyn Read, account: AccountId, since: ModSeq, limit: usize) -> 
     if more {
         let cut = found.pop().map(|row| row.modseq);
         // All of one MODSEQ or nothing of it; if one alone is over the limit, all of it.
-        let whole = found
-            .iter()
-            .position(|row| Some(row.modseq) == cut)
-            .unwrap_or(found.len());
+        let whole = found.iter().position(|row| Some(row.modseq) == cut).unwrap_or(found.len());
         if whole > 0 {
             found.truncate(whole);
         } else if let Some(one) = cut {
@@ -518,16 +410,8 @@ fn changes(read: &dyn Read, account: AccountId, since: ModSeq, limit: usize) -> 
             found.retain(|row| row.modseq == one);
         }
     }
-    let state = if more {
-        found.last().map_or(newest, |row| row.modseq)
-    } else {
-        newest
-    };
-    Ok(Changes {
-        changes: found,
-        state,
-        more: more && state < newest,
-    })
+    let state = if more { found.last().map_or(newest, |row| row.modseq) } else { newest };
+    Ok(Changes { changes: found, state, more: more && state < newest })
 }
 
 /// Applies what the log has after the index's position.

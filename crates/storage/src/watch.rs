@@ -28,11 +28,7 @@ pub(crate) struct Listeners(Mutex<HashMap<AccountId, watch::Sender<ModSeq>>>);
 impl Listeners {
     pub(crate) fn listen(&self, account: AccountId) -> Watch {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Watch(
-            map.entry(account)
-                .or_insert_with(|| watch::channel(ModSeq(0)).0)
-                .subscribe(),
-        )
+        Watch(map.entry(account).or_insert_with(|| watch::channel(ModSeq(0)).0).subscribe())
     }
 
     /// Tells who listens; forgets accounts that nobody listens to any more.

@@ -128,9 +128,7 @@ pub(crate) struct Figures {
 impl WriterState {
     /// Why no change is taken any more, if so.
     pub(crate) fn poison(&self) -> Option<Error> {
-        self.poison
-            .get()
-            .map(|reason| Error::Poisoned(reason.clone()))
+        self.poison.get().map(|reason| Error::Poisoned(reason.clone()))
     }
 }
 
@@ -141,16 +139,8 @@ impl WriterHandle {
             return Err(error);
         }
         let (caller, answer) = oneshot::channel();
-        let job = Box::new(Waiting {
-            intent,
-            outcome: Err(Error::Closed),
-            caller,
-        });
-        match self
-            .queue
-            .send_timeout(Command::Change(job), QUEUE_TIMEOUT)
-            .await
-        {
+        let job = Box::new(Waiting { intent, outcome: Err(Error::Closed), caller });
+        match self.queue.send_timeout(Command::Change(job), QUEUE_TIMEOUT).await {
             Ok(()) => answer.await.unwrap_or(Err(Error::Closed)),
             Err(mpsc::error::SendTimeoutError::Timeout(_)) => Err(Error::Busy),
             Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(Error::Closed),
@@ -184,10 +174,7 @@ impl Writer {
     pub(crate) fn start(self) -> Result<WriterHandle> {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let state = Arc::<WriterState>::default();
-        let handle = WriterHandle {
-            queue,
-            state: state.clone(),
-        };
+        let handle = WriterHandle { queue, state: state.clone() };
         let checkpoints = self.start_checkpoints()?;
         let thread = std::thread::Builder::new().name("writer".to_owned());
         let started = thread.spawn(move || self.run(waiting, &state, &checkpoints));
@@ -246,10 +233,8 @@ impl Writer {
         let mut changed = HashMap::new();
         let done = match state.poison() {
             Some(error) => Err(error),
-            None => catch_unwind(AssertUnwindSafe(|| {
-                self.commit(&mut batch, &mut changed, state)
-            }))
-            .unwrap_or_else(|_| Err(Error::Poisoned("the writer panicked".to_owned()))),
+            None => catch_unwind(AssertUnwindSafe(|| self.commit(&mut batch, &mut changed, state)))
+                .unwrap_or_else(|_| Err(Error::Poisoned("the writer panicked".to_owned()))),
         };
         if let Err(error) = &done {
             self.log.forget();
@@ -258,11 +243,10 @@ impl Writer {
             tracing::error!(%error, changes = batch.len(), "changes could not be written");
         }
         let answer = done.map_err(|error| state.poison().unwrap_or(error));
+        self.listeners.tell(&changed.into_iter().collect::<Vec<_>>());
         for job in batch {
             job.answer(answer.clone());
         }
-        self.listeners
-            .tell(&changed.into_iter().collect::<Vec<_>>());
     }
 
     fn commit(
@@ -279,14 +263,8 @@ impl Writer {
         let mut txn = self.index.begin()?;
         let mut frames = 0_u64;
         for job in batch.iter_mut() {
-            frames += u64::from(resolve(
-                &mut self.log,
-                job,
-                &mut *txn,
-                changed,
-                now_unix_ms,
-                state,
-            )?);
+            frames +=
+                u64::from(resolve(&mut self.log, job, &mut *txn, changed, now_unix_ms, state)?);
         }
         if frames == 0 {
             return Ok(());
@@ -303,20 +281,13 @@ impl Writer {
     /// Refuses letters while there is still room for the changes that free some.
     fn check_room(&self) -> Result<()> {
         let free_bytes = self.segments.free_bytes()?;
-        if free_bytes < self.reserve_bytes {
-            Err(Error::DiskFull)
-        } else {
-            Ok(())
-        }
+        if free_bytes < self.reserve_bytes { Err(Error::DiskFull) } else { Ok(()) }
     }
 }
 
 /// After some errors nobody can say what is on the disk: then no change is taken until a replay has looked.
 fn refuse_from_now_on(error: &Error, state: &WriterState) {
-    let uncertain = matches!(
-        error,
-        Error::Io { .. } | Error::Poisoned(_) | Error::Corrupt(_)
-    );
+    let uncertain = matches!(error, Error::Io { .. } | Error::Poisoned(_) | Error::Corrupt(_));
     if uncertain && state.poison.set(error.to_string()).is_ok() {
         tracing::error!("no more changes are taken until a restart replays the log");
     }
@@ -354,17 +325,9 @@ fn resolve(
     state: &WriterState,
 ) -> Result<bool> {
     let letter = job.letter().cloned();
-    let blob = letter
-        .as_ref()
-        .map(|bytes| log.place(bytes, crate::log::blob_hash(bytes)));
+    let blob = letter.as_ref().map(|bytes| log.place(bytes, crate::log::blob_hash(bytes)));
     let now_unix_s = now_unix_ms.div_euclid(1000);
-    let mut facts = Facts {
-        txn,
-        now_unix_s,
-        blob,
-        ops: Vec::new(),
-        changed,
-    };
+    let mut facts = Facts { txn, now_unix_s, blob, ops: Vec::new(), changed };
     let outcome = job.resolve(&mut facts);
     let ops = facts.ops;
     match outcome {

@@ -31,12 +31,7 @@ impl Address {
 
     /// The key an account is found by: lower case, without `+tag` (RFC 5233).
     pub fn account_key(&self) -> String {
-        let base = self
-            .local
-            .split('+')
-            .next()
-            .filter(|b| !b.is_empty())
-            .unwrap_or(&self.local);
+        let base = self.local.split('+').next().filter(|b| !b.is_empty()).unwrap_or(&self.local);
         format!("{}@{}", base.to_lowercase(), self.domain)
     }
 }
@@ -53,10 +48,7 @@ impl FromStr for Address {
         if !is_domain(domain) {
             return Err(AddressError::Domain);
         }
-        Ok(Self {
-            local,
-            domain: domain.to_lowercase(),
-        })
+        Ok(Self { local, domain: domain.to_lowercase() })
     }
 }
 
@@ -78,10 +70,7 @@ fn unquote(local: &str) -> Option<String> {
     }
     let atext = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c);
     let atom = |part: &str| {
-        !part.is_empty()
-            && part
-                .chars()
-                .all(|c| atext(c) || (!c.is_ascii() && !c.is_control()))
+        !part.is_empty() && part.chars().all(|c| atext(c) || (!c.is_ascii() && !c.is_control()))
     };
     local.split('.').all(atom).then(|| local.to_owned())
 }
@@ -90,9 +79,7 @@ fn unquote(local: &str) -> Option<String> {
 fn is_domain(domain: &str) -> bool {
     if let Some(literal) = domain.strip_prefix('[') {
         return literal.strip_suffix(']').is_some_and(|l| {
-            !l.is_empty()
-                && l.bytes()
-                    .all(|b| b.is_ascii_hexdigit() || b".:IPv".contains(&b))
+            !l.is_empty() && l.bytes().all(|b| b.is_ascii_hexdigit() || b".:IPv".contains(&b))
         });
     }
     let letter = |c: char| {
@@ -155,10 +142,7 @@ mod tests {
         check("\"a\\\"b\"@example.test", "a\"b@example.test");
         check("zażółć@gęślą.test", "zażółć@gęślą.test");
         check("a@[127.0.0.1]", "a@[127.0.0.1]");
-        check(
-            "a@b@example.test".replace("a@b", "\"a@b\"").as_str(),
-            "a@b@example.test",
-        );
+        check("a@b@example.test".replace("a@b", "\"a@b\"").as_str(), "a@b@example.test");
     }
 
     #[test]

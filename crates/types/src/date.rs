@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-pub const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
+pub const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 pub const WEEKDAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
 /// A civil date and time with its offset from UTC. Years 0-9999; seconds may be 60 on input.
@@ -116,10 +115,7 @@ impl Date {
     }
 
     fn month_name(self) -> &'static str {
-        MONTHS
-            .get(usize::from(self.month).wrapping_sub(1))
-            .copied()
-            .unwrap_or("Jan")
+        MONTHS.get(usize::from(self.month).wrapping_sub(1)).copied().unwrap_or("Jan")
     }
 }
 
@@ -152,11 +148,7 @@ fn civil_from_days(days: i64) -> (u16, u8, u8) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
     let year = era * 400 + year_of_era + i64::from(month <= 2);
     (
         u16::try_from(year).unwrap_or(0),
@@ -179,21 +171,9 @@ mod tests {
             assert_eq!(date.to_unix_s(), unix_s);
         }
         check(0, "Thu, 1 Jan 1970 00:00:00 +0000", "1970-01-01T00:00:00Z");
-        check(
-            951_782_400,
-            "Tue, 29 Feb 2000 00:00:00 +0000",
-            "2000-02-29T00:00:00Z",
-        );
-        check(
-            1_795_370_400,
-            "Sun, 22 Nov 2026 18:00:00 +0000",
-            "2026-11-22T18:00:00Z",
-        );
-        check(
-            -1,
-            "Wed, 31 Dec 1969 23:59:59 +0000",
-            "1969-12-31T23:59:59Z",
-        );
+        check(951_782_400, "Tue, 29 Feb 2000 00:00:00 +0000", "2000-02-29T00:00:00Z");
+        check(1_795_370_400, "Sun, 22 Nov 2026 18:00:00 +0000", "2026-11-22T18:00:00Z");
+        check(-1, "Wed, 31 Dec 1969 23:59:59 +0000", "1969-12-31T23:59:59Z");
     }
 
     #[test]
@@ -207,19 +187,9 @@ mod tests {
 
     #[test]
     fn offsets() {
-        let date = Date {
-            offset_minutes: -210,
-            ..Date::from_unix_s(1_795_370_400)
-        };
+        let date = Date { offset_minutes: -210, ..Date::from_unix_s(1_795_370_400) };
         assert_eq!(date.imap(), "22-Nov-2026 18:00:00 -0330");
         assert_eq!(date.to_unix_s(), 1_795_370_400 + 210 * 60);
-        assert!(
-            !Date {
-                day: 31,
-                month: 11,
-                ..date
-            }
-            .is_valid()
-        );
+        assert!(!Date { day: 31, month: 11, ..date }.is_valid());
     }
 }

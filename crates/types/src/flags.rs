@@ -16,13 +16,8 @@ pub enum Flag {
 }
 
 impl Flag {
-    pub const ALL: [Self; 5] = [
-        Self::Answered,
-        Self::Flagged,
-        Self::Deleted,
-        Self::Seen,
-        Self::Draft,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Answered, Self::Flagged, Self::Deleted, Self::Seen, Self::Draft];
 
     /// `\Seen` and so on.
     pub fn name(self) -> &'static str {
@@ -37,9 +32,7 @@ impl Flag {
 
     /// Finds a system flag by its name with the backslash, in any case.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|f| f.name().eq_ignore_ascii_case(name))
+        Self::ALL.into_iter().find(|f| f.name().eq_ignore_ascii_case(name))
     }
 }
 
@@ -75,11 +68,7 @@ impl PartialOrd for Keyword {
 }
 impl Ord for Keyword {
     fn cmp(&self, other: &Self) -> Ordering {
-        let lower = |k: &Self| {
-            k.0.bytes()
-                .map(|b| b.to_ascii_lowercase())
-                .collect::<Vec<_>>()
-        };
+        let lower = |k: &Self| k.0.bytes().map(|b| b.to_ascii_lowercase()).collect::<Vec<_>>();
         lower(self).cmp(&lower(other))
     }
 }
@@ -107,10 +96,7 @@ impl Flags {
 
     /// From the bits of [`Flags::bits`]; unknown bits are dropped.
     pub fn from_bits(bits: u8) -> Self {
-        Self {
-            system: bits & 31,
-            keywords: Vec::new(),
-        }
+        Self { system: bits & 31, keywords: Vec::new() }
     }
 
     pub fn bits(&self) -> u8 {
@@ -138,9 +124,7 @@ impl Flags {
     }
 
     pub fn has_keyword(&self, name: &str) -> bool {
-        self.keywords
-            .iter()
-            .any(|k| k.as_str().eq_ignore_ascii_case(name))
+        self.keywords.iter().any(|k| k.as_str().eq_ignore_ascii_case(name))
     }
 
     pub fn insert_keyword(&mut self, keyword: Keyword) {
@@ -177,9 +161,7 @@ impl Flags {
 impl fmt::Display for Flags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let system: Vec<&str> = self.system().map(Flag::name).collect();
-        let names = system
-            .into_iter()
-            .chain(self.keywords.iter().map(|k| &*k.0));
+        let names = system.into_iter().chain(self.keywords.iter().map(|k| &*k.0));
         for (i, name) in names.enumerate() {
             if i > 0 {
                 f.write_str(" ")?;
@@ -250,39 +232,16 @@ mod tests {
         fn check(old: &str, change: &FlagChange, expect: &str) {
             assert_eq!(change.apply(&flags(old)).to_string(), expect);
         }
-        check(
-            "\\seen",
-            &FlagChange::Add(flags("$Work \\Flagged")),
-            "\\Flagged \\Seen $Work",
-        );
-        check(
-            "\\Seen $Work",
-            &FlagChange::Remove(flags("$WORK")),
-            "\\Seen",
-        );
-        check(
-            "\\Seen $Work",
-            &FlagChange::Replace(flags("\\Draft")),
-            "\\Draft",
-        );
-        let patch = FlagChange::Patch {
-            add: flags("$b"),
-            remove: flags("$a \\Seen"),
-        };
+        check("\\seen", &FlagChange::Add(flags("$Work \\Flagged")), "\\Flagged \\Seen $Work");
+        check("\\Seen $Work", &FlagChange::Remove(flags("$WORK")), "\\Seen");
+        check("\\Seen $Work", &FlagChange::Replace(flags("\\Draft")), "\\Draft");
+        let patch = FlagChange::Patch { add: flags("$b"), remove: flags("$a \\Seen") };
         check("\\Seen $a", &patch, "$b");
     }
 
     #[test]
     fn what_is_no_keyword() {
-        for bad in [
-            "",
-            "a b",
-            "\\Recent",
-            "a]",
-            "{1}",
-            "zażółć",
-            &"x".repeat(256),
-        ] {
+        for bad in ["", "a b", "\\Recent", "a]", "{1}", "zażółć", &"x".repeat(256)] {
             assert!(Keyword::new(bad).is_none(), "{bad:?}");
         }
     }

@@ -90,14 +90,8 @@ pub enum SpecialUse {
 }
 
 impl SpecialUse {
-    pub const ALL: [Self; 6] = [
-        Self::Inbox,
-        Self::Drafts,
-        Self::Sent,
-        Self::Junk,
-        Self::Trash,
-        Self::Archive,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Inbox, Self::Drafts, Self::Sent, Self::Junk, Self::Trash, Self::Archive];
 
     /// The word in lower case, as JMAP's `role` has it (RFC 8621 §2).
     pub fn role(self) -> &'static str {

@@ -12,15 +12,9 @@ pub struct Peer {
 impl Peer {
     /// A connection without encryption.
     pub fn plain(ip: IpAddr) -> Self {
-        Self {
-            ip,
-            private: ip.to_canonical().is_loopback(),
-        }
+        Self { ip, private: ip.to_canonical().is_loopback() }
     }
 
     /// A peer on this machine.
-    pub const LOCAL: Self = Self {
-        ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        private: true,
-    };
+    pub const LOCAL: Self = Self { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), private: true };
 }

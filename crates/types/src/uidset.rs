@@ -24,10 +24,8 @@ impl UidSet {
 
     /// From ranges in any order; the ends of a range may be swapped (RFC 9051 §9 `seq-range`).
     pub fn from_ranges(ranges: impl IntoIterator<Item = (Uid, Uid)>) -> Self {
-        let mut ranges: Vec<_> = ranges
-            .into_iter()
-            .map(|(a, b)| if a <= b { (a, b) } else { (b, a) })
-            .collect();
+        let mut ranges: Vec<_> =
+            ranges.into_iter().map(|(a, b)| if a <= b { (a, b) } else { (b, a) }).collect();
         ranges.sort_unstable();
         let mut set = Self(Vec::with_capacity(ranges.len()));
         for (first, last) in ranges {
@@ -64,10 +62,7 @@ impl UidSet {
 
     /// How many UIDs it holds.
     pub fn len(&self) -> u64 {
-        self.0
-            .iter()
-            .map(|(a, b)| u64::from(b.get() - a.get()) + 1)
-            .sum()
+        self.0.iter().map(|(a, b)| u64::from(b.get() - a.get()) + 1).sum()
     }
 
     pub fn ranges(&self) -> &[(Uid, Uid)] {

@@ -3,10 +3,11 @@
 use crate::{
     AccountRow, ChangeRow, EmailRow, Index, MailboxRow, MessageRow, Position, Read, Result, Txn,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use types::{AccountId, EmailId, MailboxId, ModSeq, ThreadId, Uid, UidSet};
 
+#[expect(clippy::unnecessary_wraps, reason = "the form of every row in ENGINES")]
 pub(super) fn open(_rest: &str) -> Result<Arc<dyn Index>> {
     Ok(Arc::new(Memory::default()))
 }
@@ -26,7 +27,7 @@ struct Rows {
     account_keys: BTreeMap<String, AccountId>,
     mailboxes: BTreeMap<(AccountId, MailboxId), MailboxRow>,
     messages: BTreeMap<(AccountId, MailboxId, Uid), MessageRow>,
-    homes: BTreeMap<(EmailId, MailboxId, Uid), ()>,
+    homes: BTreeSet<(EmailId, MailboxId, Uid)>,
     emails: BTreeMap<EmailId, EmailRow>,
     threads: BTreeMap<(AccountId, u64), ThreadId>,
     changes: BTreeMap<(AccountId, ModSeq), Vec<ChangeRow>>,
@@ -48,11 +49,7 @@ impl Index for Memory {
     fn begin(&self) -> Result<Box<dyn Txn + '_>> {
         let guard = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let rows = self.current().clone();
-        Ok(Box::new(MemoryTxn {
-            rows,
-            memory: self,
-            _one_writer: guard,
-        }))
+        Ok(Box::new(MemoryTxn { rows, memory: self, _one_writer: guard }))
     }
 
     fn read(&self) -> Result<Box<dyn Read + '_>> {
@@ -88,11 +85,7 @@ impl Read for Arc<Rows> {
 
     fn mailboxes(&self, account: AccountId) -> Result<Vec<MailboxRow>> {
         let all = (account, MailboxId(0))..=(account, MailboxId(u32::MAX));
-        let mut rows: Vec<_> = self
-            .mailboxes
-            .range(all)
-            .map(|(_, row)| row.clone())
-            .collect();
+        let mut rows: Vec<_> = self.mailboxes.range(all).map(|(_, row)| row.clone()).collect();
         rows.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(rows)
     }
@@ -102,10 +95,7 @@ impl Read for Arc<Rows> {
     }
 
     fn mailbox_by_name(&self, account: AccountId, name: &str) -> Result<Option<MailboxRow>> {
-        Ok(self
-            .mailboxes(account)?
-            .into_iter()
-            .find(|row| row.name == name))
+        Ok(self.mailboxes(account)?.into_iter().find(|row| row.name == name))
     }
 
     fn messages(
@@ -114,28 +104,15 @@ impl Read for Arc<Rows> {
         mailbox: MailboxId,
         uids: &UidSet,
     ) -> Result<Vec<MessageRow>> {
-        let range = |&(a, b)| {
-            self.messages
-                .range((account, mailbox, a)..=(account, mailbox, b))
-        };
-        Ok(uids
-            .ranges()
-            .iter()
-            .flat_map(range)
-            .map(|(_, row)| row.clone())
-            .collect())
+        let range = |&(a, b)| self.messages.range((account, mailbox, a)..=(account, mailbox, b));
+        Ok(uids.ranges().iter().flat_map(range).map(|(_, row)| row.clone()).collect())
     }
 
     fn homes(&self, account: AccountId, email: EmailId) -> Result<Vec<(MailboxId, MessageRow)>> {
         let all = (email, MailboxId(0), Uid::MIN)..=(email, MailboxId(u32::MAX), Uid::MAX);
-        let places = self
-            .homes
-            .range(all)
-            .map(|((_, mailbox, uid), ())| (*mailbox, *uid));
+        let places = self.homes.range(all).map(|(_, mailbox, uid)| (*mailbox, *uid));
         let row = |(mailbox, uid)| {
-            self.messages
-                .get(&(account, mailbox, uid))
-                .map(|row| (mailbox, row.clone()))
+            self.messages.get(&(account, mailbox, uid)).map(|row| (mailbox, row.clone()))
         };
         Ok(places.filter_map(row).collect())
     }
@@ -146,12 +123,7 @@ impl Read for Arc<Rows> {
 
     fn thread(&self, account: AccountId, thread: ThreadId) -> Result<Vec<EmailId>> {
         let of_thread = |row: &&EmailRow| row.account == account && row.thread == thread;
-        Ok(self
-            .emails
-            .values()
-            .filter(of_thread)
-            .map(|row| row.id)
-            .collect())
+        Ok(self.emails.values().filter(of_thread).map(|row| row.id).collect())
     }
 
     fn thread_of(&self, account: AccountId, message_id_hash: u64) -> Result<Option<ThreadId>> {
@@ -160,13 +132,7 @@ impl Read for Arc<Rows> {
 
     fn changes(&self, account: AccountId, since: ModSeq, limit: usize) -> Result<Vec<ChangeRow>> {
         let all = (account, since.next())..=(account, ModSeq(u64::MAX));
-        Ok(self
-            .changes
-            .range(all)
-            .flat_map(|(_, rows)| rows)
-            .take(limit)
-            .cloned()
-            .collect())
+        Ok(self.changes.range(all).flat_map(|(_, rows)| rows).take(limit).cloned().collect())
     }
 }
 
@@ -230,9 +196,8 @@ impl Txn for MemoryTxn<'_> {
         row: &MessageRow,
     ) -> Result<()> {
         let rows = self.rows();
-        rows.messages
-            .insert((account, mailbox, row.uid), row.clone());
-        rows.homes.insert((row.email, mailbox, row.uid), ());
+        rows.messages.insert((account, mailbox, row.uid), row.clone());
+        rows.homes.insert((row.email, mailbox, row.uid));
         Ok(())
     }
 
@@ -242,9 +207,7 @@ impl Txn for MemoryTxn<'_> {
         mailbox: MailboxId,
         row: &MessageRow,
     ) -> Result<()> {
-        self.rows()
-            .messages
-            .insert((account, mailbox, row.uid), row.clone());
+        self.rows().messages.insert((account, mailbox, row.uid), row.clone());
         Ok(())
     }
 
@@ -279,18 +242,12 @@ impl Txn for MemoryTxn<'_> {
         message_id_hash: u64,
         thread: ThreadId,
     ) -> Result<()> {
-        self.rows()
-            .threads
-            .insert((account, message_id_hash), thread);
+        self.rows().threads.insert((account, message_id_hash), thread);
         Ok(())
     }
 
     fn add_change(&mut self, account: AccountId, row: &ChangeRow) -> Result<()> {
-        self.rows()
-            .changes
-            .entry((account, row.modseq))
-            .or_default()
-            .push(row.clone());
+        self.rows().changes.entry((account, row.modseq)).or_default().push(row.clone());
         Ok(())
     }
 

@@ -30,10 +30,7 @@ pub static ENGINES: &[EngineEntry] = &[
 pub fn open(url: &str) -> Result<Arc<dyn Index>> {
     let unknown = || Error::UnknownEngine(url.to_owned());
     let (scheme, rest) = url.split_once(':').ok_or_else(unknown)?;
-    let engine = ENGINES
-        .iter()
-        .find(|e| e.scheme == scheme)
-        .ok_or_else(unknown)?;
+    let engine = ENGINES.iter().find(|e| e.scheme == scheme).ok_or_else(unknown)?;
     (engine.open)(rest)
 }
 

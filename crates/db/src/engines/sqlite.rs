@@ -65,22 +65,15 @@ pub(super) fn open(path: &str) -> Result<Arc<dyn Index>> {
     let connection = connect(&path)?;
     let format: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if format > FORMAT {
-        return Err(Error::Newer {
-            found: format,
-            known: FORMAT,
-        });
+        return Err(Error::Newer { found: format, known: FORMAT });
     }
     if format < FORMAT {
-        connection.execute_batch(&format!(
-            "BEGIN; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;"
-        ))?;
+        connection
+            .execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;"))?;
     }
     let checkpointer = Mutex::new(connect(&path)?);
     Ok(Arc::new(Sqlite {
-        writer: Mutex::new(Writer {
-            connection,
-            cache: RefCell::default(),
-        }),
+        writer: Mutex::new(Writer { connection, cache: RefCell::default() }),
         readers: Mutex::default(),
         checkpointer,
         path,
@@ -139,10 +132,7 @@ impl Index for Sqlite {
     fn begin(&self) -> Result<Box<dyn Txn + '_>> {
         let writer = lock(&self.writer);
         writer.connection.execute_batch("BEGIN IMMEDIATE")?;
-        Ok(Box::new(SqliteTxn {
-            writer,
-            done: false,
-        }))
+        Ok(Box::new(SqliteTxn { writer, done: false }))
     }
 
     fn read(&self) -> Result<Box<dyn Read + '_>> {
@@ -152,10 +142,7 @@ impl Index for Sqlite {
             None => connect(&self.path)?,
         };
         connection.execute_batch("BEGIN")?;
-        Ok(Box::new(SqliteRead {
-            pool: self,
-            connection: Some(connection),
-        }))
+        Ok(Box::new(SqliteRead { pool: self, connection: Some(connection) }))
     }
 
     fn checkpoint(&self) -> Result<()> {
@@ -237,10 +224,7 @@ fn mailbox_row(row: &Row<'_>) -> rusqlite::Result<MailboxRow> {
 fn message_row(row: &Row<'_>, at: usize) -> rusqlite::Result<MessageRow> {
     let mut flags = Flags::from_bits(row.get(at + 3)?);
     if let Some(keywords) = row.get_ref(at + 4)?.as_str_or_null()? {
-        keywords
-            .split(' ')
-            .filter_map(Keyword::new)
-            .for_each(|k| flags.insert_keyword(k));
+        keywords.split(' ').filter_map(Keyword::new).for_each(|k| flags.insert_keyword(k));
     }
     Ok(MessageRow {
         uid: Uid::new(row.get(at)?).unwrap_or(Uid::MIN),
@@ -275,53 +259,31 @@ fn one<T>(
     params: impl Params,
     row: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
 ) -> Result<Option<T>> {
-    Ok(connection
-        .prepare_cached(sql)?
-        .query_row(params, row)
-        .optional()?)
+    Ok(connection.prepare_cached(sql)?.query_row(params, row).optional()?)
 }
 
 /// The questions, asked of one connection.
 impl Read for Connection {
     fn position(&self) -> Result<Option<Position>> {
         one(self, "SELECT lsn, segment, end FROM position", [], |row| {
-            let end = Location {
-                segment: uint(row, 1)?,
-                offset: uint(row, 2)?,
-            };
-            Ok(Position {
-                lsn: uint(row, 0)?,
-                end,
-            })
+            let end = Location { segment: uint(row, 1)?, offset: uint(row, 2)? };
+            Ok(Position { lsn: uint(row, 0)?, end })
         })
     }
 
     fn last_ids(&self) -> Result<(AccountId, EmailId)> {
-        let ids = one(
-            self,
-            "SELECT last_account, last_email FROM position",
-            [],
-            |row| Ok((AccountId(uint(row, 0)?), EmailId(uint(row, 1)?))),
-        )?;
+        let ids = one(self, "SELECT last_account, last_email FROM position", [], |row| {
+            Ok((AccountId(uint(row, 0)?), EmailId(uint(row, 1)?)))
+        })?;
         Ok(ids.unwrap_or_default())
     }
 
     fn account(&self, account: AccountId) -> Result<Option<AccountRow>> {
-        one(
-            self,
-            &format!("{ACCOUNT} WHERE id = ?"),
-            [db_int(account.0)],
-            account_row,
-        )
+        one(self, &format!("{ACCOUNT} WHERE id = ?"), [db_int(account.0)], account_row)
     }
 
     fn account_by_key(&self, key: &str) -> Result<Option<AccountRow>> {
-        one(
-            self,
-            &format!("{ACCOUNT} WHERE key = ?"),
-            [key],
-            account_row,
-        )
+        one(self, &format!("{ACCOUNT} WHERE key = ?"), [key], account_row)
     }
 
     fn accounts(&self) -> Result<Vec<AccountRow>> {
@@ -335,12 +297,7 @@ impl Read for Connection {
 
     fn mailbox(&self, account: AccountId, mailbox: MailboxId) -> Result<Option<MailboxRow>> {
         let sql = format!("{MAILBOX} WHERE account = ? AND id = ?");
-        one(
-            self,
-            &sql,
-            params![db_int(account.0), mailbox.0],
-            mailbox_row,
-        )
+        one(self, &sql, params![db_int(account.0), mailbox.0], mailbox_row)
     }
 
     fn mailbox_by_name(&self, account: AccountId, name: &str) -> Result<Option<MailboxRow>> {
@@ -389,10 +346,7 @@ impl Read for Connection {
                 thread: ThreadId(uint(row, 2)?),
                 received_unix_s: row.get(3)?,
                 blob: BlobRef {
-                    location: Location {
-                        segment: uint(row, 4)?,
-                        offset: uint(row, 5)?,
-                    },
+                    location: Location { segment: uint(row, 4)?, offset: uint(row, 5)? },
                     size_bytes: row.get(6)?,
                     hash: row.get(7)?,
                 },
@@ -403,9 +357,7 @@ impl Read for Connection {
 
     fn thread(&self, account: AccountId, thread: ThreadId) -> Result<Vec<EmailId>> {
         let sql = "SELECT id FROM email WHERE thread = ? AND account = ? ORDER BY id";
-        all(self, sql, [db_int(thread.0), db_int(account.0)], |row| {
-            Ok(EmailId(uint(row, 0)?))
-        })
+        all(self, sql, [db_int(thread.0), db_int(account.0)], |row| Ok(EmailId(uint(row, 0)?)))
     }
 
     fn thread_of(&self, account: AccountId, message_id_hash: u64) -> Result<Option<ThreadId>> {
@@ -418,30 +370,23 @@ impl Read for Connection {
         let sql = "SELECT modseq, kind, mailbox, uid, email FROM change
              WHERE account = ? AND modseq > ? ORDER BY modseq, mailbox, uid, kind LIMIT ?";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        all(
-            self,
-            sql,
-            params![db_int(account.0), db_int(since.0), limit],
-            |row| {
-                let kind = row.get::<_, u8>(1)?;
-                let uid = Uid::new(row.get(3)?);
-                let email = EmailId(uint(row, 4)?);
-                Ok(ChangeRow {
-                    modseq: ModSeq(uint(row, 0)?),
-                    kind: ChangeKind::from_u8(kind).unwrap_or(ChangeKind::MailboxChanged),
-                    mailbox: MailboxId(row.get(2)?),
-                    message: uid.map(|uid| (uid, email)),
-                })
-            },
-        )
+        all(self, sql, params![db_int(account.0), db_int(since.0), limit], |row| {
+            let kind = row.get::<_, u8>(1)?;
+            let uid = Uid::new(row.get(3)?);
+            let email = EmailId(uint(row, 4)?);
+            Ok(ChangeRow {
+                modseq: ModSeq(uint(row, 0)?),
+                kind: ChangeKind::from_u8(kind).unwrap_or(ChangeKind::MailboxChanged),
+                mailbox: MailboxId(row.get(2)?),
+                message: uid.map(|uid| (uid, email)),
+            })
+        })
     }
 }
 
 impl SqliteRead<'_> {
     fn rows(&self) -> Result<&Connection> {
-        self.connection
-            .as_ref()
-            .ok_or_else(|| Error::Engine("reader is closed".to_owned()))
+        self.connection.as_ref().ok_or_else(|| Error::Engine("reader is closed".to_owned()))
     }
 }
 
@@ -606,18 +551,12 @@ impl Txn for SqliteTxn<'_> {
 
     fn put_mailbox(&mut self, account: AccountId, row: &MailboxRow) -> Result<()> {
         let mut cache = self.writer.cache.borrow_mut();
-        cache
-            .mailboxes
-            .insert((account, row.id), (row.clone(), true));
+        cache.mailboxes.insert((account, row.id), (row.clone(), true));
         Ok(())
     }
 
     fn delete_mailbox(&mut self, account: AccountId, mailbox: MailboxId) -> Result<()> {
-        self.writer
-            .cache
-            .borrow_mut()
-            .mailboxes
-            .remove(&(account, mailbox));
+        self.writer.cache.borrow_mut().mailboxes.remove(&(account, mailbox));
         let key = params![db_int(account.0), mailbox.0];
         self.execute("DELETE FROM mailbox WHERE account = ? AND id = ?", key)
     }
@@ -720,9 +659,7 @@ impl Txn for SqliteTxn<'_> {
     }
 
     fn add_change(&mut self, account: AccountId, row: &ChangeRow) -> Result<()> {
-        let (uid, email) = row
-            .message
-            .map_or((0, EmailId(0)), |(uid, email)| (uid.get(), email));
+        let (uid, email) = row.message.map_or((0, EmailId(0)), |(uid, email)| (uid.get(), email));
         self.execute(
             "INSERT OR REPLACE INTO change VALUES (?,?,?,?,?,?)",
             params![

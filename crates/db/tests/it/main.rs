@@ -1,4 +1,9 @@
 //! The contract: what every index engine must do, whatever it keeps its rows in.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on should stop, and say where"
+)]
 
 use db::{BlobRef, ChangeKind, ENGINES, Index, Location, MessageRow, Op, Position, Read, Txn};
 use std::sync::Arc;
@@ -14,35 +19,18 @@ const INBOX: MailboxId = MailboxId(1);
 fn on_every_engine(test: impl Fn(&dyn Index)) {
     for engine in ENGINES {
         let folder = tempfile::tempdir().unwrap();
-        let url = format!(
-            "{}:{}",
-            engine.scheme,
-            folder.path().join("index").display()
-        );
+        let url = format!("{}:{}", engine.scheme, folder.path().join("index").display());
         println!("engine {url}");
         test(&*db::open(&url).unwrap());
     }
 }
 
 fn position(lsn: u64) -> Position {
-    Position {
-        lsn,
-        end: Location {
-            segment: 1,
-            offset: lsn * 100,
-        },
-    }
+    Position { lsn, end: Location { segment: 1, offset: lsn * 100 } }
 }
 
 fn blob(n: u64) -> BlobRef {
-    BlobRef {
-        location: Location {
-            segment: 1,
-            offset: n,
-        },
-        size_bytes: 10,
-        hash: [7; 16],
-    }
+    BlobRef { location: Location { segment: 1, offset: n }, size_bytes: 10, hash: [7; 16] }
 }
 
 fn uid(n: u32) -> Uid {
@@ -62,11 +50,7 @@ fn commit(index: &dyn Index, lsn: u64, ops: &[Op]) {
 }
 
 fn account() -> Op {
-    Op::AccountPut {
-        account: ALICE,
-        key: "alice@example.test".into(),
-        secret: "phc".into(),
-    }
+    Op::AccountPut { account: ALICE, key: "alice@example.test".into(), secret: "phc".into() }
 }
 
 fn mailbox(id: u32, modseq: u64, name: &str) -> Op {
@@ -112,25 +96,14 @@ fn email(id: u64, thread: u64) -> Op {
 fn filled(index: &dyn Index) {
     let ops = [account(), mailbox(1, 1, "INBOX"), mailbox(2, 2, "Work")];
     commit(index, 1, &ops);
-    let ops = [
-        email(1, 1),
-        message(1, 1, 1, 3),
-        email(2, 1),
-        message(1, 2, 2, 4),
-    ];
+    let ops = [email(1, 1), message(1, 1, 1, 3), email(2, 1), message(1, 2, 2, 4)];
     commit(index, 2, &ops);
     commit(index, 3, &[email(3, 3), message(1, 3, 3, 5)]);
 }
 
 fn counters(read: &dyn Read, id: u32) -> (u64, u64, u64, u64, Option<Uid>) {
     let row = read.mailbox(ALICE, MailboxId(id)).unwrap().unwrap();
-    (
-        row.total,
-        row.unseen,
-        row.deleted,
-        row.size_bytes,
-        row.uid_next,
-    )
+    (row.total, row.unseen, row.deleted, row.size_bytes, row.uid_next)
 }
 
 #[test]
@@ -141,11 +114,7 @@ fn an_empty_index_knows_nothing() {
         assert_eq!(read.last_ids().unwrap(), (AccountId(0), EmailId(0)));
         assert!(read.account(ALICE).unwrap().is_none());
         assert!(read.mailboxes(ALICE).unwrap().is_empty());
-        assert!(
-            read.messages(ALICE, INBOX, &UidSet::all())
-                .unwrap()
-                .is_empty()
-        );
+        assert!(read.messages(ALICE, INBOX, &UidSet::all()).unwrap().is_empty());
         assert!(read.changes(ALICE, ModSeq(0), 10).unwrap().is_empty());
     });
 }
@@ -158,40 +127,21 @@ fn what_is_put_is_read() {
         assert_eq!(read.position().unwrap(), Some(position(3)));
         assert_eq!(read.last_ids().unwrap(), (ALICE, EmailId(3)));
         let alice = read.account_by_key("alice@example.test").unwrap().unwrap();
-        assert_eq!(
-            (alice.id, alice.modseq, &*alice.secret),
-            (ALICE, ModSeq(5), "phc")
-        );
+        assert_eq!((alice.id, alice.modseq, &*alice.secret), (ALICE, ModSeq(5), "phc"));
         assert_eq!(alice.last_mailbox, MailboxId(2));
         assert_eq!(alice.last_uid_validity, UidValidity(1002));
         assert_eq!(read.accounts().unwrap(), [alice]);
-        let names: Vec<_> = read
-            .mailboxes(ALICE)
-            .unwrap()
-            .into_iter()
-            .map(|row| row.name)
-            .collect();
+        let names: Vec<_> =
+            read.mailboxes(ALICE).unwrap().into_iter().map(|row| row.name).collect();
         assert_eq!(names, ["INBOX", "Work"]);
         let work = read.mailbox_by_name(ALICE, "Work").unwrap().unwrap();
-        assert_eq!(
-            (work.id, work.special_use, work.created),
-            (MailboxId(2), None, ModSeq(2))
-        );
+        assert_eq!((work.id, work.special_use, work.created), (MailboxId(2), None, ModSeq(2)));
         assert_eq!(counters(&*read, 1), (3, 3, 0, 30, Some(uid(4))));
         let row = read.email(EmailId(2)).unwrap().unwrap();
-        assert_eq!(
-            (row.account, row.thread, &*row.index),
-            (ALICE, ThreadId(1), &[1, 2, 3][..])
-        );
+        assert_eq!((row.account, row.thread, &*row.index), (ALICE, ThreadId(1), &[1, 2, 3][..]));
         assert_eq!(row.blob, blob(1));
-        assert_eq!(
-            read.thread(ALICE, ThreadId(1)).unwrap(),
-            [EmailId(1), EmailId(2)]
-        );
-        assert_eq!(
-            read.thread_of(ALICE, u64::MAX - 2).unwrap(),
-            Some(ThreadId(1))
-        );
+        assert_eq!(read.thread(ALICE, ThreadId(1)).unwrap(), [EmailId(1), EmailId(2)]);
+        assert_eq!(read.thread_of(ALICE, u64::MAX - 2).unwrap(), Some(ThreadId(1)));
         assert_eq!(read.thread_of(ALICE, 99).unwrap(), None);
     });
 }
@@ -204,10 +154,7 @@ fn ranges_of_uids() {
         let check = |ranges: &[(u32, u32)], expect: &[u32]| {
             let set = UidSet::from_ranges(ranges.iter().map(|&(a, b)| (uid(a), uid(b))));
             let found = read.messages(ALICE, INBOX, &set).unwrap();
-            assert_eq!(
-                found.iter().map(|row| row.uid.get()).collect::<Vec<_>>(),
-                expect
-            );
+            assert_eq!(found.iter().map(|row| row.uid.get()).collect::<Vec<_>>(), expect);
         };
         check(&[], &[]);
         check(&[(2, 2)], &[2]);
@@ -242,10 +189,7 @@ fn flags_count_and_are_remembered() {
         let changed = ChangeKind::FlagsChanged;
         assert_eq!(
             seen,
-            [
-                (changed, Some((uid(1), EmailId(1)))),
-                (changed, Some((uid(3), EmailId(3))))
-            ]
+            [(changed, Some((uid(1), EmailId(1)))), (changed, Some((uid(3), EmailId(3))))]
         );
         assert_eq!(read.changes(ALICE, ModSeq(0), 2).unwrap().len(), 2);
     });
@@ -258,10 +202,7 @@ fn an_email_lives_until_its_last_copy_goes() {
         commit(index, 4, &[message(2, 1, 1, 6)]);
         let homes = |index: &dyn Index| {
             let homes = index.read().unwrap().homes(ALICE, EmailId(1)).unwrap();
-            homes
-                .into_iter()
-                .map(|(id, row)| (id.0, row.uid.get()))
-                .collect::<Vec<_>>()
+            homes.into_iter().map(|(id, row)| (id.0, row.uid.get())).collect::<Vec<_>>()
         };
         assert_eq!(homes(index), [(1, 1), (2, 1)]);
         let gone = |mailbox, modseq| Op::MessageGone {
@@ -273,23 +214,15 @@ fn an_email_lives_until_its_last_copy_goes() {
         commit(index, 5, &[gone(INBOX, 7)]);
         assert_eq!(homes(index), [(2, 1)]);
         assert!(index.read().unwrap().email(EmailId(1)).unwrap().is_some());
-        let op = Op::MailboxGone {
-            account: ALICE,
-            mailbox: MailboxId(2),
-            modseq: ModSeq(8),
-        };
+        let op = Op::MailboxGone { account: ALICE, mailbox: MailboxId(2), modseq: ModSeq(8) };
         commit(index, 6, &[op]);
         assert_eq!(homes(index), []);
         let read = index.read().unwrap();
         assert!(read.email(EmailId(1)).unwrap().is_none());
         assert!(read.mailbox(ALICE, MailboxId(2)).unwrap().is_none());
         assert_eq!(counters(&*read, 1), (2, 2, 0, 20, Some(uid(4))));
-        let kinds: Vec<_> = read
-            .changes(ALICE, ModSeq(6), 10)
-            .unwrap()
-            .iter()
-            .map(|c| c.kind)
-            .collect();
+        let kinds: Vec<_> =
+            read.changes(ALICE, ModSeq(6), 10).unwrap().iter().map(|c| c.kind).collect();
         assert_eq!(kinds.len(), 3, "{kinds:?}");
         assert_eq!(kinds[0], ChangeKind::MessageGone);
         assert!(kinds.contains(&ChangeKind::MailboxGone));
@@ -303,10 +236,7 @@ fn a_dropped_transaction_leaves_nothing() {
         filled(index);
         {
             let mut txn = index.begin().unwrap();
-            apply_all(
-                &mut *txn,
-                &[email(4, 4), message(1, 4, 4, 6), mailbox(3, 7, "New")],
-            );
+            apply_all(&mut *txn, &[email(4, 4), message(1, 4, 4, 6), mailbox(3, 7, "New")]);
             assert_eq!(counters(&*txn, 1).0, 4);
             assert!(txn.mailbox_by_name(ALICE, "New").unwrap().is_some());
             assert_eq!(txn.last_ids().unwrap().1, EmailId(4));
@@ -327,10 +257,7 @@ fn a_reader_keeps_its_moment() {
         assert_eq!(counters(&*before, 1).0, 3);
         commit(index, 4, &[email(4, 4), message(1, 4, 4, 6)]);
         assert_eq!(counters(&*before, 1).0, 3);
-        assert_eq!(
-            before.messages(ALICE, INBOX, &UidSet::all()).unwrap().len(),
-            3
-        );
+        assert_eq!(before.messages(ALICE, INBOX, &UidSet::all()).unwrap().len(), 3);
         assert_eq!(counters(&*index.read().unwrap(), 1).0, 4);
     });
 }
@@ -342,16 +269,10 @@ fn a_renamed_mailbox_keeps_its_counters() {
         commit(index, 4, &[mailbox(1, 6, "Old mail")]);
         let read = index.read().unwrap();
         let row = read.mailbox_by_name(ALICE, "Old mail").unwrap().unwrap();
-        assert_eq!(
-            (row.total, row.created, row.modseq),
-            (3, ModSeq(1), ModSeq(6))
-        );
+        assert_eq!((row.total, row.created, row.modseq), (3, ModSeq(1), ModSeq(6)));
         assert!(read.mailbox_by_name(ALICE, "INBOX").unwrap().is_none());
         let last = read.changes(ALICE, ModSeq(5), 10).unwrap();
-        assert_eq!(
-            (last[0].kind, last[0].message),
-            (ChangeKind::MailboxChanged, None)
-        );
+        assert_eq!((last[0].kind, last[0].message), (ChangeKind::MailboxChanged, None));
     });
 }
 
@@ -386,15 +307,7 @@ fn everything_is_there_after_reopening_a_file() {
 fn a_newer_file_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index");
-    rusqlite::Connection::open(&path)
-        .unwrap()
-        .execute_batch("PRAGMA user_version = 99")
-        .unwrap();
-    let refused = db::open(&format!("sqlite:{}", path.display()))
-        .err()
-        .unwrap();
-    assert!(
-        matches!(refused, db::Error::Newer { found: 99, .. }),
-        "{refused}"
-    );
+    rusqlite::Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
+    let refused = db::open(&format!("sqlite:{}", path.display())).err().unwrap();
+    assert!(matches!(refused, db::Error::Newer { found: 99, .. }), "{refused}");
 }

@@ -1,4 +1,5 @@
 //! The contract: what every cache engine must do.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use bytes::Bytes;
 use ocache::{ENGINES, Key, Kind, ObjectCache};
@@ -12,11 +13,7 @@ fn on_every_engine(test: impl Fn(&dyn ObjectCache)) {
 }
 
 fn key(id: u64, version: u64) -> Key {
-    Key {
-        kind: Kind::Letter,
-        id,
-        version,
-    }
+    Key { kind: Kind::Letter, id, version }
 }
 
 #[test]
@@ -39,10 +36,7 @@ fn it_never_grows_past_its_bound() {
             assert!(cache.figures().bytes <= BOUND_BYTES);
         }
         cache.put(key(5000, 0), Bytes::from(vec![b'x'; 500_000]));
-        assert!(
-            cache.get(key(5000, 0)).is_none(),
-            "one object may not push out the rest"
-        );
+        assert!(cache.get(key(5000, 0)).is_none(), "one object may not push out the rest");
     });
 }
 

@@ -46,18 +46,8 @@ impl Frame {
         if header[..4] != Self::MAGIC || header[4] != Self::VERSION {
             return None;
         }
-        let long = |at: usize| {
-            header
-                .get(at..)?
-                .first_chunk()
-                .map(|b| u64::from_le_bytes(*b))
-        };
-        let short = |at: usize| {
-            header
-                .get(at..)?
-                .first_chunk()
-                .map(|b| u32::from_le_bytes(*b))
-        };
+        let long = |at: usize| header.get(at..)?.first_chunk().map(|b| u64::from_le_bytes(*b));
+        let short = |at: usize| header.get(at..)?.first_chunk().map(|b| u32::from_le_bytes(*b));
         Some(Self {
             lsn: long(8)?,
             synced_lsn: long(16)?,
@@ -110,19 +100,13 @@ mod tests {
         let header = frame.header(ops, &key);
         assert_eq!(Frame::parse(&header), Some(frame));
         assert!(Frame::verify(&header, blob, ops, &key));
-        assert!(
-            !Frame::verify(&header, blob, ops, &[8; 32]),
-            "another segment's key"
-        );
+        assert!(!Frame::verify(&header, blob, ops, &[8; 32]), "another segment's key");
         let whole = [&header[..], blob, ops].concat();
         for bit in 0..whole.len() * 8 {
             let mut bytes = whole.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
             let header = bytes.first_chunk::<64>().unwrap();
-            assert!(
-                !Frame::verify(header, &bytes[64..72], &bytes[72..], &key),
-                "bit {bit}"
-            );
+            assert!(!Frame::verify(header, &bytes[64..72], &bytes[72..], &key), "bit {bit}");
         }
     }
 }

@@ -41,16 +41,12 @@ impl Log {
         segment_bytes: u64,
         now_unix_ms: i64,
     ) -> Result<Self> {
-        let (current, synced) = match end {
-            Some(end) => (segments.append_to(end.end.segment)?, end),
-            None => {
-                let first = segments.create(1, 1, now_unix_ms)?;
-                let end = Location {
-                    segment: 1,
-                    offset: first.header_bytes(),
-                };
-                (first, Position { lsn: 0, end })
-            }
+        let (current, synced) = if let Some(end) = end {
+            (segments.append_to(end.end.segment)?, end)
+        } else {
+            let first = segments.create(1, 1, now_unix_ms)?;
+            let end = Location { segment: 1, offset: first.header_bytes() };
+            (first, Position { lsn: 0, end })
         };
         Ok(Self {
             segments,
@@ -70,10 +66,7 @@ impl Log {
         }
         let (segment, lsn) = (self.synced.end.segment + 1, self.synced.lsn + 1);
         self.current = self.segments.create(segment, lsn, now_unix_ms)?;
-        self.synced.end = Location {
-            segment,
-            offset: self.current.header_bytes(),
-        };
+        self.synced.end = Location { segment, offset: self.current.header_bytes() };
         self.pushed = self.synced;
         Ok(())
     }
@@ -82,10 +75,7 @@ impl Log {
     pub(crate) fn place(&self, blob: &Bytes, hash: [u8; 16]) -> BlobRef {
         let Location { segment, offset } = self.pushed.end;
         BlobRef {
-            location: Location {
-                segment,
-                offset: offset + Frame::HEADER_BYTES,
-            },
+            location: Location { segment, offset: offset + Frame::HEADER_BYTES },
             size_bytes: u32::try_from(blob.len()).unwrap_or(u32::MAX),
             hash,
         }
@@ -100,8 +90,7 @@ impl Log {
             ops_bytes: u32::try_from(ops.len()).unwrap_or(u32::MAX),
             blob_hash: blob.map_or([0; 16], |(_, blob)| blob.hash),
         };
-        self.tail
-            .extend_from_slice(&frame.header(ops, self.current.key()));
+        self.tail.extend_from_slice(&frame.header(ops, self.current.key()));
         match blob {
             Some((bytes, _)) if bytes.len() >= COPY_BYTES => {
                 self.chunks.push(std::mem::take(&mut self.tail).into());

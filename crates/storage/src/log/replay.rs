@@ -29,9 +29,7 @@ pub(crate) fn replay(
     let Some(&first) = ids.first() else {
         return match from {
             None => Ok(None),
-            Some(_) => Err(Error::Corrupt(
-                "the log is gone, the index is there".to_owned(),
-            )),
+            Some(_) => Err(Error::Corrupt("the log is gone, the index is there".to_owned())),
         };
     };
     let mut position = match from {
@@ -48,9 +46,7 @@ pub(crate) fn replay(
         position = replay_segment(&segment, position, &mut visit)?;
         let length = segment.length()?;
         if position.end.offset > length {
-            return Err(Error::Corrupt(format!(
-                "segment {id:x} is shorter than the index says"
-            )));
+            return Err(Error::Corrupt(format!("segment {id:x} is shorter than the index says")));
         }
         if position.end.offset < length {
             let durable = id != last || proves(&segment, position, length)?;
@@ -88,29 +84,15 @@ fn drop_unfinished(segments: &Segments, ids: &mut Vec<u64>) -> Result<()> {
 
 fn start_of(segments: &Segments, id: u64) -> Result<Position> {
     let lsn = segments.segment(id)?.first_lsn.saturating_sub(1);
-    Ok(Position {
-        lsn,
-        end: Location {
-            segment: id,
-            offset: SegmentFile::HEADER_BYTES,
-        },
-    })
+    Ok(Position { lsn, end: Location { segment: id, offset: SegmentFile::HEADER_BYTES } })
 }
 
 fn next_segment(segment: &SegmentFile, id: u64, before: Position) -> Result<Position> {
     if id != before.end.segment + 1 || segment.first_lsn != before.lsn + 1 {
         let missing = before.end.segment + 1;
-        return Err(Error::Corrupt(format!(
-            "segment {missing:x} of the log is missing"
-        )));
+        return Err(Error::Corrupt(format!("segment {missing:x} of the log is missing")));
     }
-    Ok(Position {
-        end: Location {
-            segment: id,
-            offset: SegmentFile::HEADER_BYTES,
-        },
-        ..before
-    })
+    Ok(Position { end: Location { segment: id, offset: SegmentFile::HEADER_BYTES }, ..before })
 }
 
 /// Visits good frames until the first that is not; gives back the position before that one.
@@ -161,28 +143,15 @@ fn read_frame(
     if !Frame::verify(&header, blob, ops, &segment.key) {
         return Ok(None);
     }
-    let place = |offset| Location {
-        segment: at.end.segment,
-        offset,
-    };
+    let place = |offset| Location { segment: at.end.segment, offset };
     // An empty letter is a letter too: its hash is not zero.
     let blob = (frame.blob_hash != [0; 16]).then(|| BlobRef {
         location: place(start + Frame::HEADER_BYTES),
         size_bytes: frame.blob_bytes,
         hash: frame.blob_hash,
     });
-    let after = Position {
-        lsn: frame.lsn,
-        end: place(start + frame.total_bytes()),
-    };
-    Ok(Some((
-        frame,
-        Read {
-            blob,
-            ops: ops.to_vec(),
-            after,
-        },
-    )))
+    let after = Position { lsn: frame.lsn, end: place(start + frame.total_bytes()) };
+    Ok(Some((frame, Read { blob, ops: ops.to_vec(), after })))
 }
 
 /// Whether a good frame after the bad one at `bad` says that the bad one had been durable.

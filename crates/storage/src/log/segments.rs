@@ -45,11 +45,7 @@ impl Segments {
             let synced = disk.sync_folder(parent);
             synced.map_err(|e| failed("could not sync the data folder", parent, &e))?;
         }
-        Ok(Self {
-            folder: folder.to_owned(),
-            disk,
-            open: Mutex::default(),
-        })
+        Ok(Self { folder: folder.to_owned(), disk, open: Mutex::default() })
     }
 
     /// Ids of the segments there are, ascending.
@@ -123,16 +119,9 @@ impl Segments {
         let read = file.read_exact_at(&mut bytes, 0);
         let header = read.ok().and_then(|()| parse_header(&bytes, id));
         let Some((first_lsn, key)) = header else {
-            return Err(Error::Corrupt(format!(
-                "the header of segment {}",
-                path.display()
-            )));
+            return Err(Error::Corrupt(format!("the header of segment {}", path.display())));
         };
-        let segment = Arc::new(SegmentFile {
-            file,
-            first_lsn,
-            key,
-        });
+        let segment = Arc::new(SegmentFile { file, first_lsn, key });
         if open.len() >= OPEN_FILES
             && let Some(oldest) = open.keys().min().copied()
         {
@@ -145,10 +134,7 @@ impl Segments {
     /// Cuts a torn end off a segment and makes that durable.
     pub(crate) fn truncate(&self, id: u64, length: u64) -> Result<()> {
         let path = self.path(id);
-        let cut = self
-            .disk
-            .open(&path)
-            .and_then(|mut file| file.truncate(length));
+        let cut = self.disk.open(&path).and_then(|mut file| file.truncate(length));
         cut.map_err(|e| failed("could not cut the torn end off", &path, &e))
     }
 
@@ -201,18 +187,13 @@ impl SegmentWriter {
     }
 
     pub(crate) fn sync(&mut self) -> Result<()> {
-        self.file
-            .sync()
-            .map_err(|e| failed("could not sync", &self.path, &e))
+        self.file.sync().map_err(|e| failed("could not sync", &self.path, &e))
     }
 
     /// After a failed write: takes back what was written since the last sync. A full disk that lets us do
     /// that is the only failure after which the file can be trusted.
     pub(crate) fn cut_back(&mut self, length: u64, error: &io::Error) -> Error {
-        let full = matches!(
-            error.kind(),
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded
-        );
+        let full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
         if full && self.file.truncate(length).is_ok() {
             return Error::DiskFull;
         }
@@ -238,30 +219,17 @@ fn header(id: u64, first_lsn: u64, now_unix_ms: i64, key: &[u8; 32]) -> [u8; 128
 
 /// First LSN and key of a header that is whole and says `id`.
 fn parse_header(header: &[u8; 128], id: u64) -> Option<(u64, [u8; 32])> {
-    let number = |at: usize| {
-        header
-            .get(at..)?
-            .first_chunk()
-            .map(|b| u64::from_le_bytes(*b))
-    };
+    let number = |at: usize| header.get(at..)?.first_chunk().map(|b| u64::from_le_bytes(*b));
     let whole = header[..4] == MAGIC
         && header[4..8] == VERSION.to_le_bytes()
         && super::frame::blob_hash(&header[..64]) == header[64..80]
         && number(8)? == id;
-    if whole {
-        Some((number(16)?, *header.get(32..)?.first_chunk()?))
-    } else {
-        None
-    }
+    if whole { Some((number(16)?, *header.get(32..)?.first_chunk()?)) } else { None }
 }
 
 fn failed(what: &'static str, path: &Path, error: &io::Error) -> Error {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::DiskFull,
-        _ => Error::Io {
-            what,
-            path: path.to_owned(),
-            reason: error.to_string(),
-        },
+        _ => Error::Io { what, path: path.to_owned(), reason: error.to_string() },
     }
 }

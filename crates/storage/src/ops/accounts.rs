@@ -34,20 +34,12 @@ impl Intent for PutAccount {
     fn resolve(&self, facts: &mut Facts<'_>) -> Result<AccountId> {
         let (key, secret) = (self.key.clone(), self.secret.clone());
         if let Some(old) = facts.txn.account_by_key(&key)? {
-            facts.put(&Op::AccountPut {
-                account: old.id,
-                key,
-                secret,
-            })?;
+            facts.put(&Op::AccountPut { account: old.id, key, secret })?;
             return Ok(old.id);
         }
         let account = AccountId(facts.txn.last_ids()?.0.0 + 1);
         let now = u32::try_from(facts.now_unix_s).map_err(|_| Error::NoAccount)?;
-        facts.put(&Op::AccountPut {
-            account,
-            key,
-            secret,
-        })?;
+        facts.put(&Op::AccountPut { account, key, secret })?;
         for (mailbox, (name, special_use)) in (1..).zip(STANDARD) {
             let modseq = facts.next_modseq(account)?;
             facts.put(&Op::MailboxPut {

@@ -31,14 +31,9 @@ impl Intent for Copy {
         let rows = facts.txn.messages(account, self.from, &self.uids)?;
         let mut uids = Vec::with_capacity(rows.len());
         if rows.is_empty() {
-            return Ok(Copied {
-                uid_validity: target.uid_validity,
-                uids,
-            });
+            return Ok(Copied { uid_validity: target.uid_validity, uids });
         }
-        let room = target
-            .uid_next
-            .map_or(0, |next| u64::from(Uid::MAX.get() - next.get()) + 1);
+        let room = target.uid_next.map_or(0, |next| u64::from(Uid::MAX.get() - next.get()) + 1);
         if room < rows.len() as u64 {
             return Err(Error::UidsExhausted);
         }
@@ -49,16 +44,8 @@ impl Intent for Copy {
         }
         if self.remove {
             let uids = rows.iter().map(|row| row.uid).collect();
-            facts.put(&Op::MessageGone {
-                account,
-                mailbox: self.from,
-                modseq,
-                uids,
-            })?;
+            facts.put(&Op::MessageGone { account, mailbox: self.from, modseq, uids })?;
         }
-        Ok(Copied {
-            uid_validity: target.uid_validity,
-            uids,
-        })
+        Ok(Copied { uid_validity: target.uid_validity, uids })
     }
 }

@@ -32,12 +32,7 @@ pub struct Target {
 impl Target {
     pub fn inbox(account: AccountId) -> Self {
         let into = Into::Use(SpecialUse::Inbox);
-        Self {
-            account,
-            into,
-            flags: Flags::default(),
-            received_unix_s: None,
-        }
+        Self { account, into, flags: Flags::default(), received_unix_s: None }
     }
 }
 
@@ -67,21 +62,14 @@ impl Deliver {
             ids.drain(THREAD_IDS / 2..ids.len() - THREAD_IDS / 2);
         }
         let message_ids = ids.iter().map(|id| hash(id)).collect();
-        Self {
-            bytes: letter.bytes.clone(),
-            index: letter.index.encode(),
-            message_ids,
-            targets,
-        }
+        Self { bytes: letter.bytes.clone(), index: letter.index.encode(), message_ids, targets }
     }
 }
 
 /// What a Message-ID is looked up by.
 fn hash(message_id: &str) -> u64 {
     let hash = blake3::hash(message_id.as_bytes());
-    hash.as_bytes()
-        .first_chunk()
-        .map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    hash.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
 impl Intent for Deliver {
@@ -127,11 +115,7 @@ fn find(facts: &Facts<'_>, target: &Target) -> Result<MailboxRow> {
         }
     };
     let row = row.ok_or(Error::NoMailbox)?;
-    if row.uid_next.is_none() {
-        Err(Error::UidsExhausted)
-    } else {
-        Ok(row)
-    }
+    if row.uid_next.is_none() { Err(Error::UidsExhausted) } else { Ok(row) }
 }
 
 fn search(facts: &Facts<'_>, account: AccountId, wanted: SpecialUse) -> Result<Option<MailboxRow>> {
@@ -174,14 +158,7 @@ impl Deliver {
         };
         let row = facts.add_copy(account, mailbox.id, modseq, &row)?;
         let (mailbox, uid_validity) = (mailbox.id, mailbox.uid_validity);
-        Ok(Arrived {
-            email,
-            thread,
-            mailbox,
-            uid_validity,
-            uid: row.uid,
-            modseq,
-        })
+        Ok(Arrived { email, thread, mailbox, uid_validity, uid: row.uid, modseq })
     }
 
     /// The thread of the first id that is known, or a new one; and the ids that do not lead to it yet.

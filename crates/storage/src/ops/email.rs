@@ -27,57 +27,35 @@ impl Intent for PatchEmail {
         let homes = homes(facts, account, self.email)?;
         let wanted = match &self.patch.mailboxes {
             Some(wanted) if wanted.is_empty() => {
-                return Err(Error::MailboxFixed(
-                    "an email is always in at least one mailbox",
-                ));
+                return Err(Error::MailboxFixed("an email is always in at least one mailbox"));
             }
             Some(wanted) => wanted.clone(),
             None => homes.iter().map(|(mailbox, _)| *mailbox).collect(),
         };
         for mailbox in &wanted {
-            facts
-                .mailbox(account, *mailbox)?
-                .uid_next
-                .ok_or(Error::UidsExhausted)?;
+            facts.mailbox(account, *mailbox)?.uid_next.ok_or(Error::UidsExhausted)?;
         }
         let modseq = facts.next_modseq(account)?;
-        let template = homes
-            .first()
-            .map(|(_, row)| row.clone())
-            .ok_or(Error::NoMessage)?;
+        let template = homes.first().map(|(_, row)| row.clone()).ok_or(Error::NoMessage)?;
         let flags = |row: &MessageRow| match &self.patch.flags {
             Some(change) => change.apply(&row.flags),
             None => row.flags.clone(),
         };
         for (mailbox, row) in homes.iter().filter(|(mailbox, _)| wanted.contains(mailbox)) {
-            let new = MessageRow {
-                flags: flags(row),
-                ..row.clone()
-            };
+            let new = MessageRow { flags: flags(row), ..row.clone() };
             if new.flags != row.flags {
                 facts.put_flags(account, *mailbox, modseq, &[new])?;
             }
         }
-        let template = MessageRow {
-            flags: flags(&template),
-            ..template
-        };
+        let template = MessageRow { flags: flags(&template), ..template };
         for mailbox in &wanted {
             if !homes.iter().any(|(home, _)| home == mailbox) {
                 facts.add_copy(account, *mailbox, modseq, &template)?;
             }
         }
-        for (mailbox, row) in homes
-            .iter()
-            .filter(|(mailbox, _)| !wanted.contains(mailbox))
-        {
+        for (mailbox, row) in homes.iter().filter(|(mailbox, _)| !wanted.contains(mailbox)) {
             let uids = UidSet::one(row.uid);
-            facts.put(&Op::MessageGone {
-                account,
-                mailbox: *mailbox,
-                modseq,
-                uids,
-            })?;
+            facts.put(&Op::MessageGone { account, mailbox: *mailbox, modseq, uids })?;
         }
         Ok(modseq)
     }
@@ -96,12 +74,7 @@ impl Intent for DestroyEmail {
         let modseq = facts.next_modseq(self.account)?;
         for (mailbox, row) in homes {
             let (account, uids) = (self.account, UidSet::one(row.uid));
-            facts.put(&Op::MessageGone {
-                account,
-                mailbox,
-                modseq,
-                uids,
-            })?;
+            facts.put(&Op::MessageGone { account, mailbox, modseq, uids })?;
         }
         Ok(modseq)
     }
@@ -113,18 +86,7 @@ fn homes(
     account: AccountId,
     email: EmailId,
 ) -> Result<Vec<(MailboxId, MessageRow)>> {
-    let owned = facts
-        .txn
-        .email(email)?
-        .is_some_and(|row| row.account == account);
-    let homes = if owned {
-        facts.txn.homes(account, email)?
-    } else {
-        Vec::new()
-    };
-    if homes.is_empty() {
-        Err(Error::NoMessage)
-    } else {
-        Ok(homes)
-    }
+    let owned = facts.txn.email(email)?.is_some_and(|row| row.account == account);
+    let homes = if owned { facts.txn.homes(account, email)? } else { Vec::new() };
+    if homes.is_empty() { Err(Error::NoMessage) } else { Ok(homes) }
 }

@@ -27,12 +27,7 @@ impl Intent for Expunge {
         let uids: UidSet = rows.iter().filter(goes).map(|row| row.uid).collect();
         if !uids.is_empty() {
             let modseq = facts.next_modseq(account)?;
-            facts.put(&Op::MessageGone {
-                account,
-                mailbox,
-                modseq,
-                uids: uids.clone(),
-            })?;
+            facts.put(&Op::MessageGone { account, mailbox, modseq, uids: uids.clone() })?;
         }
         Ok(uids)
     }

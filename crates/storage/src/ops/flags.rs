@@ -21,11 +21,7 @@ impl Intent for StoreFlags {
         facts.mailbox(self.account, self.mailbox)?;
         let mut rows = facts.txn.messages(self.account, self.mailbox, &self.uids)?;
         let late = |row: &MessageRow| self.unchanged_since.is_some_and(|since| row.modseq > since);
-        let modified = rows
-            .iter()
-            .filter(|row| late(row))
-            .map(|row| row.uid)
-            .collect();
+        let modified = rows.iter().filter(|row| late(row)).map(|row| row.uid).collect();
         rows.retain(|row| !late(row));
         let mut changed = Vec::new();
         for row in &mut rows {
@@ -41,11 +37,7 @@ impl Intent for StoreFlags {
             for row in rows.iter_mut().filter(|row| changed.contains(row.uid)) {
                 row.modseq = modseq;
             }
-            let new: Vec<_> = rows
-                .iter()
-                .filter(|r| changed.contains(r.uid))
-                .cloned()
-                .collect();
+            let new: Vec<_> = rows.iter().filter(|r| changed.contains(r.uid)).cloned().collect();
             facts.put_flags(self.account, self.mailbox, modseq, &new)?;
         }
         Ok((rows, modified))

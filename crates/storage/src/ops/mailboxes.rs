@@ -41,14 +41,8 @@ pub(crate) fn canonical_name(name: &str) -> Result<String> {
             _ => {}
         }
     }
-    let (first, rest) = name
-        .split_once('/')
-        .map_or((name, None), |(a, b)| (a, Some(b)));
-    let first = if first.eq_ignore_ascii_case("INBOX") {
-        "INBOX"
-    } else {
-        first
-    };
+    let (first, rest) = name.split_once('/').map_or((name, None), |(a, b)| (a, Some(b)));
+    let first = if first.eq_ignore_ascii_case("INBOX") { "INBOX" } else { first };
     Ok(rest.map_or_else(|| first.to_owned(), |rest| format!("{first}/{rest}")))
 }
 
@@ -68,9 +62,7 @@ impl Intent for CreateMailbox {
             return Err(Error::MailboxExists);
         }
         if existing.len() >= MAILBOXES {
-            return Err(Error::MailboxFixed(
-                "the account has 10,000 mailboxes already",
-            ));
+            return Err(Error::MailboxFixed("the account has 10,000 mailboxes already"));
         }
         if self.special_use.is_some() && existing.iter().any(|r| r.special_use == self.special_use)
         {
@@ -186,12 +178,7 @@ fn empty_into(
     if uids.is_empty() {
         return Ok(());
     }
-    facts.put(&Op::MessageGone {
-        account,
-        mailbox: inbox.id,
-        modseq,
-        uids,
-    })
+    facts.put(&Op::MessageGone { account, mailbox: inbox.id, modseq, uids })
 }
 
 pub(crate) struct DeleteMailbox {
@@ -209,22 +196,11 @@ impl Intent for DeleteMailbox {
             return Err(Error::MailboxFixed("the inbox cannot be deleted"));
         }
         let below = format!("{}/", row.name);
-        if facts
-            .txn
-            .mailboxes(account)?
-            .iter()
-            .any(|other| other.name.starts_with(&below))
-        {
-            return Err(Error::MailboxFixed(
-                "it has mailboxes below it; delete those first",
-            ));
+        if facts.txn.mailboxes(account)?.iter().any(|other| other.name.starts_with(&below)) {
+            return Err(Error::MailboxFixed("it has mailboxes below it; delete those first"));
         }
         let modseq = facts.next_modseq(account)?;
-        facts.put(&Op::MailboxGone {
-            account,
-            mailbox,
-            modseq,
-        })
+        facts.put(&Op::MailboxGone { account, mailbox, modseq })
     }
 }
 
@@ -243,10 +219,7 @@ impl Intent for SubscribeMailbox {
             return Ok(());
         }
         let modseq = facts.next_modseq(self.account)?;
-        let row = MailboxRow {
-            subscribed: self.subscribed,
-            ..row
-        };
+        let row = MailboxRow { subscribed: self.subscribed, ..row };
         put_again(facts, self.account, &row, modseq)
     }
 }
@@ -265,26 +238,12 @@ mod tests {
         check("Inbox/Work", Some("INBOX/Work"));
         check("Żółte/kartki/", Some("Żółte/kartki"));
         check("a b&c", Some("a b&c"));
-        for bad in [
-            "",
-            "/",
-            "a//b",
-            "/a",
-            "..",
-            "a/../b",
-            ".",
-            "a\0b",
-            "a\nb",
-            "a\u{fffd}",
-        ] {
+        for bad in ["", "/", "a//b", "/a", "..", "a/../b", ".", "a\0b", "a\nb", "a\u{fffd}"] {
             check(bad, None);
         }
         check(&"x".repeat(256), None);
         check(&"x/".repeat(21), None);
-        check(
-            &format!("{}x", "xyz/".repeat(18)),
-            Some(&format!("{}x", "xyz/".repeat(18))),
-        );
+        check(&format!("{}x", "xyz/".repeat(18)), Some(&format!("{}x", "xyz/".repeat(18))));
         check(&"y".repeat(5000), None);
     }
 }

@@ -41,21 +41,9 @@ impl Facts<'_> {
         modseq: ModSeq,
         row: &MessageRow,
     ) -> Result<MessageRow> {
-        let uid = self
-            .mailbox(account, mailbox)?
-            .uid_next
-            .ok_or(Error::UidsExhausted)?;
-        let row = MessageRow {
-            uid,
-            modseq,
-            saved_unix_s: self.now_unix_s,
-            ..row.clone()
-        };
-        self.put(&Op::MessageAdd {
-            account,
-            mailbox,
-            row: row.clone(),
-        })?;
+        let uid = self.mailbox(account, mailbox)?.uid_next.ok_or(Error::UidsExhausted)?;
+        let row = MessageRow { uid, modseq, saved_unix_s: self.now_unix_s, ..row.clone() };
+        self.put(&Op::MessageAdd { account, mailbox, row: row.clone() })?;
         Ok(row)
     }
 
@@ -75,13 +63,7 @@ impl Facts<'_> {
             }
         }
         for (flags, uids) in groups {
-            self.put(&Op::FlagsPut {
-                account,
-                mailbox,
-                modseq,
-                uids,
-                flags,
-            })?;
+            self.put(&Op::FlagsPut { account, mailbox, modseq, uids, flags })?;
         }
         Ok(())
     }

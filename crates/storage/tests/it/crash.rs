@@ -18,14 +18,8 @@ async fn lived_in() -> Scene {
     let trash = scene.named("Trash").await.id;
     let flagged = FlagChange::Add(Flags::new(&[types::Flag::Flagged]));
     let (alice, store) = (scene.alice, &scene.store);
-    store
-        .store_flags(alice, inbox, uids(&[2, 5]), flagged, None)
-        .await
-        .unwrap();
-    store
-        .move_messages(alice, inbox, uids(&[3]), trash)
-        .await
-        .unwrap();
+    store.store_flags(alice, inbox, uids(&[2, 5]), flagged, None).await.unwrap();
+    store.move_messages(alice, inbox, uids(&[3]), trash).await.unwrap();
     store.remove(alice, inbox, uids(&[4])).await.unwrap();
     store.create_mailbox(alice, "Praca", None).await.unwrap();
     scene
@@ -38,23 +32,10 @@ async fn after_crash(scene: &Scene, change: impl Fn(&Path)) -> Result<Scene, Err
     let folder = tempfile::tempdir().unwrap();
     copy_folder(scene.folder.path(), folder.path());
     change(folder.path());
-    let options = Options {
-        folder: folder.path().to_owned(),
-        ..scene.options.clone()
-    };
+    let options = Options { folder: folder.path().to_owned(), ..scene.options.clone() };
     let store = Store::open(&options, scene.clock.clone())?;
-    let alice = store
-        .account_by_key("alice@example.test")
-        .await?
-        .unwrap()
-        .id;
-    Ok(Scene {
-        folder,
-        options,
-        clock: scene.clock.clone(),
-        store,
-        alice,
-    })
+    let alice = store.account_by_key("alice@example.test").await?.unwrap().id;
+    Ok(Scene { folder, options, clock: scene.clock.clone(), store, alice })
 }
 
 async fn whole(scene: &Scene) {
@@ -76,11 +57,7 @@ fn remove_index(folder: &Path) {
 
 fn log(folder: &Path) -> std::fs::File {
     let path = folder.join("log/0000000000000001.seg");
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .unwrap()
+    OpenOptions::new().read(true).write(true).open(path).unwrap()
 }
 
 #[tokio::test]
@@ -98,11 +75,7 @@ async fn a_lost_or_broken_index_is_built_again() {
     whole(&after).await;
     let broken = |folder: &Path| {
         remove_index(folder);
-        std::fs::write(
-            folder.join("index.sqlite"),
-            "this is no database, not even close",
-        )
-        .unwrap();
+        std::fs::write(folder.join("index.sqlite"), "this is no database, not even close").unwrap();
     };
     whole(&after_crash(&scene, broken).await.unwrap()).await;
 }
@@ -140,10 +113,7 @@ async fn damage_is_told_from_a_torn_end_and_nothing_is_cut() {
             log(folder).write_all_at(&[byte[0] ^ 4], at).unwrap();
         };
         let refused = after_crash(&scene, flip).await.err();
-        assert!(
-            matches!(refused, Some(Error::Corrupt(_))),
-            "byte {at}: {refused:?}"
-        );
+        assert!(matches!(refused, Some(Error::Corrupt(_))), "byte {at}: {refused:?}");
     }
     assert_eq!(std::fs::metadata(scene.log()).unwrap().len(), length);
 }
@@ -157,13 +127,7 @@ async fn damaged_bytes_are_never_served_as_mail() {
     let after = after_crash(&scene, |folder| log(folder).write_all_at(b"B", at).unwrap());
     let after = after.await.unwrap();
     let rows = after.rows("INBOX").await;
-    let email = after
-        .store
-        .emails(after.alice, &[rows[1].email])
-        .await
-        .unwrap()
-        .pop()
-        .unwrap();
+    let email = after.store.emails(after.alice, &[rows[1].email]).await.unwrap().pop().unwrap();
     let served = after.store.bytes(&email).await;
     assert!(matches!(served, Err(Error::Corrupt(_))), "{served:?}");
 }
@@ -171,26 +135,15 @@ async fn damaged_bytes_are_never_served_as_mail() {
 #[tokio::test]
 async fn segments_follow_each_other() {
     let folder = tempfile::tempdir().unwrap();
-    let options = Options {
-        segment_bytes: 2_000,
-        ..Options::in_folder(folder.path())
-    };
+    let options = Options { segment_bytes: 2_000, ..Options::in_folder(folder.path()) };
     let clock = Arc::new(ManualClock::at_unix_s(crate::NOW_UNIX_S));
     let store = Store::open(&options, clock.clone()).unwrap();
     let alice = store.put_account("alice@example.test", "").await.unwrap();
-    let scene = Scene {
-        folder,
-        options,
-        clock,
-        store,
-        alice,
-    };
+    let scene = Scene { folder, options, clock, store, alice };
     for n in 1..=30 {
         scene.deliver(&letter(n)).await;
     }
-    let segments = std::fs::read_dir(scene.folder.path().join("log"))
-        .unwrap()
-        .count();
+    let segments = std::fs::read_dir(scene.folder.path().join("log")).unwrap().count();
     assert!(segments > 5, "{segments}");
     let after = after_crash(&scene, remove_index).await.unwrap();
     let rows = after.rows("INBOX").await;
@@ -214,9 +167,7 @@ async fn segments_follow_each_other() {
 #[tokio::test]
 async fn a_second_opener_hears_who_is_first() {
     let scene = Scene::new().await;
-    let refused = Store::open(&scene.options, scene.clock.clone())
-        .err()
-        .unwrap();
+    let refused = Store::open(&scene.options, scene.clock.clone()).err().unwrap();
     let text = refused.to_string();
     assert!(text.contains(&std::process::id().to_string()), "{text}");
     scene.reopen().await;
@@ -234,43 +185,17 @@ async fn a_folder_of_a_newer_version_is_left_alone() {
 async fn a_full_disk_refuses_letters_and_still_takes_deletes() {
     let scene = Scene::new().await;
     scene.deliver(&letter(1)).await;
-    let Scene {
-        folder,
-        options,
-        clock,
-        store,
-        alice,
-    } = scene;
+    let Scene { folder, options, clock, store, alice } = scene;
     store.close().await;
     drop(store);
-    let options = Options {
-        reserve_bytes: u64::MAX,
-        ..options
-    };
+    let options = Options { reserve_bytes: u64::MAX, ..options };
     let store = Store::open(&options, clock.clone()).unwrap();
-    let scene = Scene {
-        folder,
-        options,
-        clock,
-        store,
-        alice,
-    };
+    let scene = Scene { folder, options, clock, store, alice };
     let letter = storage::Letter::parse(letter(2).into());
-    let refused = scene
-        .store
-        .deliver(letter, vec![storage::Target::inbox(alice)])
-        .await;
+    let refused = scene.store.deliver(letter, vec![storage::Target::inbox(alice)]).await;
     assert!(matches!(refused, Err(Error::DiskFull)), "{refused:?}");
     assert!(matches!(scene.store.health().await, Err(Error::DiskFull)));
     let inbox = scene.inbox().await.id;
-    assert_eq!(
-        scene
-            .store
-            .remove(alice, inbox, uids(&[1]))
-            .await
-            .unwrap()
-            .to_string(),
-        "1"
-    );
+    assert_eq!(scene.store.remove(alice, inbox, uids(&[1])).await.unwrap().to_string(), "1");
     assert_eq!(scene.shown("INBOX").await, "");
 }

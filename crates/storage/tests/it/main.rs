@@ -1,4 +1,5 @@
 //! The store through its door, on every index engine.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod crash;
 mod mailboxes;
@@ -34,34 +35,16 @@ impl Scene {
         index.clone_into(&mut options.index);
         let store = Store::open(&options, clock.clone()).unwrap();
         let alice = store.put_account("alice@example.test", "").await.unwrap();
-        Self {
-            folder,
-            options,
-            clock,
-            store,
-            alice,
-        }
+        Self { folder, options, clock, store, alice }
     }
 
     /// Closes the store and opens the same folder again.
     pub(crate) async fn reopen(self) -> Self {
-        let Self {
-            folder,
-            options,
-            clock,
-            store,
-            alice,
-        } = self;
+        let Self { folder, options, clock, store, alice } = self;
         store.close().await;
         drop(store);
         let store = Store::open(&options, clock.clone()).unwrap();
-        Self {
-            folder,
-            options,
-            clock,
-            store,
-            alice,
-        }
+        Self { folder, options, clock, store, alice }
     }
 
     pub(crate) fn log(&self) -> std::path::PathBuf {
@@ -69,10 +52,7 @@ impl Scene {
     }
 
     pub(crate) async fn inbox(&self) -> Mailbox {
-        self.store
-            .mailbox_by_name(self.alice, "inbox")
-            .await
-            .unwrap()
+        self.store.mailbox_by_name(self.alice, "inbox").await.unwrap()
     }
 
     pub(crate) async fn named(&self, name: &str) -> Mailbox {
@@ -81,58 +61,34 @@ impl Scene {
 
     pub(crate) async fn deliver(&self, raw: &str) -> Arrived {
         let letter = Letter::parse(raw.to_owned().into());
-        let mut outcomes = self
-            .store
-            .deliver(letter, vec![Target::inbox(self.alice)])
-            .await
-            .unwrap();
+        let mut outcomes =
+            self.store.deliver(letter, vec![Target::inbox(self.alice)]).await.unwrap();
         outcomes.pop().unwrap().unwrap()
     }
 
     pub(crate) async fn rows(&self, name: &str) -> Vec<Message> {
         let mailbox = self.named(name).await;
-        self.store
-            .messages(self.alice, mailbox.id, &UidSet::all())
-            .await
-            .unwrap()
+        self.store.messages(self.alice, mailbox.id, &UidSet::all()).await.unwrap()
     }
 
     /// `1:\Seen 4:` for a mailbox with UID 1, seen, and UID 4.
     pub(crate) async fn shown(&self, name: &str) -> String {
         let rows = self.rows(name).await;
-        rows.iter()
-            .map(|row| format!("{}:{}", row.uid, row.flags))
-            .collect::<Vec<_>>()
-            .join(" ")
+        rows.iter().map(|row| format!("{}:{}", row.uid, row.flags)).collect::<Vec<_>>().join(" ")
     }
 
     pub(crate) async fn raw(&self, row: &Message) -> Vec<u8> {
-        let email = self
-            .store
-            .emails(self.alice, &[row.email])
-            .await
-            .unwrap()
-            .pop()
-            .unwrap();
+        let email = self.store.emails(self.alice, &[row.email]).await.unwrap().pop().unwrap();
         self.store.bytes(&email).await.unwrap().to_vec()
     }
 
     /// Counters of every mailbox are those of its rows.
     pub(crate) async fn check_counters(&self) {
         for mailbox in self.store.mailboxes(self.alice).await.unwrap() {
-            let rows = self
-                .store
-                .messages(self.alice, mailbox.id, &UidSet::all())
-                .await
-                .unwrap();
+            let rows = self.store.messages(self.alice, mailbox.id, &UidSet::all()).await.unwrap();
             let with = |flag| rows.iter().filter(|row| row.flags.contains(flag)).count() as u64;
             assert_eq!(mailbox.total, rows.len() as u64, "{}", mailbox.name);
-            assert_eq!(
-                mailbox.unseen,
-                mailbox.total - with(Flag::Seen),
-                "{}",
-                mailbox.name
-            );
+            assert_eq!(mailbox.unseen, mailbox.total - with(Flag::Seen), "{}", mailbox.name);
             assert_eq!(mailbox.deleted, with(Flag::Deleted), "{}", mailbox.name);
             let bytes: u64 = rows.iter().map(|row| u64::from(row.size_bytes)).sum();
             assert_eq!(mailbox.size_bytes, bytes, "{}", mailbox.name);
@@ -176,10 +132,7 @@ async fn a_new_account_has_the_standard_mailboxes() {
     for index in ["sqlite:", "memory:"] {
         let scene = Scene::on(index).await;
         let rows = scene.store.mailboxes(scene.alice).await.unwrap();
-        let shown: Vec<_> = rows
-            .iter()
-            .map(|r| (r.name.as_str(), r.special_use))
-            .collect();
+        let shown: Vec<_> = rows.iter().map(|r| (r.name.as_str(), r.special_use)).collect();
         let expect = [
             ("INBOX", Some(SpecialUse::Inbox)),
             ("Archive", Some(SpecialUse::Archive)),
@@ -189,33 +142,13 @@ async fn a_new_account_has_the_standard_mailboxes() {
             ("Trash", Some(SpecialUse::Trash)),
         ];
         assert_eq!(shown, expect);
-        let again = scene
-            .store
-            .put_account("alice@example.test", "new")
-            .await
-            .unwrap();
+        let again = scene.store.put_account("alice@example.test", "new").await.unwrap();
         assert_eq!(again, scene.alice);
-        let bob = scene
-            .store
-            .put_account("bob@example.test", "")
-            .await
-            .unwrap();
+        let bob = scene.store.put_account("bob@example.test", "").await.unwrap();
         assert_ne!(bob, scene.alice);
-        let row = scene
-            .store
-            .account_by_key("alice@example.test")
-            .await
-            .unwrap()
-            .unwrap();
+        let row = scene.store.account_by_key("alice@example.test").await.unwrap().unwrap();
         assert_eq!(row.secret, "new");
-        assert!(
-            scene
-                .store
-                .account_by_key("carol@example.test")
-                .await
-                .unwrap()
-                .is_none()
-        );
+        assert!(scene.store.account_by_key("carol@example.test").await.unwrap().is_none());
     }
 }
 
@@ -223,16 +156,8 @@ async fn a_new_account_has_the_standard_mailboxes() {
 async fn a_letter_comes_back_byte_for_byte() {
     for index in ["sqlite:", "memory:"] {
         let scene = Scene::on(index).await;
-        let large = format!(
-            "Subject: large\n\n{}\0end without a line end",
-            "x".repeat(3_000_000)
-        );
-        let raws = [
-            letter(1),
-            String::new(),
-            "no header at all".to_owned(),
-            large,
-        ];
+        let large = format!("Subject: large\n\n{}\0end without a line end", "x".repeat(3_000_000));
+        let raws = [letter(1), String::new(), "no header at all".to_owned(), large];
         for raw in &raws {
             scene.deliver(raw).await;
         }
@@ -241,23 +166,10 @@ async fn a_letter_comes_back_byte_for_byte() {
         for ((row, raw), n) in rows.iter().zip(&raws).zip(1..) {
             assert_eq!((row.uid, row.size_bytes as usize), (uid(n), raw.len()));
             assert!(scene.raw(row).await == raw.as_bytes(), "letter {n}");
-            let email = scene
-                .store
-                .emails(scene.alice, &[row.email])
-                .await
-                .unwrap()
-                .pop()
-                .unwrap();
+            let email = scene.store.emails(scene.alice, &[row.email]).await.unwrap().pop().unwrap();
             let part = scene.store.range(&email, 3..9).await.unwrap();
             assert_eq!(&part[..], raw.as_bytes().get(3..9).unwrap_or_default());
-            assert!(
-                scene
-                    .store
-                    .range(&email, u32::MAX - 1..u32::MAX)
-                    .await
-                    .unwrap()
-                    .is_empty()
-            );
+            assert!(scene.store.range(&email, u32::MAX - 1..u32::MAX).await.unwrap().is_empty());
         }
         scene.check_counters().await;
     }
@@ -293,20 +205,13 @@ async fn many_at_once_share_syncs_and_get_their_own_uids() {
 #[tokio::test]
 async fn one_letter_for_several_accounts_is_stored_once() {
     let scene = Scene::new().await;
-    let bob = scene
-        .store
-        .put_account("bob@example.test", "")
-        .await
-        .unwrap();
+    let bob = scene.store.put_account("bob@example.test", "").await.unwrap();
     let before = std::fs::metadata(scene.log()).unwrap().len();
     let letter = Letter::parse("x".repeat(100_000).into());
     let targets = vec![
         Target::inbox(scene.alice),
         Target::inbox(AccountId(99)),
-        Target {
-            flags: Flags::new(&[Flag::Seen]),
-            ..Target::inbox(bob)
-        },
+        Target { flags: Flags::new(&[Flag::Seen]), ..Target::inbox(bob) },
     ];
     let outcomes = scene.store.deliver(letter, targets).await.unwrap();
     let kinds: Vec<bool> = outcomes.iter().map(Result::is_ok).collect();
@@ -315,24 +220,13 @@ async fn one_letter_for_several_accounts_is_stored_once() {
     assert!(grown < 102_000, "{grown} bytes for one letter of 100,000");
     let (a, b) = (outcomes[0].as_ref().unwrap(), outcomes[2].as_ref().unwrap());
     assert_ne!(a.email, b.email, "an email belongs to one account");
-    assert!(
-        scene
-            .store
-            .emails(scene.alice, &[b.email])
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert!(scene.store.emails(scene.alice, &[b.email]).await.unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn listeners_hear_of_their_account_alone() {
     let scene = Scene::new().await;
-    let bob = scene
-        .store
-        .put_account("bob@example.test", "")
-        .await
-        .unwrap();
+    let bob = scene.store.put_account("bob@example.test", "").await.unwrap();
     let (mut alice, mut other) = (scene.store.watch(scene.alice), scene.store.watch(bob));
     alice.seen();
     other.seen();
@@ -349,10 +243,7 @@ async fn after_closing_changes_are_refused_and_reads_go_on() {
     scene.deliver(&letter(1)).await;
     scene.store.close().await;
     let letter = Letter::parse(letter(2).into());
-    let refused = scene
-        .store
-        .deliver(letter, vec![Target::inbox(scene.alice)])
-        .await;
+    let refused = scene.store.deliver(letter, vec![Target::inbox(scene.alice)]).await;
     assert!(matches!(refused, Err(storage::Error::Closed)));
     assert_eq!(scene.shown("INBOX").await, "1:");
     assert_eq!(scene.clock.now_unix_s(), NOW_UNIX_S);

@@ -1,14 +1,13 @@
 //! Flags, copies, moves, removal, threads, the change log.
 
 use crate::{Scene, letter, uids};
-use storage::{ChangeKind, Error, Patch};
+use storage::ChangeKind::{FlagsChanged, MessageAdded, MessageGone};
+use storage::{Error, Patch};
 use types::{EmailId, Flag, FlagChange, Flags, Keyword, ModSeq, UidSet};
 
 fn flags(names: &str) -> Flags {
     let mut flags = Flags::default();
-    names
-        .split_whitespace()
-        .for_each(|name| assert!(flags.insert_name(name)));
+    names.split_whitespace().for_each(|name| assert!(flags.insert_name(name)));
     flags
 }
 
@@ -21,30 +20,17 @@ async fn flags_change_and_survive() {
         }
         let inbox = scene.inbox().await.id;
         let store = |set: &[u32], change| {
-            scene
-                .store
-                .store_flags(scene.alice, inbox, uids(set), change, None)
+            scene.store.store_flags(scene.alice, inbox, uids(set), change, None)
         };
-        let (rows, late) = store(&[1, 3, 77], FlagChange::Add(flags("\\Seen $Work")))
-            .await
-            .unwrap();
+        let (rows, late) =
+            store(&[1, 3, 77], FlagChange::Add(flags("\\Seen $Work"))).await.unwrap();
         assert_eq!((rows.len(), late.is_empty()), (2, true));
-        store(&[3], FlagChange::Remove(flags("\\Seen")))
-            .await
-            .unwrap();
-        store(&[2], FlagChange::Replace(flags("\\Deleted \\Flagged")))
-            .await
-            .unwrap();
-        assert_eq!(
-            scene.shown("INBOX").await,
-            "1:\\Seen $Work 2:\\Flagged \\Deleted 3:$Work"
-        );
+        store(&[3], FlagChange::Remove(flags("\\Seen"))).await.unwrap();
+        store(&[2], FlagChange::Replace(flags("\\Deleted \\Flagged"))).await.unwrap();
+        assert_eq!(scene.shown("INBOX").await, "1:\\Seen $Work 2:\\Flagged \\Deleted 3:$Work");
         scene.check_counters().await;
         let scene = scene.reopen().await;
-        assert_eq!(
-            scene.shown("INBOX").await,
-            "1:\\Seen $Work 2:\\Flagged \\Deleted 3:$Work"
-        );
+        assert_eq!(scene.shown("INBOX").await, "1:\\Seen $Work 2:\\Flagged \\Deleted 3:$Work");
         scene.check_counters().await;
     }
 }
@@ -58,20 +44,13 @@ async fn unchanged_since_leaves_newer_rows_alone() {
     let change = FlagChange::Add(flags("\\Seen"));
     let since = Some(first.modseq);
     let all = uids(&[1, 2]);
-    let stored = scene
-        .store
-        .store_flags(scene.alice, inbox, all, change.clone(), since)
-        .await;
+    let stored = scene.store.store_flags(scene.alice, inbox, all, change.clone(), since).await;
     let (rows, late) = stored.unwrap();
     assert_eq!((rows.len(), late.to_string().as_str()), (1, "2"));
     assert_eq!(scene.shown("INBOX").await, "1:\\Seen 2:");
     // The same again changes nothing and takes no MODSEQ.
     let before = scene.store.state(scene.alice).await.unwrap();
-    scene
-        .store
-        .store_flags(scene.alice, inbox, uids(&[1]), change, None)
-        .await
-        .unwrap();
+    scene.store.store_flags(scene.alice, inbox, uids(&[1]), change, None).await.unwrap();
     assert_eq!(scene.store.state(scene.alice).await.unwrap(), before);
 }
 
@@ -84,59 +63,28 @@ async fn copy_move_expunge() {
         }
         let (inbox, trash) = (scene.inbox().await.id, scene.named("Trash").await.id);
         let (alice, store) = (scene.alice, &scene.store);
-        let copied = store
-            .copy(alice, inbox, uids(&[2, 3]), trash)
-            .await
-            .unwrap();
-        let pairs: Vec<_> = copied
-            .uids
-            .iter()
-            .map(|(a, b)| (a.get(), b.get()))
-            .collect();
+        let copied = store.copy(alice, inbox, uids(&[2, 3]), trash).await.unwrap();
+        let pairs: Vec<_> = copied.uids.iter().map(|(a, b)| (a.get(), b.get())).collect();
         assert_eq!(pairs, [(2, 1), (3, 2)]);
-        store
-            .move_messages(alice, inbox, uids(&[1, 2]), trash)
-            .await
-            .unwrap();
+        store.move_messages(alice, inbox, uids(&[1, 2]), trash).await.unwrap();
         assert_eq!(scene.shown("INBOX").await, "3: 4:");
         assert_eq!(scene.shown("Trash").await, "1: 2: 3: 4:");
         let rows = scene.rows("Trash").await;
         assert_eq!(rows[0].email, rows[3].email, "a copy is the same email");
         assert!(scene.raw(&rows[3]).await == letter(2).as_bytes());
         store
-            .store_flags(
-                alice,
-                trash,
-                uids(&[1, 2]),
-                FlagChange::Add(flags("\\Deleted")),
-                None,
-            )
+            .store_flags(alice, trash, uids(&[1, 2]), FlagChange::Add(flags("\\Deleted")), None)
             .await
             .unwrap();
         let gone = store.expunge(alice, trash, uids(&[2, 3])).await.unwrap();
         assert_eq!(gone.to_string(), "2");
-        assert_eq!(
-            store
-                .remove(alice, trash, uids(&[3, 9]))
-                .await
-                .unwrap()
-                .to_string(),
-            "3"
-        );
+        assert_eq!(store.remove(alice, trash, uids(&[3, 9])).await.unwrap().to_string(), "3");
         assert_eq!(scene.shown("Trash").await, "1:\\Deleted 4:");
-        assert!(
-            store
-                .expunge(alice, inbox, UidSet::all())
-                .await
-                .unwrap()
-                .is_empty()
-        );
+        assert!(store.expunge(alice, inbox, UidSet::all()).await.unwrap().is_empty());
         scene.check_counters().await;
         let arrived = scene.deliver(&letter(5)).await;
         assert_eq!(arrived.uid.get(), 5, "UIDs are never given again");
-        let refused = store
-            .copy(alice, inbox, uids(&[3]), types::MailboxId(99))
-            .await;
+        let refused = store.copy(alice, inbox, uids(&[3]), types::MailboxId(99)).await;
         assert!(matches!(refused, Err(Error::NoMailbox)));
     }
 }
@@ -148,54 +96,30 @@ async fn an_email_is_patched_wherever_it_is() {
     let email = scene.deliver(&letter(1)).await.email;
     let (inbox, archive) = (scene.inbox().await.id, scene.named("Archive").await.id);
     let seen = FlagChange::Add(flags("\\Seen"));
-    let patch = Patch {
-        flags: Some(seen),
-        mailboxes: Some(vec![inbox, archive]),
-    };
+    let patch = Patch { flags: Some(seen), mailboxes: Some(vec![inbox, archive]) };
     store.patch_email(alice, email, patch).await.unwrap();
     assert_eq!(scene.shown("INBOX").await, "1:\\Seen");
     assert_eq!(scene.shown("Archive").await, "1:\\Seen");
-    let patch = Patch {
-        flags: None,
-        mailboxes: Some(vec![archive]),
-    };
+    let patch = Patch { flags: None, mailboxes: Some(vec![archive]) };
     store.patch_email(alice, email, patch).await.unwrap();
     assert_eq!(scene.shown("INBOX").await, "");
-    let nowhere = Patch {
-        flags: None,
-        mailboxes: Some(vec![]),
-    };
-    assert!(matches!(
-        store.patch_email(alice, email, nowhere).await,
-        Err(Error::MailboxFixed(_))
-    ));
-    let missing = store
-        .patch_email(alice, EmailId(99), Patch::default())
-        .await;
+    let nowhere = Patch { flags: None, mailboxes: Some(vec![]) };
+    assert!(matches!(store.patch_email(alice, email, nowhere).await, Err(Error::MailboxFixed(_))));
+    let missing = store.patch_email(alice, EmailId(99), Patch::default()).await;
     assert!(matches!(missing, Err(Error::NoMessage)));
     store.destroy_email(alice, email).await.unwrap();
     assert_eq!(scene.shown("Archive").await, "");
     assert!(store.emails(alice, &[email]).await.unwrap().is_empty());
-    assert!(matches!(
-        store.destroy_email(alice, email).await,
-        Err(Error::NoMessage)
-    ));
+    assert!(matches!(store.destroy_email(alice, email).await, Err(Error::NoMessage)));
     scene.check_counters().await;
 }
 
 #[tokio::test]
 async fn another_account_cannot_touch_an_email() {
     let scene = Scene::new().await;
-    let bob = scene
-        .store
-        .put_account("bob@example.test", "")
-        .await
-        .unwrap();
+    let bob = scene.store.put_account("bob@example.test", "").await.unwrap();
     let email = scene.deliver(&letter(1)).await.email;
-    assert!(matches!(
-        scene.store.destroy_email(bob, email).await,
-        Err(Error::NoMessage)
-    ));
+    assert!(matches!(scene.store.destroy_email(bob, email).await, Err(Error::NoMessage)));
     assert!(scene.store.homes(bob, email).await.unwrap().is_empty());
     assert_eq!(scene.shown("INBOX").await, "1:");
 }
@@ -208,9 +132,7 @@ async fn letters_that_refer_to_each_other_are_one_thread() {
     };
     let first = scene.deliver(&head("a", "X: y")).await;
     let other = scene.deliver(&head("z", "X: y")).await;
-    let reply = scene
-        .deliver(&head("b", "In-Reply-To: <a@example.test>"))
-        .await;
+    let reply = scene.deliver(&head("b", "In-Reply-To: <a@example.test>")).await;
     let third = "References: <unknown@example.test> <b@example.test>";
     let third = scene.deliver(&head("c", third)).await;
     // A letter that came late: others knew of it before it was there.
@@ -235,19 +157,12 @@ async fn the_change_log_tells_everything_in_order() {
     let inbox = scene.inbox().await.id;
     let mut keyword = Flags::new(&[Flag::Seen]);
     keyword.insert_keyword(Keyword::new("k").unwrap());
-    store
-        .store_flags(alice, inbox, uids(&[1, 2]), FlagChange::Add(keyword), None)
-        .await
-        .unwrap();
+    store.store_flags(alice, inbox, uids(&[1, 2]), FlagChange::Add(keyword), None).await.unwrap();
     store.remove(alice, inbox, uids(&[3])).await.unwrap();
     let kinds = |changes: &[storage::Change]| {
-        changes
-            .iter()
-            .map(|c| (c.kind, c.message.map_or(0, |m| m.0.get())))
-            .collect::<Vec<_>>()
+        changes.iter().map(|c| (c.kind, c.message.map_or(0, |m| m.0.get()))).collect::<Vec<_>>()
     };
     let all = store.changes(alice, start, 100).await.unwrap();
-    use ChangeKind::{FlagsChanged, MessageAdded, MessageGone};
     let expect = [
         (MessageAdded, 1),
         (MessageAdded, 2),
@@ -257,34 +172,14 @@ async fn the_change_log_tells_everything_in_order() {
         (MessageGone, 3),
     ];
     assert_eq!(kinds(&all.changes), expect);
-    assert_eq!(
-        (all.state, all.more),
-        (store.state(alice).await.unwrap(), false)
-    );
+    assert_eq!((all.state, all.more), (store.state(alice).await.unwrap(), false));
     // One MODSEQ is never cut in two.
     let part = store.changes(alice, start, 4).await.unwrap();
-    assert_eq!(
-        (kinds(&part.changes), part.more),
-        (expect[..3].to_vec(), true)
-    );
+    assert_eq!((kinds(&part.changes), part.more), (expect[..3].to_vec(), true));
     let part = store.changes(alice, part.state, 1).await.unwrap();
-    assert_eq!(
-        (kinds(&part.changes), part.more),
-        (expect[3..5].to_vec(), true)
-    );
+    assert_eq!((kinds(&part.changes), part.more), (expect[3..5].to_vec(), true));
     let rest = store.changes(alice, part.state, 1).await.unwrap();
-    assert_eq!(
-        (kinds(&rest.changes), rest.more),
-        (expect[5..].to_vec(), false)
-    );
-    assert_eq!(
-        store
-            .changes(alice, rest.state, 9)
-            .await
-            .unwrap()
-            .changes
-            .len(),
-        0
-    );
+    assert_eq!((kinds(&rest.changes), rest.more), (expect[5..].to_vec(), false));
+    assert_eq!(store.changes(alice, rest.state, 9).await.unwrap().changes.len(), 0);
     assert!(rest.state > ModSeq(0));
 }

@@ -23,25 +23,15 @@ async fn criteria() {
     scene.deliver(file).await;
     let inbox = scene.inbox().await.id;
     let seen = FlagChange::Add(Flags::new(&[Flag::Seen]));
-    scene
-        .store
-        .store_flags(scene.alice, inbox, uids(&[1]), seen, None)
-        .await
-        .unwrap();
+    scene.store.store_flags(scene.alice, inbox, uids(&[1]), seen, None).await.unwrap();
     let day = NOW_UNIX_S.div_euclid(86_400);
     let february = 18_293;
     let rows: Vec<(Query, &[u32])> = vec![
         (Query::All, &[1, 2, 3]),
         (Query::Flag(Flag::Seen), &[1]),
         (Query::Not(Box::new(Query::Flag(Flag::Seen))), &[2, 3]),
-        (
-            Query::And(vec![Query::Subject(text("e")), Query::Uids(uids(&[1, 2]))]),
-            &[1],
-        ),
-        (
-            Query::Or(vec![Query::Uids(uids(&[3])), Query::From(text("BOB"))]),
-            &[1, 3],
-        ),
+        (Query::And(vec![Query::Subject(text("e")), Query::Uids(uids(&[1, 2]))]), &[1]),
+        (Query::Or(vec![Query::Uids(uids(&[3])), Query::From(text("BOB"))]), &[1, 3]),
         (Query::From(text("żan")), &[2]),
         (Query::To(text("alicja")), &[2]),
         (Query::Cc(text("COPY@")), &[2]),
@@ -61,11 +51,7 @@ async fn criteria() {
         (Query::Keyword(text("none")), &[]),
     ];
     for (query, expect) in rows {
-        let found = scene
-            .store
-            .search(scene.alice, inbox, query.clone())
-            .await
-            .unwrap();
+        let found = scene.store.search(scene.alice, inbox, query.clone()).await.unwrap();
         let found: Vec<u32> = found.iter().map(|row| row.uid.get()).collect();
         assert_eq!(found, expect, "{query:?}");
     }

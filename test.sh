@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Installs what the tests need, then runs every test. CI runs this, and nothing else.
+# One target folder, dev profile only. Each stage says its name and how long it took.
+set -euo pipefail
+cd "$(dirname "$0")"
+# shellcheck source=scripts/lib.sh
+. scripts/lib.sh
+
+summary=()
+current=""
+started=$SECONDS
+
+finish() {
+  local code=$?
+  [ ${#summary[@]} -eq 0 ] || printf '%s\n' "" "Stage                 seconds" "${summary[@]}"
+  if [ "$code" = 0 ]; then
+    say "All passed in $((SECONDS - started)) s."
+  else
+    say "Failed in stage: ${current:-start} (after $((SECONDS - started)) s). What it said is above."
+  fi
+}
+trap finish EXIT
+
+# stage NAME COMMAND... : runs the command under a headline and notes its time.
+stage() {
+  current=$1
+  shift
+  local from=$SECONDS
+  say "" "== $current"
+  "$@" </dev/null
+  summary+=("$(printf '%-20s %8d' "$current" "$((SECONDS - from))")")
+}
+
+tools() {
+  need_cargo
+  need_cc
+  has python3 || apt_install python3
+  has_node || fail "Node 20.19 or newer with npm is missing; the web UI and its tests need it."
+  has chromium || apt_install chromium
+  if ! cargo nextest --version >/dev/null 2>&1; then
+    say "Installing cargo-nextest (some minutes, once)"
+    cargo install cargo-nextest --locked --quiet || fail "cargo could not install cargo-nextest."
+  fi
+  if [ -f tests/e2e/package-lock.json ]; then
+    npm_install tests/e2e || fail "npm could not install the packages of tests/e2e."
+  fi
+  if grep -qs '^[^#[:space:]]' tests/e2e/requirements.txt; then
+    python_packages
+  fi
+}
+
+python_packages() {
+  python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv
+  [ -x .venv/bin/python ] || python3 -m venv .venv || fail "python3 could not make the folder .venv."
+  .venv/bin/pip install --quiet --disable-pip-version-check -r tests/e2e/requirements.txt ||
+    fail "pip could not install tests/e2e/requirements.txt."
+}
+
+e2e() {
+  cargo build --workspace --bins --quiet
+  tests/e2e/run.sh
+}
+
+stage "tools" tools
+stage "fmt" cargo fmt --all --check
+stage "tidy" cargo xtask tidy
+# Before the server is compiled: its binary carries the page.
+stage "web" scripts/web.sh check
+stage "clippy" cargo clippy --quiet --workspace --all-targets -- -D warnings
+stage "tests" cargo nextest run --workspace --no-fail-fast
+stage "doctests" cargo test --quiet --doc --workspace
+if [ -x tests/e2e/run.sh ]; then
+  stage "e2e" e2e
+fi

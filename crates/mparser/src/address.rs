@@ -52,11 +52,7 @@ impl Mailbox {
     }
 
     fn marker(kind: MailboxKind, local: String) -> Self {
-        Self {
-            kind,
-            local,
-            ..Self::default()
-        }
+        Self { kind, local, ..Self::default() }
     }
 }
 
@@ -88,10 +84,7 @@ pub(crate) fn parse_list(
     left: &mut usize,
 ) -> (Vec<Mailbox>, bool) {
     let text = header_bytes(&unfold(raw), charset);
-    let mut reader = Reader {
-        text: &text,
-        ..Reader::default()
-    };
+    let mut reader = Reader { text: &text, ..Reader::default() };
     while reader.at < text.len() {
         if reader.list.len() >= *left {
             *left = 0;
@@ -192,11 +185,7 @@ impl Reader<'_> {
         let joined = word.starts_with(['.', '@']) || self.spec.ends_with(['.', '@']);
         if self.gap && !joined && !self.spec.is_empty() {
             self.spec_closed |= self.at_sign.is_some();
-            self.word = if self.spec_closed {
-                self.word
-            } else {
-                self.spec.len()
-            };
+            self.word = if self.spec_closed { self.word } else { self.spec.len() };
         }
         self.gap = false;
         if !self.spec_closed {
@@ -224,11 +213,7 @@ impl Reader<'_> {
         }
         self.at = self.at.min(bytes.len());
         let inner = bytes.get(start..self.at).unwrap_or_default();
-        let inner = if depth == 0 {
-            inner.strip_suffix(b")").unwrap_or(inner)
-        } else {
-            inner
-        };
+        let inner = if depth == 0 { inner.strip_suffix(b")").unwrap_or(inner) } else { inner };
         unescape(inner).trim().to_owned()
     }
 
@@ -273,14 +258,9 @@ impl Reader<'_> {
                 b'"' if let Some(text) = self.take_quoted() => spec.push_str(&text),
                 _ => {
                     let rest = self.text.as_bytes().get(self.at + 1..).unwrap_or_default();
-                    let stop = rest
-                        .iter()
-                        .position(|b| b" \t(),:>\"".contains(b))
-                        .unwrap_or(rest.len());
-                    let run = self
-                        .text
-                        .get(self.at..self.at + 1 + stop)
-                        .unwrap_or_default();
+                    let stop =
+                        rest.iter().position(|b| b" \t(),:>\"".contains(b)).unwrap_or(rest.len());
+                    let run = self.text.get(self.at..self.at + 1 + stop).unwrap_or_default();
                     in_route |= spec.is_empty() && run.starts_with('@');
                     at_sign = run.rfind('@').map(|at| spec.len() + at).or(at_sign);
                     spec.push_str(run);
@@ -300,16 +280,14 @@ impl Reader<'_> {
             !self.in_group && self.angle.is_none() && self.at_sign.is_none() && !name.is_empty();
         self.clear();
         if is_group {
-            self.list
-                .push(Mailbox::marker(MailboxKind::GroupStart, name));
+            self.list.push(Mailbox::marker(MailboxKind::GroupStart, name));
             self.in_group = true;
         }
     }
 
     fn end_group(&mut self) {
         if std::mem::take(&mut self.in_group) {
-            self.list
-                .push(Mailbox::marker(MailboxKind::GroupEnd, String::new()));
+            self.list.push(Mailbox::marker(MailboxKind::GroupEnd, String::new()));
         }
     }
 
@@ -317,10 +295,7 @@ impl Reader<'_> {
         let comment = std::mem::take(&mut self.comment);
         let some = |text: String| Some(text).filter(|t| !t.is_empty());
         let (name, (local, domain)) = if let Some(address) = self.angle.take() {
-            (
-                some(std::mem::take(&mut self.phrase)).or(some(comment)),
-                address,
-            )
+            (some(std::mem::take(&mut self.phrase)).or(some(comment)), address)
         } else {
             let spec = self.spec.get(self.word..).unwrap_or_default();
             let at_sign = self.at_sign.and_then(|at| at.checked_sub(self.word));
@@ -333,12 +308,7 @@ impl Reader<'_> {
         };
         self.clear();
         if name.is_some() || !local.is_empty() || !domain.is_empty() {
-            self.list.push(Mailbox {
-                kind: MailboxKind::Address,
-                name,
-                local,
-                domain,
-            });
+            self.list.push(Mailbox { kind: MailboxKind::Address, name, local, domain });
         }
     }
 
@@ -369,13 +339,8 @@ impl Reader<'_> {
 }
 
 fn split_at_sign(spec: &str, at_sign: Option<usize>) -> (String, String) {
-    let (local, domain) = at_sign
-        .and_then(|at| spec.split_at_checked(at))
-        .unwrap_or((spec, ""));
-    (
-        local.to_owned(),
-        domain.strip_prefix('@').unwrap_or(domain).to_owned(),
-    )
+    let (local, domain) = at_sign.and_then(|at| spec.split_at_checked(at)).unwrap_or((spec, ""));
+    (local.to_owned(), domain.strip_prefix('@').unwrap_or(domain).to_owned())
 }
 
 /// Bytes before the closing quote.
@@ -395,11 +360,7 @@ fn unescape(text: &[u8]) -> String {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.iter();
     while let Some(byte) = bytes.next() {
-        let byte = if *byte == b'\\' {
-            bytes.next().unwrap_or(byte)
-        } else {
-            byte
-        };
+        let byte = if *byte == b'\\' { bytes.next().unwrap_or(byte) } else { byte };
         out.push(*byte);
     }
     String::from_utf8(out).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
@@ -411,15 +372,13 @@ mod tests {
 
     /// `name|local|domain` for an address, `[name` and `]` for a group.
     fn shown(raw: &str) -> String {
-        let entries = parse_addresses(raw.as_bytes())
-            .into_iter()
-            .map(|m| match m.kind {
-                MailboxKind::Address => {
-                    format!("{}|{}|{}", m.name.unwrap_or_default(), m.local, m.domain)
-                }
-                MailboxKind::GroupStart => format!("[{}", m.local),
-                MailboxKind::GroupEnd => "]".to_owned(),
-            });
+        let entries = parse_addresses(raw.as_bytes()).into_iter().map(|m| match m.kind {
+            MailboxKind::Address => {
+                format!("{}|{}|{}", m.name.unwrap_or_default(), m.local, m.domain)
+            }
+            MailboxKind::GroupStart => format!("[{}", m.local),
+            MailboxKind::GroupEnd => "]".to_owned(),
+        });
         entries.collect::<Vec<_>>().join(", ")
     }
 
@@ -432,24 +391,15 @@ mod tests {
     fn as_the_standard_wants() {
         check("", "");
         check("jan@example.test", "|jan|example.test");
-        check(
-            "Jan Kowalski <jan@example.test>",
-            "Jan Kowalski|jan|example.test",
-        );
+        check("Jan Kowalski <jan@example.test>", "Jan Kowalski|jan|example.test");
         check(
             "\"Kowalski, Jan\" <jan@example.test>, b@c.test",
             "Kowalski, Jan|jan|example.test, |b|c.test",
         );
         check("\"a \\\"b\\\" c\" <d@e.test>", "a \"b\" c|d|e.test");
-        check(
-            "\"jan kowalski\"@example.test",
-            "|jan kowalski|example.test",
-        );
+        check("\"jan kowalski\"@example.test", "|jan kowalski|example.test");
         check("<\"a@b\"@c.test>", "|a@b|c.test");
-        check(
-            "=?utf-8?Q?Za=C5=BC?= <a@b.test>",
-            "=?utf-8?Q?Za=C5=BC?=|a|b.test",
-        );
+        check("=?utf-8?Q?Za=C5=BC?= <a@b.test>", "=?utf-8?Q?Za=C5=BC?=|a|b.test");
         check(
             "Friends: a@b.test, C <c@d.test>;, e@f.test",
             "[Friends, |a|b.test, C|c|d.test, ], |e|f.test",
@@ -461,24 +411,12 @@ mod tests {
 
     #[test]
     fn old_and_odd() {
-        check(
-            "jan@example.test (Jan Kowalski)",
-            "Jan Kowalski|jan|example.test",
-        );
+        check("jan@example.test (Jan Kowalski)", "Jan Kowalski|jan|example.test");
         check("jan(a(b)c)@example.test", "a(b)c|jan|example.test");
-        check(
-            "Jan (the (big) one) K <jan@example.test>",
-            "Jan K|jan|example.test",
-        );
+        check("Jan (the (big) one) K <jan@example.test>", "Jan K|jan|example.test");
         check("<@a.test,@b.test:jan@example.test>", "|jan|example.test");
-        check(
-            "jan . kowalski @ example . test",
-            "|jan.kowalski|example.test",
-        );
-        check(
-            "Jan Kowalski jan@example.test",
-            "Jan Kowalski|jan|example.test",
-        );
+        check("jan . kowalski @ example . test", "|jan.kowalski|example.test");
+        check("Jan Kowalski jan@example.test", "Jan Kowalski|jan|example.test");
         check("jan@example.test Jan", "|jan|example.test");
         check("root", "|root|");
         check("Jan Kowalski", "|Jan Kowalski|");
@@ -502,18 +440,10 @@ mod tests {
     fn bombs_stay_bounded() {
         assert_eq!(shown(&":".repeat(50_000)), "");
         assert_eq!(
-            shown(&format!(
-                "{}{} a@b.c",
-                "(".repeat(50_000),
-                ")".repeat(50_000)
-            ))
-            .len(),
+            shown(&format!("{}{} a@b.c", "(".repeat(50_000), ")".repeat(50_000))).len(),
             100_004
         );
-        assert_eq!(
-            parse_addresses("a,".repeat(60_000).as_bytes()).len(),
-            limits::ADDRESSES
-        );
+        assert_eq!(parse_addresses("a,".repeat(60_000).as_bytes()).len(), limits::ADDRESSES);
         assert_eq!(parse_addresses("\"".repeat(50_001).as_bytes()).len(), 1);
         let mut left = 3;
         let (list, used_up) = parse_list(b"a@b.c, d@e.f, g@h.i, j@k.l", None, &mut left);

@@ -129,9 +129,7 @@ pub(crate) fn encode(index: &Index) -> Vec<u8> {
         let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes();
         let checksum = checksum(body).to_le_bytes();
         let fields = [VERSION].into_iter().chain(length).chain(checksum);
-        head.iter_mut()
-            .zip(fields)
-            .for_each(|(slot, byte)| *slot = byte);
+        head.iter_mut().zip(fields).for_each(|(slot, byte)| *slot = byte);
     }
     bytes
 }
@@ -142,30 +140,20 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Index, IndexError> {
         Some(version) if *version != VERSION => return Err(IndexError::Version),
         Some(_) => {}
     }
-    let (head, body) = bytes
-        .split_at_checked(HEAD_BYTES)
-        .ok_or(IndexError::Damaged)?;
-    let word = |at: usize| {
-        head.get(at..at + 4)
-            .and_then(|w| w.try_into().ok())
-            .map(u32::from_le_bytes)
-    };
+    let (head, body) = bytes.split_at_checked(HEAD_BYTES).ok_or(IndexError::Damaged)?;
+    let word =
+        |at: usize| head.get(at..at + 4).and_then(|w| w.try_into().ok()).map(u32::from_le_bytes);
     if word(1).map(|length| length as usize) != Some(body.len()) || word(5) != Some(checksum(body))
     {
         return Err(IndexError::Damaged);
     }
     let mut reader = Reader { rest: body };
-    reader
-        .index()
-        .filter(|_| reader.rest.is_empty())
-        .ok_or(IndexError::Damaged)
+    reader.index().filter(|_| reader.rest.is_empty()).ok_or(IndexError::Damaged)
 }
 
 /// FNV-1a: finds bytes that were cut or changed by accident, not on purpose.
 fn checksum(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0x811c_9dc5, |sum, byte| {
-        (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
-    })
+    bytes.iter().fold(0x811c_9dc5, |sum, byte| (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
 struct Writer(Vec<u8>);
@@ -189,9 +177,7 @@ impl Writer {
             return self.length(place * 2 + 1);
         }
         // 2 GiB of text cannot come out of a letter of 4 GiB and its limits; if it did, it would be cut here.
-        let text = text
-            .get(..text.len().min(u32::MAX as usize / 4))
-            .unwrap_or_default();
+        let text = text.get(..text.len().min(u32::MAX as usize / 4)).unwrap_or_default();
         self.length(text.len() * 2);
         self.0.extend_from_slice(text.as_bytes());
     }
@@ -371,10 +357,7 @@ impl Reader<'_> {
             preview: self.string()?,
             defects: self.list(|reader| {
                 let kind = DefectKind::from_number(reader.byte()?)?;
-                Some(Defect {
-                    kind,
-                    offset: reader.number()?,
-                })
+                Some(Defect { kind, offset: reader.number()? })
             })?,
         })
     }
@@ -459,12 +442,7 @@ impl Reader<'_> {
             2 => MailboxKind::GroupEnd,
             _ => return None,
         };
-        Some(Mailbox {
-            kind,
-            name: self.text()?,
-            local: self.string()?,
-            domain: self.string()?,
-        })
+        Some(Mailbox { kind, name: self.text()?, local: self.string()?, domain: self.string()? })
     }
 }
 
@@ -502,11 +480,7 @@ mod tests {
             for change in [1, 0x80, 0xff] {
                 let mut changed = bytes.clone();
                 changed[at] ^= change;
-                assert_eq!(
-                    Index::decode(&changed),
-                    Err(IndexError::Damaged),
-                    "byte {at}"
-                );
+                assert_eq!(Index::decode(&changed), Err(IndexError::Damaged), "byte {at}");
             }
         }
     }

@@ -35,24 +35,14 @@ const fn row(
     decode: Option<Undo>,
     spec: &'static str,
 ) -> Decoder {
-    Decoder {
-        name,
-        encoding,
-        decode,
-        spec,
-    }
+    Decoder { name, encoding, decode, spec }
 }
 
 /// Sorted by name. The first row of an encoding has its proper name.
 pub static DECODERS: &[Decoder] = &[
     row("7bit", Encoding::SevenBit, None, "RFC 2045 §6.2"),
     row("8bit", Encoding::EightBit, None, "RFC 2045 §6.2"),
-    row(
-        "base64",
-        Encoding::Base64,
-        Some(decode_base64),
-        "RFC 2045 §6.8",
-    ),
+    row("base64", Encoding::Base64, Some(decode_base64), "RFC 2045 §6.8"),
     row("binary", Encoding::Binary, None, "RFC 2045 §6.2"),
     row(
         "quoted-printable",
@@ -60,44 +50,23 @@ pub static DECODERS: &[Decoder] = &[
         Some(decode_quoted_printable),
         "RFC 2045 §6.7",
     ),
-    row(
-        "uuencode",
-        Encoding::UuEncode,
-        Some(decode_uuencode),
-        "IEEE 1003.1 uuencode",
-    ),
-    row(
-        "x-uue",
-        Encoding::UuEncode,
-        Some(decode_uuencode),
-        "IEEE 1003.1 uuencode",
-    ),
-    row(
-        "x-uuencode",
-        Encoding::UuEncode,
-        Some(decode_uuencode),
-        "IEEE 1003.1 uuencode",
-    ),
+    row("uuencode", Encoding::UuEncode, Some(decode_uuencode), "IEEE 1003.1 uuencode"),
+    row("x-uue", Encoding::UuEncode, Some(decode_uuencode), "IEEE 1003.1 uuencode"),
+    row("x-uuencode", Encoding::UuEncode, Some(decode_uuencode), "IEEE 1003.1 uuencode"),
 ];
 
 impl Encoding {
     /// By the word of the header field.
     pub fn from_name(name: &str) -> Self {
         let row = DECODERS.iter().find(|d| d.name.eq_ignore_ascii_case(name));
-        row.map_or_else(
-            || Self::Other(name.to_ascii_lowercase()),
-            |d| d.encoding.clone(),
-        )
+        row.map_or_else(|| Self::Other(name.to_ascii_lowercase()), |d| d.encoding.clone())
     }
 
     /// The word for the header field, lower case.
     pub fn name(&self) -> &str {
         match self {
             Self::Other(name) => name,
-            known => DECODERS
-                .iter()
-                .find(|d| d.encoding == *known)
-                .map_or("7bit", |d| d.name),
+            known => DECODERS.iter().find(|d| d.encoding == *known).map_or("7bit", |d| d.name),
         }
     }
 
@@ -111,10 +80,7 @@ impl Encoding {
 const SKIP: u8 = 64;
 const PAD: u8 = 65;
 
-#[expect(
-    clippy::indexing_slicing,
-    reason = "a constant: the compiler would stop"
-)]
+#[expect(clippy::indexing_slicing, reason = "a constant: the compiler would stop")]
 const BASE64: [u8; 256] = {
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut table = [SKIP; 256];
@@ -127,10 +93,7 @@ const BASE64: [u8; 256] = {
     table
 };
 
-#[expect(
-    clippy::indexing_slicing,
-    reason = "a byte is always inside a table of 256"
-)]
+#[expect(clippy::indexing_slicing, reason = "a byte is always inside a table of 256")]
 fn sextet(byte: u8) -> u8 {
     BASE64[usize::from(byte)]
 }
@@ -150,9 +113,7 @@ pub fn decode_base64(raw: &[u8]) -> Vec<u8> {
             if values.iter().any(|v| *v >= SKIP) {
                 break;
             }
-            let bits = values
-                .into_iter()
-                .fold(0, |bits, v| bits << 6 | u32::from(v));
+            let bits = values.into_iter().fold(0, |bits, v| bits << 6 | u32::from(v));
             out.extend_from_slice(&bits.to_be_bytes()[1..]);
             rest = after;
         }
@@ -219,18 +180,12 @@ pub fn encode_base64(bytes: &[u8]) -> String {
 pub(crate) fn push_base64(out: &mut String, bytes: &[u8]) {
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for group in bytes.chunks(3) {
-        let bits = group
-            .iter()
-            .fold(0_u32, |bits, b| bits << 8 | u32::from(*b))
+        let bits = group.iter().fold(0_u32, |bits, b| bits << 8 | u32::from(*b))
             << (8 * (3 - group.len()));
         for place in 0..4 {
             let value = (bits >> (18 - 6 * place)) & 63;
             let character = alphabet.get(value as usize).copied().unwrap_or(b'A');
-            out.push(if place <= group.len() {
-                char::from(character)
-            } else {
-                '='
-            });
+            out.push(if place <= group.len() { char::from(character) } else { '=' });
         }
     }
 }
@@ -264,17 +219,13 @@ pub(crate) fn push_hex_escapes(out: &mut Vec<u8>, text: &[u8], mark: u8) {
             _ => None,
         };
         out.push(byte.unwrap_or(mark));
-        rest = escaped
-            .get(if byte.is_some() { 3 } else { 1 }..)
-            .unwrap_or_default();
+        rest = escaped.get(if byte.is_some() { 3 } else { 1 }..).unwrap_or_default();
     }
     out.extend_from_slice(rest);
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|v| u8::try_from(v).ok())
+    char::from(digit).to_digit(16).and_then(|v| u8::try_from(v).ok())
 }
 
 /// uuencode: the lines between `begin` and `end`; without `begin`, every line.
@@ -310,11 +261,7 @@ fn find_begin(raw: &[u8]) -> Option<usize> {
     let mut at = 0;
     while at < raw.len() {
         let line = line_at(raw, at);
-        if raw
-            .get(line.start..line.end)
-            .unwrap_or_default()
-            .starts_with(b"begin ")
-        {
+        if raw.get(line.start..line.end).unwrap_or_default().starts_with(b"begin ") {
             return Some(line.next);
         }
         at = line.next;
@@ -337,10 +284,7 @@ mod tests {
                 assert_eq!(row.encoding.undo(b"aGk=").unwrap(), decode(b"aGk="));
             }
         }
-        assert_eq!(
-            Encoding::from_name("X-Odd"),
-            Encoding::Other("x-odd".into())
-        );
+        assert_eq!(Encoding::from_name("X-Odd"), Encoding::Other("x-odd".into()));
         assert_eq!(Encoding::Other("x-odd".into()).undo(b"a"), None);
     }
 
@@ -348,10 +292,7 @@ mod tests {
     fn base64() {
         #[track_caller]
         fn check(raw: &str, expect: &str, clean: bool) {
-            assert_eq!(
-                String::from_utf8_lossy(&decode_base64(raw.as_bytes())),
-                expect
-            );
+            assert_eq!(String::from_utf8_lossy(&decode_base64(raw.as_bytes())), expect);
             assert_eq!(is_clean_base64(raw.as_bytes()), clean, "{raw:?}");
         }
         check("", "", true);
@@ -363,11 +304,7 @@ mod tests {
         check("aGVs\r\nbA==\r\nbw==", "hello", false);
         check("====", "", false);
         check("a", "", false);
-        check(
-            "aGVsbG8gd29ybGQgaGVsbG8gd29ybGQ=",
-            "hello world hello world",
-            true,
-        );
+        check("aGVsbG8gd29ybGQgaGVsbG8gd29ybGQ=", "hello world hello world", true);
     }
 
     #[test]
@@ -385,10 +322,7 @@ mod tests {
     fn quoted_printable() {
         #[track_caller]
         fn check(raw: &str, expect: &str) {
-            assert_eq!(
-                String::from_utf8_lossy(&decode_quoted_printable(raw.as_bytes())),
-                expect
-            );
+            assert_eq!(String::from_utf8_lossy(&decode_quoted_printable(raw.as_bytes())), expect);
         }
         check("", "");
         check("Za=C5=BC=C3=B3=c5=82=c4=87", "Zażółć");
@@ -405,10 +339,7 @@ mod tests {
     fn uuencode() {
         #[track_caller]
         fn check(raw: &str, expect: &str) {
-            assert_eq!(
-                String::from_utf8_lossy(&decode_uuencode(raw.as_bytes())),
-                expect
-            );
+            assert_eq!(String::from_utf8_lossy(&decode_uuencode(raw.as_bytes())), expect);
         }
         check("begin 644 u.bin\r\n%:&5L;&\\\r\n`\r\nend\r\ntail", "hello");
         check("note\nbegin 644 u.bin\n%:&5L;&\\\n`\nend\n", "hello");

@@ -64,50 +64,20 @@ pub enum Field {
 }
 
 const fn row(name: &'static str, field: Field, once: bool, spec: &'static str) -> HeaderRow {
-    HeaderRow {
-        name,
-        field,
-        once,
-        spec,
-    }
+    HeaderRow { name, field, once, spec }
 }
 
 /// Sorted by name; a row's place is its [`Field`].
 pub static HEADERS: &[HeaderRow] = &[
     row("Bcc", Field::Bcc, true, "RFC 5322 §3.6.3"),
     row("Cc", Field::Cc, true, "RFC 5322 §3.6.3"),
-    row(
-        "Content-Description",
-        Field::ContentDescription,
-        false,
-        "RFC 2045 §8",
-    ),
-    row(
-        "Content-Disposition",
-        Field::ContentDisposition,
-        true,
-        "RFC 2183 §2",
-    ),
+    row("Content-Description", Field::ContentDescription, false, "RFC 2045 §8"),
+    row("Content-Disposition", Field::ContentDisposition, true, "RFC 2183 §2"),
     row("Content-ID", Field::ContentId, true, "RFC 2045 §7"),
-    row(
-        "Content-Language",
-        Field::ContentLanguage,
-        false,
-        "RFC 3282 §2",
-    ),
-    row(
-        "Content-Location",
-        Field::ContentLocation,
-        false,
-        "RFC 2557 §4.2",
-    ),
+    row("Content-Language", Field::ContentLanguage, false, "RFC 3282 §2"),
+    row("Content-Location", Field::ContentLocation, false, "RFC 2557 §4.2"),
     row("Content-MD5", Field::ContentMd5, false, "RFC 1864 §2"),
-    row(
-        "Content-Transfer-Encoding",
-        Field::ContentTransferEncoding,
-        true,
-        "RFC 2045 §6",
-    ),
+    row("Content-Transfer-Encoding", Field::ContentTransferEncoding, true, "RFC 2045 §6"),
     row("Content-Type", Field::ContentType, true, "RFC 2045 §5"),
     row("Date", Field::Date, true, "RFC 5322 §3.6.1"),
     row("From", Field::From, true, "RFC 5322 §3.6.2"),
@@ -126,17 +96,13 @@ pub(crate) const KNOWN: usize = 20;
 
 /// The row of a field name, compared without case.
 pub(crate) fn find(name: &[u8]) -> Option<&'static HeaderRow> {
-    HEADERS
-        .iter()
-        .find(|row| row.name.as_bytes().eq_ignore_ascii_case(name))
+    HEADERS.iter().find(|row| row.name.as_bytes().eq_ignore_ascii_case(name))
 }
 
 /// Name and colon of the line, if it begins a field; gives the end of the name and where the value begins.
 pub(crate) fn field_start(raw: &[u8], line: Line) -> Option<(usize, usize)> {
     let text = raw.get(line.start..line.end)?;
-    let stop = text
-        .iter()
-        .position(|b| *b == b':' || !(33..=126).contains(b))?;
+    let stop = text.iter().position(|b| *b == b':' || !(33..=126).contains(b))?;
     let gap = text.get(stop..)?;
     let blanks = gap.iter().position(|b| !matches!(b, b' ' | b'\t'))?;
     let colon = gap.get(blanks) == Some(&b':') && stop > 0;
@@ -158,10 +124,7 @@ pub struct Headers<'a> {
 /// The fields of the header in this range of the letter.
 pub fn header_fields(raw: &[u8], range: Range<u32>) -> Headers<'_> {
     let end = (range.end as usize).min(raw.len());
-    Headers {
-        raw: raw.get(..end).unwrap_or_default(),
-        at: range.start as usize,
-    }
+    Headers { raw: raw.get(..end).unwrap_or_default(), at: range.start as usize }
 }
 
 impl<'a> Iterator for Headers<'a> {
@@ -197,10 +160,7 @@ pub fn unfold(raw: &[u8]) -> Vec<u8> {
     if memchr::memchr2(b'\r', b'\n', text).is_none() {
         return text.to_vec();
     }
-    text.iter()
-        .copied()
-        .filter(|b| !matches!(b, b'\r' | b'\n'))
-        .collect()
+    text.iter().copied().filter(|b| !matches!(b, b'\r' | b'\n')).collect()
 }
 
 #[cfg(test)]
@@ -213,10 +173,7 @@ mod tests {
         assert!(HEADERS.is_sorted_by(|a, b| a.name.to_lowercase() < b.name.to_lowercase()));
         for (place, row) in HEADERS.iter().enumerate() {
             assert_eq!(row.field as usize, place, "{}", row.name);
-            assert_eq!(
-                find(row.name.to_uppercase().as_bytes()).unwrap().name,
-                row.name
-            );
+            assert_eq!(find(row.name.to_uppercase().as_bytes()).unwrap().name, row.name);
             assert!(row.spec.starts_with("RFC "), "{}", row.name);
         }
         assert!(find(b"X-Date").is_none());
@@ -234,20 +191,15 @@ mod tests {
                     (text(h.name), text(&unfold(h.value)))
                 })
                 .collect();
-            let found: Vec<(&str, &str)> = found
-                .iter()
-                .map(|(n, v)| (n.as_str(), v.as_str()))
-                .collect();
+            let found: Vec<(&str, &str)> =
+                found.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
             assert_eq!(found, expect, "{raw:?}");
         }
         check("", &[]);
         check("A: 1\r\nB:2\r\n\r\n", &[("A", "1"), ("B", "2")]);
         check("A: 1\n 2\n\t3\nB:\n\n", &[("A", "1 2\t3"), ("B", "")]);
         check("A : 1\r\rB: 2", &[("A", "1"), ("B", "2")]);
-        check(
-            "junk\r\nA: 1\r\n b c: d\r\n: x\r\nB C: 2\r\n",
-            &[("A", "1 b c: d")],
-        );
+        check("junk\r\nA: 1\r\n b c: d\r\n: x\r\nB C: 2\r\n", &[("A", "1 b c: d")]);
         check("A: 1\r\n \r\n 2\r\n", &[("A", "1  2")]);
         check("ż: 1\r\nReceived:\r\n\t\r\n", &[("Received", "")]);
         check(":::\r\na:::\r\n", &[("a", "::")]);

@@ -4,9 +4,8 @@
 use memchr::{memchr, memchr2};
 
 /// Elements whose content is no text.
-const SILENT: &[&str] = &[
-    "head", "noembed", "noframes", "script", "style", "template", "title", "xmp",
-];
+const SILENT: &[&str] =
+    &["head", "noembed", "noframes", "script", "style", "template", "title", "xmp"];
 
 /// Elements that do not part words.
 const INLINE: &[&str] = &[
@@ -89,11 +88,7 @@ struct OneLine {
 
 impl OneLine {
     fn new(max_chars: usize) -> Self {
-        Self {
-            text: String::new(),
-            left: max_chars,
-            gap: false,
-        }
+        Self { text: String::new(), left: max_chars, gap: false }
     }
 
     fn is_full(&self) -> bool {
@@ -132,10 +127,7 @@ impl OneLine {
 /// What stands behind the tag, comment or silent element that begins here.
 fn skip_tag<'a>(html: &'a str, line: &mut OneLine) -> &'a str {
     if let Some(comment) = html.strip_prefix("<!--") {
-        return comment
-            .find("-->")
-            .and_then(|at| comment.get(at + 3..))
-            .unwrap_or_default();
+        return comment.find("-->").and_then(|at| comment.get(at + 3..)).unwrap_or_default();
     }
     let inner = html.get(1..).unwrap_or_default();
     if !inner.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '!' | '?')) {
@@ -143,22 +135,16 @@ fn skip_tag<'a>(html: &'a str, line: &mut OneLine) -> &'a str {
         return inner;
     }
     let name = inner.strip_prefix('/').unwrap_or(inner);
-    let name = name
-        .get(..name.bytes().take_while(u8::is_ascii_alphanumeric).count())
-        .unwrap_or_default();
+    let name =
+        name.get(..name.bytes().take_while(u8::is_ascii_alphanumeric).count()).unwrap_or_default();
     let is = |list: &[&str]| list.iter().any(|n| n.eq_ignore_ascii_case(name));
     if !is(INLINE) {
         line.push(' ');
     }
     // A tag that is not closed hides the rest, as in a browser.
-    let after = memchr(b'>', inner.as_bytes())
-        .and_then(|at| inner.get(at + 1..))
-        .unwrap_or_default();
-    if !inner.starts_with('/') && is(SILENT) {
-        skip_silent(after, name)
-    } else {
-        after
-    }
+    let after =
+        memchr(b'>', inner.as_bytes()).and_then(|at| inner.get(at + 1..)).unwrap_or_default();
+    if !inner.starts_with('/') && is(SILENT) { skip_silent(after, name) } else { after }
 }
 
 /// What stands at the end tag of a silent element.
@@ -177,10 +163,7 @@ fn skip_silent<'a>(html: &'a str, name: &str) -> &'a str {
 
 /// `&amp;`, `&#380;`, `&#x17c;`: the character; anything else is text.
 fn take_reference<'a>(html: &'a str, line: &mut OneLine) -> &'a str {
-    let window = html
-        .as_bytes()
-        .get(..REFERENCE_BYTES.min(html.len()))
-        .unwrap_or_default();
+    let window = html.as_bytes().get(..REFERENCE_BYTES.min(html.len())).unwrap_or_default();
     let decoded = memchr(b';', window).and_then(|end| {
         let name = html.get(1..end)?;
         let c = match name.strip_prefix('#') {
@@ -208,18 +191,9 @@ mod tests {
             assert_eq!(html_to_text(html, 256), expect, "{html:?}");
         }
         check("", "");
-        check(
-            "<p>Dzie&#324; dobry,<br>Ala &amp; <b>k</b>ot</p>",
-            "Dzień dobry, Ala & kot",
-        );
-        check(
-            "<html><head><title>x</title><style>p{}</style></head><body>a</body></html>",
-            "a",
-        );
-        check(
-            "<STYLE>a{}</Style>b<script>if (1<2) '</p>'</script>c",
-            "b c",
-        );
+        check("<p>Dzie&#324; dobry,<br>Ala &amp; <b>k</b>ot</p>", "Dzień dobry, Ala & kot");
+        check("<html><head><title>x</title><style>p{}</style></head><body>a</body></html>", "a");
+        check("<STYLE>a{}</Style>b<script>if (1<2) '</p>'</script>c", "b c");
         check("a<!-- <p>hidden -->b", "ab");
         check("a<!-- open", "a");
         check("1 < 2 &c; &#xzz; &", "1 < 2 &c; &#xzz; &");

@@ -117,10 +117,8 @@ impl Index {
         let Some(added) = Prefix::read(prefix) else {
             return false;
         };
-        let fits = self
-            .size
-            .checked_add(added.size)
-            .is_some_and(|s| s as usize <= limits::MESSAGE_BYTES);
+        let fits =
+            self.size.checked_add(added.size).is_some_and(|s| s as usize <= limits::MESSAGE_BYTES);
         let few = (self.header_fields + added.fields) as usize <= limits::HEADERS;
         if !self.begins_with_field || !fits || !few {
             return false;
@@ -136,10 +134,7 @@ impl Index {
         }
         for defect in &mut self.defects {
             // What is missing is missing at the start.
-            if !matches!(
-                defect.kind,
-                DefectKind::MissingDate | DefectKind::MissingFrom
-            ) {
+            if !matches!(defect.kind, DefectKind::MissingDate | DefectKind::MissingFrom) {
                 defect.offset += added.size;
             }
         }
@@ -257,10 +252,8 @@ impl Index {
 
     fn is_saved(&self, part: &Part) -> bool {
         let disposition = part.disposition.as_ref().map(|(kind, _)| kind.as_str());
-        let in_related = part
-            .parent
-            .and_then(|parent| self.parts.get(parent as usize))
-            .is_some_and(|parent| {
+        let in_related =
+            part.parent.and_then(|parent| self.parts.get(parent as usize)).is_some_and(|parent| {
                 parent.subtype == "related" && parent.kind == PartKind::Multipart
             });
         let shown_inside = part.media_type == "image"
@@ -301,10 +294,7 @@ impl Index {
 
     fn shown_part(&self, subtype: &str) -> Option<usize> {
         let found = self.own_parts().find(|(_, part)| {
-            let saved = part
-                .disposition
-                .as_ref()
-                .is_some_and(|(kind, _)| kind == "attachment");
+            let saved = part.disposition.as_ref().is_some_and(|(kind, _)| kind == "attachment");
             part.kind == PartKind::Leaf
                 && part.media_type == "text"
                 && part.subtype == subtype
@@ -317,10 +307,7 @@ impl Index {
 impl Part {
     /// The first parameter of Content-Type of this name (lower case).
     pub fn param(&self, name: &str) -> Option<&str> {
-        self.params
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, v)| v.as_str())
+        self.params.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
     /// Bytes of the body as it stands in the letter.
@@ -334,9 +321,7 @@ impl Part {
             .disposition
             .as_ref()
             .and_then(|(_, params)| params.iter().find(|(n, _)| n == "filename"));
-        let name = given
-            .map(|(_, v)| v.as_str())
-            .or_else(|| self.param("name"))?;
+        let name = given.map(|(_, v)| v.as_str()).or_else(|| self.param("name"))?;
         let last = name.rsplit(['/', '\\']).next().unwrap_or(name);
         let clean: String = last.chars().filter(|c| !c.is_control()).collect();
         Some(clean.trim().to_owned()).filter(|n| !n.is_empty() && !matches!(&**n, "." | ".."))
@@ -369,11 +354,7 @@ impl Prefix {
             text.len() <= limits::LINE_BYTES
                 && text.iter().all(|b| b.is_ascii() && !b"\r\n\0".contains(b))
         });
-        (clean && end == size).then(|| Self {
-            size,
-            lines: small(lines.count()),
-            fields,
-        })
+        (clean && end == size).then(|| Self { size, lines: small(lines.count()), fields })
     }
 }
 
@@ -384,9 +365,7 @@ pub(crate) fn fill_content_fields<'a>(
     value: impl Fn(Field) -> Option<&'a [u8]>,
 ) {
     let text = |field| {
-        value(field)
-            .map(|raw| header_bytes(&unfold(raw), charset))
-            .filter(|t| !t.is_empty())
+        value(field).map(|raw| header_bytes(&unfold(raw), charset)).filter(|t| !t.is_empty())
     };
     part.id = text(Field::ContentId);
     part.description = text(Field::ContentDescription);
@@ -417,22 +396,12 @@ pub(crate) fn envelope_texts(text: impl Fn(Field) -> Option<String>) -> Envelope
 
 /// Ids between `<` and `>`; without any bracket, the words. Of too many, the first and the last ones are kept.
 fn message_ids(text: &str, most: usize) -> Vec<String> {
-    let tidy = |id: &str| {
-        id.chars()
-            .filter(|c| !c.is_whitespace())
-            .collect::<String>()
-    };
+    let tidy = |id: &str| id.chars().filter(|c| !c.is_whitespace()).collect::<String>();
     let mut ids: Vec<String> = if text.contains('<') {
         let pieces = text.split('<').skip(1);
-        pieces
-            .filter_map(|piece| piece.split_once('>'))
-            .map(|(id, _)| tidy(id))
-            .collect()
+        pieces.filter_map(|piece| piece.split_once('>')).map(|(id, _)| tidy(id)).collect()
     } else {
-        text.split_whitespace()
-            .filter(|word| word.contains('@'))
-            .map(tidy)
-            .collect()
+        text.split_whitespace().filter(|word| word.contains('@')).map(tidy).collect()
     };
     ids.retain(|id| !id.is_empty());
     if ids.len() > most {
@@ -444,16 +413,11 @@ fn message_ids(text: &str, most: usize) -> Vec<String> {
 
 /// The beginning of what a reader sees.
 pub(crate) fn preview(index: &Index, raw: &[u8]) -> String {
-    let plain = index
-        .text_part()
-        .map(|number| preview_of(index, raw, number));
+    let plain = index.text_part().map(|number| preview_of(index, raw, number));
     if let Some(text) = plain.filter(|text| !text.is_empty()) {
         return text;
     }
-    index
-        .html_part()
-        .map(|number| preview_of(index, raw, number))
-        .unwrap_or_default()
+    index.html_part().map(|number| preview_of(index, raw, number)).unwrap_or_default()
 }
 
 fn preview_of(index: &Index, raw: &[u8], number: usize) -> String {
@@ -461,9 +425,7 @@ fn preview_of(index: &Index, raw: &[u8], number: usize) -> String {
         return String::new();
     };
     let body = slice(raw, part.body.clone());
-    let body = body
-        .get(..body.len().min(limits::PREVIEW_BYTES))
-        .unwrap_or_default();
+    let body = body.get(..body.len().min(limits::PREVIEW_BYTES)).unwrap_or_default();
     let content = part.encoding.undo(body);
     let text = decode_charset(content.as_deref().unwrap_or(body), part.param("charset"));
     if part.subtype == "html" {

@@ -15,11 +15,7 @@ pub(crate) fn line_at(raw: &[u8], start: usize) -> Line {
     let rest = raw.get(start..).unwrap_or_default();
     let Some(found) = memchr2(b'\r', b'\n', rest) else {
         let end = start + rest.len();
-        return Line {
-            start,
-            end,
-            next: end,
-        };
+        return Line { start, end, next: end };
     };
     // CR CR LF is what a text file becomes when it is converted twice: one end, not an empty line.
     let width = match rest.get(found..).unwrap_or_default() {
@@ -28,19 +24,12 @@ pub(crate) fn line_at(raw: &[u8], start: usize) -> Line {
         _ => 1,
     };
     let end = start + found;
-    Line {
-        start,
-        end,
-        next: end + width,
-    }
+    Line { start, end, next: end + width }
 }
 
 /// The text without blanks and tabs at its end.
 pub(crate) fn trim_end_blanks(text: &[u8]) -> &[u8] {
-    let kept = text
-        .iter()
-        .rposition(|b| !matches!(b, b' ' | b'\t'))
-        .map_or(0, |at| at + 1);
+    let kept = text.iter().rposition(|b| !matches!(b, b' ' | b'\t')).map_or(0, |at| at + 1);
     text.get(..kept).unwrap_or_default()
 }
 

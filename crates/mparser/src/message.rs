@@ -13,10 +13,7 @@ pub struct Message<'a> {
 impl<'a> Message<'a> {
     /// Reads any bytes as a letter, in linear time, without recursion.
     pub fn parse(raw: &'a [u8]) -> Self {
-        Self {
-            raw,
-            index: Index::of(raw),
-        }
+        Self { raw, index: Index::of(raw) }
     }
 
     /// A letter whose index is known already. The index must be of these bytes; another one gives odd text, never a panic.
@@ -47,29 +44,18 @@ impl<'a> Message<'a> {
 
     /// The fields of a part's header, in order; of a part that is not there, none.
     pub fn part_headers(&self, part: usize) -> Headers<'a> {
-        let range = self
-            .index
-            .parts
-            .get(part)
-            .map(|p| p.header.clone())
-            .unwrap_or_default();
+        let range = self.index.parts.get(part).map(|p| p.header.clone()).unwrap_or_default();
         header_fields(self.raw, range)
     }
 
     /// The first field of this name in the letter's own header. Names are compared without case.
     pub fn header(&self, name: &str) -> Option<Header<'a>> {
-        self.headers()
-            .find(|h| h.name.eq_ignore_ascii_case(name.as_bytes()))
+        self.headers().find(|h| h.name.eq_ignore_ascii_case(name.as_bytes()))
     }
 
     /// A part's body as it stands in the letter.
     pub fn body(&self, part: usize) -> &'a [u8] {
-        let range = self
-            .index
-            .parts
-            .get(part)
-            .map(|p| p.body.clone())
-            .unwrap_or_default();
+        let range = self.index.parts.get(part).map(|p| p.body.clone()).unwrap_or_default();
         slice(self.raw, range)
     }
 
@@ -77,10 +63,9 @@ impl<'a> Message<'a> {
     pub fn bytes(&self, part: usize) -> Cow<'a, [u8]> {
         let body = self.body(part);
         match self.index.parts.get(part) {
-            Some(p) if p.kind == PartKind::Leaf => p
-                .encoding
-                .undo(body)
-                .map_or(Cow::Borrowed(body), Cow::Owned),
+            Some(p) if p.kind == PartKind::Leaf => {
+                p.encoding.undo(body).map_or(Cow::Borrowed(body), Cow::Owned)
+            }
             _ => Cow::Borrowed(body),
         }
     }
@@ -94,8 +79,7 @@ impl<'a> Message<'a> {
 
 /// The bytes of a range that may lie outside.
 pub(crate) fn slice(raw: &[u8], range: std::ops::Range<u32>) -> &[u8] {
-    raw.get(range.start as usize..range.end as usize)
-        .unwrap_or_default()
+    raw.get(range.start as usize..range.end as usize).unwrap_or_default()
 }
 
 /// A length or offset in 32 bits. The scan reads no further than that.

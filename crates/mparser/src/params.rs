@@ -40,18 +40,9 @@ struct Piece {
 /// Reads a value; bytes that are not UTF-8 are taken to be in the letter's charset.
 pub(crate) fn parse_value(raw: &[u8], charset: Option<&str>) -> Value {
     let text = unfold(raw);
-    let mut reader = Reader {
-        text: &text,
-        at: 0,
-        quotes_open: false,
-    };
-    let head = String::from_utf8_lossy(&reader.token(b";"))
-        .trim()
-        .to_ascii_lowercase();
-    let mut value = Value {
-        head,
-        ..Value::default()
-    };
+    let mut reader = Reader { text: &text, at: 0, quotes_open: false };
+    let head = String::from_utf8_lossy(&reader.token(b";")).trim().to_ascii_lowercase();
+    let mut value = Value { head, ..Value::default() };
     let mut pieces = Vec::new();
     while let Some(piece) = reader.piece() {
         if pieces.len() == limits::PARAMS {
@@ -60,9 +51,7 @@ pub(crate) fn parse_value(raw: &[u8], charset: Option<&str>) -> Value {
         }
         pieces.push(piece);
     }
-    let boundaries = pieces
-        .iter()
-        .filter(|p| p.name == "boundary" && p.section.unwrap_or(0) == 0);
+    let boundaries = pieces.iter().filter(|p| p.name == "boundary" && p.section.unwrap_or(0) == 0);
     value.boundary_twice = boundaries.count() > 1;
     join(pieces, charset, &mut value);
     value
@@ -189,19 +178,12 @@ impl Reader<'_> {
 
 fn named(name: &[u8], value: Vec<u8>) -> Option<Piece> {
     let name = String::from_utf8_lossy(name).to_ascii_lowercase();
-    let (name, extended) = name
-        .strip_suffix('*')
-        .map_or((&*name, false), |n| (n, true));
+    let (name, extended) = name.strip_suffix('*').map_or((&*name, false), |n| (n, true));
     let (name, section) = match name.rsplit_once('*') {
         Some((base, digits)) => (base, Some(digits.parse().ok()?)),
         None => (name, None),
     };
-    (!name.is_empty()).then(|| Piece {
-        name: name.to_owned(),
-        section,
-        extended,
-        value,
-    })
+    (!name.is_empty()).then(|| Piece { name: name.to_owned(), section, extended, value })
 }
 
 /// Puts sections together and decodes. Of several forms of one name, `name*` wins over `name*0`, and that over
@@ -227,10 +209,7 @@ fn join(pieces: Vec<Piece>, charset: Option<&str>, value: &mut Value) {
             let (label, bytes) = extended(&first.value);
             (bytes.clone(), decode_charset(&bytes, label.as_deref()))
         } else if let Some((_, plain)) = same_name.iter().find(|(_, p)| p.section.is_none()) {
-            (
-                plain.value.clone(),
-                plain_text(&plain.name, &plain.value, charset),
-            )
+            (plain.value.clone(), plain_text(&plain.name, &plain.value, charset))
         } else {
             continue;
         };
@@ -288,11 +267,7 @@ fn extended(value: &[u8]) -> (Option<String>, Vec<u8>) {
 /// RFC 2047 §5 forbids its words in parameters; file names have them all the same.
 fn plain_text(name: &str, value: &[u8], charset: Option<&str>) -> String {
     let text = header_bytes(value, charset);
-    if matches!(name, "filename" | "name") {
-        decode_words(&text)
-    } else {
-        text
-    }
+    if matches!(name, "filename" | "name") { decode_words(&text) } else { text }
 }
 
 #[cfg(test)]
@@ -302,16 +277,9 @@ mod tests {
     #[track_caller]
     fn check(raw: &str, head: &str, expect: &[(&str, &str)]) {
         let value = parse_value(raw.as_bytes(), None);
-        let params: Vec<(&str, &str)> = value
-            .params
-            .iter()
-            .map(|(n, v)| (n.as_str(), v.as_str()))
-            .collect();
-        assert_eq!(
-            (value.head.as_str(), &params[..]),
-            (head, expect),
-            "{raw:?}"
-        );
+        let params: Vec<(&str, &str)> =
+            value.params.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        assert_eq!((value.head.as_str(), &params[..]), (head, expect), "{raw:?}");
     }
 
     #[test]
@@ -323,11 +291,7 @@ mod tests {
             "text/plain",
             &[("charset", "us-ascii")],
         );
-        check(
-            "a/b; X=\"a;\\\"b\\\\\";y=z;",
-            "a/b",
-            &[("x", "a;\"b\\"), ("y", "z")],
-        );
+        check("a/b; X=\"a;\\\"b\\\\\";y=z;", "a/b", &[("x", "a;\"b\\"), ("y", "z")]);
         check("a/b (c; (d=e)); x=y", "a/b", &[("x", "y")]);
         check(
             "a/b;\r\n filename*0*=utf-8''%C4;\r\n filename*1*=%85;\r\n filename*2=\".pdf\"",
@@ -344,27 +308,11 @@ mod tests {
 
     #[test]
     fn as_mail_has_it() {
-        check(
-            "a; filename*1=b.pdf; filename*0=a",
-            "a",
-            &[("filename", "ab.pdf")],
-        );
-        check(
-            "a; filename=\"_.pdf\"; filename*=utf-8''%C4%85.pdf",
-            "a",
-            &[("filename", "ą.pdf")],
-        );
-        check(
-            "a; filename*=utf-8''O'Brien.pdf",
-            "a",
-            &[("filename", "O'Brien.pdf")],
-        );
+        check("a; filename*1=b.pdf; filename*0=a", "a", &[("filename", "ab.pdf")]);
+        check("a; filename=\"_.pdf\"; filename*=utf-8''%C4%85.pdf", "a", &[("filename", "ą.pdf")]);
+        check("a; filename*=utf-8''O'Brien.pdf", "a", &[("filename", "O'Brien.pdf")]);
         check("a; filename*=%C4%85.pdf", "a", &[("filename", "ą.pdf")]);
-        check(
-            "a; filename=\"=?utf-8?Q?=C4=85.pdf?=\"",
-            "a",
-            &[("filename", "ą.pdf")],
-        );
+        check("a; filename=\"=?utf-8?Q?=C4=85.pdf?=\"", "a", &[("filename", "ą.pdf")]);
         check(
             "a; filename*0=\"=?utf-8?Q?=C4\"; filename*1=\"=85.pdf?=\"",
             "a",
@@ -377,16 +325,8 @@ mod tests {
             "a",
             &[("filename", "my report (2).pdf"), ("x", "1")],
         );
-        check(
-            "a; filename=\"C:\\temp\\a.pdf\"",
-            "a",
-            &[("filename", "C:\\temp\\a.pdf")],
-        );
-        check(
-            "a; name=\"a; charset=utf-8",
-            "a",
-            &[("name", "a"), ("charset", "utf-8")],
-        );
+        check("a; filename=\"C:\\temp\\a.pdf\"", "a", &[("filename", "C:\\temp\\a.pdf")]);
+        check("a; name=\"a; charset=utf-8", "a", &[("name", "a"), ("charset", "utf-8")]);
         check("a; charset=x; charset=y", "a", &[("charset", "x")]);
         check(";;;; ; =x; y; z=1", "", &[("z", "1")]);
         check("a; n*1=b", "a", &[]);
@@ -400,28 +340,12 @@ mod tests {
         fn check(raw: &str, expect: Option<&str>, twice: bool) {
             let value = parse_value(raw.as_bytes(), None);
             let boundary = value.boundary.map(|b| String::from_utf8(b).unwrap());
-            assert_eq!(
-                (boundary.as_deref(), value.boundary_twice),
-                (expect, twice),
-                "{raw:?}"
-            );
+            assert_eq!((boundary.as_deref(), value.boundary_twice), (expect, twice), "{raw:?}");
         }
-        check(
-            "multipart/mixed; boundary=\"x\"; boundary=\"y\"",
-            Some("x"),
-            true,
-        );
-        check(
-            "multipart/mixed; boundary*0=\"a\"; boundary*1=\"b\"",
-            Some("ab"),
-            false,
-        );
+        check("multipart/mixed; boundary=\"x\"; boundary=\"y\"", Some("x"), true);
+        check("multipart/mixed; boundary*0=\"a\"; boundary*1=\"b\"", Some("ab"), false);
         check("multipart/mixed; boundary=a=b/c:d", Some("a=b/c:d"), false);
-        check(
-            "multipart/mixed; boundary=\"=_?=utf-8?Q?x?= \"",
-            Some("=_?=utf-8?Q?x?="),
-            false,
-        );
+        check("multipart/mixed; boundary=\"=_?=utf-8?Q?x?= \"", Some("=_?=utf-8?Q?x?="), false);
         check("multipart/mixed; boundary=\"\"", None, false);
         check("multipart/mixed", None, false);
     }
@@ -433,10 +357,7 @@ mod tests {
         assert!(value.cut);
         assert_eq!(value.params[0].1.len(), limits::PARAMS);
         assert!(
-            parse_value("a;b=\"".repeat(10_000).as_bytes(), None)
-                .params
-                .len()
-                <= limits::PARAMS
+            parse_value("a;b=\"".repeat(10_000).as_bytes(), None).params.len() <= limits::PARAMS
         );
     }
 }

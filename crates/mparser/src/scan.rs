@@ -72,6 +72,11 @@ impl Block {
         Some(start..end)
     }
 
+    /// Where a field's value begins; of a field that is not there, where the header does.
+    fn offset(&self, field: Field) -> usize {
+        self.range(field).map_or(self.header.start, |range| range.start as usize)
+    }
+
     fn value<'a>(&self, raw: &'a [u8], field: Field) -> Option<&'a [u8]> {
         self.range(field).map(|range| slice(raw, range))
     }
@@ -80,9 +85,7 @@ impl Block {
 impl<'a> Scanner<'a> {
     fn new(raw: &'a [u8]) -> Self {
         let mut defects = Defects::default();
-        let read = raw
-            .get(..raw.len().min(limits::MESSAGE_BYTES))
-            .unwrap_or_default();
+        let read = raw.get(..raw.len().min(limits::MESSAGE_BYTES)).unwrap_or_default();
         if read.len() < raw.len() {
             defects.add(DefectKind::TooLarge, read.len());
         }
@@ -150,7 +153,11 @@ impl<'a> Scanner<'a> {
             self.open.push(Open {
                 part: number,
                 first_line: self.lines,
-                boundary: value.boundary.unwrap_or_default(),
+                // A letter has none, whatever its type says.
+                boundary: value
+                    .boundary
+                    .filter(|_| kind == PartKind::Multipart)
+                    .unwrap_or_default(),
                 digest: in_digest,
                 closed: false,
                 has_children: false,
@@ -164,10 +171,7 @@ impl<'a> Scanner<'a> {
 
     /// The fields from here to the empty line, the next delimiter, or what looks like the body.
     fn header(&mut self) -> Block {
-        let mut block = Block {
-            header: self.at..self.at,
-            ..Block::default()
-        };
+        let mut block = Block { header: self.at..self.at, ..Block::default() };
         if self.parts.is_empty() {
             self.skip_leading_blanks();
         }
@@ -226,11 +230,7 @@ impl<'a> Scanner<'a> {
             return false;
         }
         let mbox = self.parts.is_empty() && line.start == 0 && self.raw.starts_with(b"From ");
-        let kind = if mbox {
-            DefectKind::LeadingJunk
-        } else {
-            DefectKind::MalformedHeader
-        };
+        let kind = if mbox { DefectKind::LeadingJunk } else { DefectKind::MalformedHeader };
         self.defects.add(kind, line.start);
         self.take(line);
         true
@@ -251,8 +251,7 @@ impl<'a> Scanner<'a> {
         }
         let bytes = self.raw.get(value.clone()).unwrap_or_default();
         if !bytes.is_ascii() && simdutf8::basic::from_utf8(bytes).is_err() {
-            self.defects
-                .add_once(DefectKind::EightBitHeader, name.start);
+            self.defects.add_once(DefectKind::EightBitHeader, name.start);
         }
         let Some(row) = find(self.raw.get(name.clone()).unwrap_or_default()) else {
             return;
@@ -270,21 +269,18 @@ impl<'a> Scanner<'a> {
     /// A part from its header; what it holds is opened by the caller.
     fn describe(&mut self, block: &Block, parent: Option<usize>, in_digest: bool) -> (Part, Value) {
         let start = block.header.start;
-        let default = if in_digest {
-            ("message", "rfc822")
-        } else {
-            ("text", "plain")
-        };
+        let type_at = block.offset(Field::ContentType);
+        let default = if in_digest { ("message", "rfc822") } else { ("text", "plain") };
         let mut value = Value::default();
         let (mut media_type, mut subtype) = default;
         if let Some(raw) = block.value(self.raw, Field::ContentType) {
             value = parse_value(raw, self.charset.as_deref());
             match split_type(&value.head) {
                 Some(both) => (media_type, subtype) = both,
-                None => self.defects.add(DefectKind::BadContentType, start),
+                None => self.defects.add(DefectKind::BadContentType, type_at),
             }
         }
-        self.note_value(&value, media_type, start);
+        self.note_value(&value, media_type, type_at);
         let mut part = Part {
             parent: parent.map(small),
             header: small(start)..small(block.header.end),
@@ -294,27 +290,21 @@ impl<'a> Scanner<'a> {
             encoding: self.encoding(block),
             ..Part::default()
         };
-        let charset = value
-            .params
-            .iter()
-            .find(|(name, _)| name == "charset")
-            .map(|(_, label)| label.clone());
+        let charset =
+            value.params.iter().find(|(name, _)| name == "charset").map(|(_, label)| label.clone());
         if media_type == "text" && self.charset.is_none() {
             self.charset.clone_from(&charset);
         }
         index::fill_content_fields(&mut part, self.charset.as_deref(), |field| {
             block.value(self.raw, field)
         });
-        self.choose_kind(&mut part, value.boundary.is_some(), start);
+        self.choose_kind(&mut part, value.boundary.is_some(), block);
         if part.kind == PartKind::Multipart && value.boundary_twice {
-            self.defects.add(DefectKind::DuplicateBoundary, start);
+            self.defects.add(DefectKind::DuplicateBoundary, type_at);
         }
         part.params = std::mem::take(&mut value.params);
-        let parent = parent.filter(|p| {
-            self.parts
-                .get(*p)
-                .is_some_and(|p| p.kind == PartKind::Message)
-        });
+        let parent =
+            parent.filter(|p| self.parts.get(*p).is_some_and(|p| p.kind == PartKind::Message));
         if let Some(parent) = parent {
             let envelope = self.envelope(block, charset.as_deref());
             if let Some(parent) = self.parts.get_mut(parent) {
@@ -343,26 +333,24 @@ impl<'a> Scanner<'a> {
             word => Encoding::from_name(word),
         };
         if matches!(encoding, Encoding::Other(_)) {
-            self.defects
-                .add(DefectKind::BadEncoding, block.header.start);
+            self.defects.add(DefectKind::BadEncoding, block.offset(Field::ContentTransferEncoding));
         }
         encoding
     }
 
     /// Leaf, multipart or message; what may not be opened becomes opaque.
-    fn choose_kind(&mut self, part: &mut Part, has_boundary: bool, offset: usize) {
+    fn choose_kind(&mut self, part: &mut Part, has_boundary: bool, block: &Block) {
         let is_multipart = part.media_type == "multipart";
         let is_message =
             part.media_type == "message" && matches!(&*part.subtype, "rfc822" | "global");
         if !is_multipart && !is_message {
             return;
         }
-        let encoded = !matches!(
-            part.encoding,
-            Encoding::SevenBit | Encoding::EightBit | Encoding::Binary
-        );
+        let encoded =
+            !matches!(part.encoding, Encoding::SevenBit | Encoding::EightBit | Encoding::Binary);
+        let offset = block.offset(Field::ContentType);
         if encoded {
-            self.defects.add(DefectKind::BadEncoding, offset);
+            self.defects.add(DefectKind::BadEncoding, block.offset(Field::ContentTransferEncoding));
         }
         let refused = if self.open.len() >= limits::DEPTH {
             Some(DefectKind::DepthReached)
@@ -381,11 +369,7 @@ impl<'a> Scanner<'a> {
             // RFC 2045 §6.4: a letter may not be encoded; like everything that cannot be read it is just bytes.
             set_type(part, "application", "octet-stream");
         } else {
-            part.kind = if is_multipart {
-                PartKind::Multipart
-            } else {
-                PartKind::Message
-            };
+            part.kind = if is_multipart { PartKind::Multipart } else { PartKind::Message };
         }
     }
 
@@ -397,8 +381,7 @@ impl<'a> Scanner<'a> {
             let (start, value) = (range.start, slice(self.raw, range));
             let (list, used_up) = address::parse_list(value, charset, &mut self.addresses_left);
             if used_up {
-                self.defects
-                    .add(DefectKind::AddressesReached, start as usize);
+                self.defects.add(DefectKind::AddressesReached, start as usize);
             }
             list
         };
@@ -420,30 +403,21 @@ impl<'a> Scanner<'a> {
     fn delimiter(&self, line: Line) -> Option<(usize, bool)> {
         let text = self.raw.get(line.start..line.end)?.strip_prefix(b"--")?;
         let text = trim_end_blanks(text);
-        self.open
-            .iter()
-            .enumerate()
-            .rev()
-            .find_map(|(depth, open)| {
-                if open.closed || open.boundary.is_empty() {
-                    return None;
-                }
-                match text.strip_prefix(&*open.boundary)? {
-                    b"" => Some((depth, false)),
-                    b"--" => Some((depth, true)),
-                    _ => None,
-                }
-            })
+        self.open.iter().enumerate().rev().find_map(|(depth, open)| {
+            if open.closed || open.boundary.is_empty() {
+                return None;
+            }
+            match text.strip_prefix(&*open.boundary)? {
+                b"" => Some((depth, false)),
+                b"--" => Some((depth, true)),
+                _ => None,
+            }
+        })
     }
 
     fn body_line(&mut self, line: Line) {
         // Nearly every line stops here.
-        if !self
-            .raw
-            .get(line.start..)
-            .unwrap_or_default()
-            .starts_with(b"--")
-        {
+        if !self.raw.get(line.start..).unwrap_or_default().starts_with(b"--") {
             return;
         }
         let Some((depth, close)) = self.delimiter(line) else {
@@ -497,10 +471,9 @@ impl<'a> Scanner<'a> {
         let start = part.body.start as usize;
         // The delimiter is the last line taken.
         let (end, lines_before) = match delimiter {
-            Some(line) => (
-                end_before(self.raw, line.start).max(start),
-                self.lines.saturating_sub(1),
-            ),
+            Some(line) => {
+                (end_before(self.raw, line.start).max(start), self.lines.saturating_sub(1))
+            }
             None => (self.raw.len(), self.lines),
         };
         let body = self.raw.get(start..end).unwrap_or_default();
@@ -511,7 +484,8 @@ impl<'a> Scanner<'a> {
         if body.is_empty() {
             lines = 0;
         }
-        part.body.end = small(end);
+        let end = small(end);
+        part.body.end = end;
         part.lines = lines;
         if part.kind == PartKind::Leaf
             && part.encoding == Encoding::Base64
@@ -519,15 +493,26 @@ impl<'a> Scanner<'a> {
         {
             self.defects.add(DefectKind::BadBase64, start);
         }
+        // The empty line that ended the header of a letter inside may be the line end of the delimiter, which is
+        // not part of that letter.
+        let beyond = self.parts.iter_mut().skip(number + 1).rev().take_while(|p| p.body.end > end);
+        for part in beyond {
+            for place in [
+                &mut part.header.start,
+                &mut part.header.end,
+                &mut part.body.start,
+                &mut part.body.end,
+            ] {
+                *place = end.min(*place);
+            }
+        }
     }
 
     fn finish(mut self) -> Index {
         self.end_parts(0, None);
         let root = std::mem::take(&mut self.root);
-        let missing = [
-            (Field::Date, DefectKind::MissingDate),
-            (Field::From, DefectKind::MissingFrom),
-        ];
+        let missing =
+            [(Field::Date, DefectKind::MissingDate), (Field::From, DefectKind::MissingFrom)];
         for (field, kind) in missing {
             if root.range(field).is_none() {
                 self.defects.add(kind, 0);
@@ -574,8 +559,7 @@ fn split_type(head: &str) -> Option<(&str, &str)> {
     let media_type = media_type.trim_end();
     let is_token = |t: &str| {
         !t.is_empty()
-            && t.bytes()
-                .all(|b| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?=".contains(&b))
+            && t.bytes().all(|b| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?=".contains(&b))
     };
     (is_token(media_type) && is_token(subtype)).then_some((media_type, subtype))
 }

@@ -28,21 +28,14 @@ pub(crate) fn decode_words(text: &str) -> String {
     let Some(first) = text.find("=?") else {
         return text.to_owned();
     };
-    let mut reader = Reader {
-        out: String::with_capacity(text.len()),
-        charset: "",
-        bytes: Vec::new(),
-    };
+    let mut reader =
+        Reader { out: String::with_capacity(text.len()), charset: "", bytes: Vec::new() };
     let mut plain_from = 0;
     let mut at = first;
     while let Some(found) = text.get(at..).and_then(|t| t.find("=?")) {
         let start = at + found;
         match parse_word(text, start) {
-            Parsed::Word {
-                charset,
-                bytes,
-                end,
-            } => {
+            Parsed::Word { charset, bytes, end } => {
                 reader.plain(text.get(plain_from..start).unwrap_or_default());
                 reader.word(charset, &bytes);
                 (plain_from, at) = (end, end);
@@ -52,9 +45,7 @@ pub(crate) fn decode_words(text: &str) -> String {
         }
     }
     reader.flush();
-    reader
-        .out
-        .push_str(text.get(plain_from..).unwrap_or_default());
+    reader.out.push_str(text.get(plain_from..).unwrap_or_default());
     reader.out
 }
 
@@ -85,8 +76,7 @@ impl<'a> Reader<'a> {
 
     fn flush(&mut self) {
         if !self.bytes.is_empty() {
-            self.out
-                .push_str(&decode_charset(&self.bytes, Some(self.charset)));
+            self.out.push_str(&decode_charset(&self.bytes, Some(self.charset)));
             self.bytes.clear();
         }
         self.charset = "";
@@ -110,14 +100,8 @@ fn parse_word(text: &str, start: usize) -> Parsed<'_> {
     let Some(rest) = text.get(start + 2..) else {
         return Parsed::Plain;
     };
-    let window = rest
-        .as_bytes()
-        .get(..CHARSET_BYTES.min(rest.len()))
-        .unwrap_or_default();
-    let Some(mark) = window
-        .iter()
-        .position(|b| *b == b'?' || b.is_ascii_whitespace())
-    else {
+    let window = rest.as_bytes().get(..CHARSET_BYTES.min(rest.len())).unwrap_or_default();
+    let Some(mark) = window.iter().position(|b| *b == b'?' || b.is_ascii_whitespace()) else {
         return Parsed::Plain;
     };
     let (Some(label), Some(after)) = (rest.get(..mark), rest.as_bytes().get(mark..)) else {
@@ -137,24 +121,13 @@ fn parse_word(text: &str, start: usize) -> Parsed<'_> {
         return Parsed::NoMoreWords;
     };
     let content = content.get(..length).unwrap_or_default();
-    let bytes = if base64 {
-        decode_base64(content)
-    } else {
-        decode_q(content)
-    };
-    Parsed::Word {
-        charset,
-        bytes,
-        end: start + 2 + mark + 3 + length + 2,
-    }
+    let bytes = if base64 { decode_base64(content) } else { decode_q(content) };
+    Parsed::Word { charset, bytes, end: start + 2 + mark + 3 + length + 2 }
 }
 
 /// The Q encoding (RFC 2047 §4.2).
 fn decode_q(content: &[u8]) -> Vec<u8> {
-    let blanks: Vec<u8> = content
-        .iter()
-        .map(|b| if *b == b'_' { b' ' } else { *b })
-        .collect();
+    let blanks: Vec<u8> = content.iter().map(|b| if *b == b'_' { b' ' } else { *b }).collect();
     let mut out = Vec::with_capacity(content.len());
     push_hex_escapes(&mut out, &blanks, b'=');
     out
@@ -163,19 +136,12 @@ fn decode_q(content: &[u8]) -> Vec<u8> {
 /// Text for an unstructured field or a display name: as it is when plain ASCII, else words of RFC 2047 in UTF-8,
 /// folded. Control characters, line ends among them, become blanks, so that no text can add a field.
 pub fn encode_header_text(text: &str) -> String {
-    let text: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let plain = text.is_ascii()
         && !text.contains("=?")
         && text.trim() == text
         && text.split(' ').all(|word| word.len() <= FOLD_BYTES);
-    if plain {
-        fold(&text)
-    } else {
-        encode_words(&text)
-    }
+    if plain { fold(&text) } else { encode_words(&text) }
 }
 
 /// Line ends before blanks, so that no line grows past 76 characters and none is blank.
@@ -206,11 +172,7 @@ fn encode_words(text: &str) -> String {
     let width = |c: char| -> usize {
         let mut buffer = [0; 4];
         let bytes = c.encode_utf8(&mut buffer).bytes();
-        if q {
-            bytes.map(|b| if is_q_safe(b) { 1 } else { 3 }).sum()
-        } else {
-            c.len_utf8()
-        }
+        if q { bytes.map(|b| if is_q_safe(b) { 1 } else { 3 }).sum() } else { c.len_utf8() }
     };
     let limit = if q { room } else { room / 4 * 3 };
     let mut out = String::with_capacity(text.len() * 3);
@@ -283,10 +245,7 @@ mod tests {
         check("=?", "=?");
         check("\u{17c}\u{f3}", "żó");
         check("a\0b", "a\0b");
-        check(
-            "=?utf-8?Q?Zam=C3=B3wienie_?= =?utf-8?Q?nr_7?=",
-            "Zamówienie nr 7",
-        );
+        check("=?utf-8?Q?Zam=C3=B3wienie_?= =?utf-8?Q?nr_7?=", "Zamówienie nr 7");
     }
 
     #[test]

@@ -16,6 +16,8 @@
 //! ```
 
 mod error;
+#[cfg(test)]
+mod faults;
 mod figures;
 mod folder;
 mod letter;

@@ -7,6 +7,8 @@ mod frame;
 mod replay;
 mod segments;
 
+#[cfg(test)]
+pub(crate) use disk::AppendFile;
 pub(crate) use disk::{Disk, RealDisk};
 pub(crate) use frame::{Frame, blob_hash};
 pub(crate) use replay::replay;

@@ -186,8 +186,10 @@ impl SegmentWriter {
         self.file.append(bytes)
     }
 
+    /// A failed sync says nothing about what is on the disk, whatever its error: the log is done with.
     pub(crate) fn sync(&mut self) -> Result<()> {
-        self.file.sync().map_err(|e| failed("could not sync", &self.path, &e))
+        let path = self.path.display();
+        self.file.sync().map_err(|e| Error::Poisoned(format!("could not sync {path}: {e}")))
     }
 
     /// After a failed write: takes back what was written since the last sync. A full disk that lets us do

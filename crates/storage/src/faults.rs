@@ -1,0 +1,205 @@
+//! Disk errors at every call of a scripted workload: what was acknowledged is there afterwards.
+
+use crate::log::{AppendFile, Disk, RealDisk};
+use crate::{Error, Letter, Options, Store, Target};
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use types::{AccountId, Flag, FlagChange, Flags, ManualClock, Uid, UidSet};
+
+/// How a call fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// EIO: nothing is known any more.
+    Io,
+    /// ENOSPC, once; a write leaves half of its bytes behind.
+    Full,
+}
+
+/// The real disk, but one call fails.
+struct FaultyDisk {
+    fault: Fault,
+    calls: Arc<AtomicU64>,
+    fails_at: u64,
+}
+
+impl FaultyDisk {
+    fn call(&self) -> io::Result<()> {
+        if self.calls.fetch_add(1, Ordering::SeqCst) + 1 == self.fails_at {
+            return Err(match self.fault {
+                Fault::Io => io::Error::from_raw_os_error(5),
+                Fault::Full => ErrorKind::StorageFull.into(),
+            });
+        }
+        Ok(())
+    }
+}
+
+struct FaultyFile {
+    disk: Arc<FaultyDisk>,
+    file: Box<dyn AppendFile>,
+}
+
+impl AppendFile for FaultyFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Err(error) = self.disk.call() {
+            self.file.append(&bytes[..bytes.len() / 2])?;
+            return Err(error);
+        }
+        self.file.append(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.disk.call()?;
+        self.file.sync()
+    }
+
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
+        self.disk.call()?;
+        self.file.truncate(length)
+    }
+}
+
+/// The trait needs a shared handle to hand on to files.
+struct Shared(Arc<FaultyDisk>);
+
+impl Disk for Shared {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
+        self.0.call()?;
+        Ok(Box::new(FaultyFile { disk: self.0.clone(), file: RealDisk.create(path)? }))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
+        self.0.call()?;
+        Ok(Box::new(FaultyFile { disk: self.0.clone(), file: RealDisk.open(path)? }))
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        self.0.call()?;
+        RealDisk.sync_folder(folder)
+    }
+
+    fn free_bytes(&self, folder: &Path) -> io::Result<u64> {
+        RealDisk.free_bytes(folder)
+    }
+}
+
+/// What the workload was told is safe.
+#[derive(Debug, Default)]
+struct Acknowledged {
+    letters: Vec<(u32, Uid)>,
+    flagged: Vec<Uid>,
+    removed: Vec<Uid>,
+    refused: Vec<Error>,
+}
+
+fn raw(n: u32) -> String {
+    format!("Subject: {n}\r\n\r\n{}\r\n", "x".repeat(500))
+}
+
+async fn workload(store: &Store, alice: AccountId) -> Acknowledged {
+    let mut told = Acknowledged::default();
+    let inbox = store.mailbox_by_name(alice, "INBOX").await.unwrap().id;
+    for n in 0..8 {
+        let letter = Letter::parse(raw(n).into());
+        match store.append(alice, inbox, letter, Flags::default(), None).await {
+            Ok(arrived) => told.letters.push((n, arrived.uid)),
+            Err(error) => told.refused.push(error),
+        }
+        let Some((_, uid)) = told.letters.last().copied().filter(|_| n % 3 == 1) else { continue };
+        let flag = FlagChange::Add(Flags::new(&[Flag::Flagged]));
+        match store.store_flags(alice, inbox, UidSet::one(uid), flag, None).await {
+            Ok(_) => told.flagged.push(uid),
+            Err(error) => told.refused.push(error),
+        }
+        let first = told.letters[0].1;
+        match store.remove(alice, inbox, UidSet::one(first)).await {
+            Ok(gone) if !gone.is_empty() => told.removed.push(first),
+            Ok(_) => {}
+            Err(error) => told.refused.push(error),
+        }
+    }
+    told
+}
+
+/// Runs the workload with a fault at call `fails_at`; `false` when it ends before that call.
+async fn round(fault: Fault, fails_at: u64) -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { segment_bytes: 2_000, ..Options::in_folder(folder.path()) };
+    let clock = Arc::new(ManualClock::at_unix_s(1_795_370_400));
+    let store = Store::open(&options, clock.clone()).unwrap();
+    let alice = store.put_account("alice@example.test", "").await.unwrap();
+    store.close().await;
+    drop(store);
+
+    let calls = Arc::new(AtomicU64::new(0));
+    let disk = Shared(Arc::new(FaultyDisk { fault, calls: calls.clone(), fails_at }));
+    let told = match Store::open_on(&options, clock.clone(), Arc::new(disk)) {
+        Ok(store) => {
+            let told = workload(&store, alice).await;
+            store.close().await;
+            told
+        }
+        Err(_) => Acknowledged::default(),
+    };
+    let poisoned = told.refused.iter().any(|e| matches!(e, Error::Poisoned(_)));
+    match fault {
+        Fault::Io => {}
+        Fault::Full if told.refused.len() > 1 => assert!(poisoned, "{:?}", told.refused),
+        Fault::Full => {}
+    }
+    if let Some(first) = told.refused.iter().position(|e| matches!(e, Error::Poisoned(_))) {
+        let rest = &told.refused[first..];
+        assert!(rest.iter().all(|e| matches!(e, Error::Poisoned(_))), "{rest:?}");
+    }
+    check_after(&options, clock, alice, &told, fails_at).await;
+    calls.load(Ordering::SeqCst) >= fails_at
+}
+
+async fn check_after(
+    options: &Options,
+    clock: Arc<ManualClock>,
+    alice: AccountId,
+    told: &Acknowledged,
+    fails_at: u64,
+) {
+    let store = Store::open(options, clock).unwrap();
+    let inbox = store.mailbox_by_name(alice, "INBOX").await.unwrap();
+    let rows = store.messages(alice, inbox.id, &UidSet::all()).await.unwrap();
+    assert_eq!(inbox.total, rows.len() as u64);
+    for (n, uid) in &told.letters {
+        let row = rows.iter().find(|row| row.uid == *uid);
+        if told.removed.contains(uid) {
+            assert!(row.is_none(), "call {fails_at}: {uid} is back");
+            continue;
+        }
+        let Some(row) = row else {
+            // A removal that failed after its frame reached the disk may have happened.
+            let refused = !told.refused.is_empty() && *uid == told.letters[0].1;
+            assert!(refused, "call {fails_at}: letter {n} is lost");
+            continue;
+        };
+        let email = store.emails(alice, &[row.email]).await.unwrap().pop().unwrap();
+        assert!(store.bytes(&email).await.unwrap() == raw(*n).as_bytes());
+        assert!(
+            !told.flagged.contains(uid) || row.flags.contains(Flag::Flagged),
+            "call {fails_at}"
+        );
+    }
+    let letter = Letter::parse(raw(99).into());
+    let outcomes = store.deliver(letter, vec![Target::inbox(alice)]).await.unwrap();
+    let uid = outcomes[0].as_ref().unwrap().uid;
+    assert!(rows.iter().all(|row| row.uid < uid), "a UID was given again");
+}
+
+#[tokio::test]
+async fn an_error_at_any_call_loses_nothing_acknowledged() {
+    for fault in [Fault::Io, Fault::Full] {
+        let mut fails_at = 1;
+        while round(fault, fails_at).await {
+            fails_at += 1;
+        }
+        assert!(fails_at > 30, "the workload made only {fails_at} calls");
+    }
+}

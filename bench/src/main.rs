@@ -1,1 +1,55 @@
-fn main() {}
+//! `opbench lmtp`: what a delivery costs, beside what the disk allows. Start it as `cargo xtask bench lmtp`.
+//!
+//! Every figure is a ratio to a bound measured in the same run: rounds of the bound and of the server take
+//! turns, and the median is printed with the smallest and largest. Absolute numbers say more about the
+//! machine than about us. A benchmark is a row in [`BENCHES`] and a file.
+//!
+//! Knows the server by its sockets and its process only.
+#![expect(clippy::print_stdout, reason = "a command line tool talks to the person who started it")]
+#![expect(clippy::print_stderr, reason = "progress goes beside the table, not into it")]
+
+mod args;
+mod baseline;
+mod bound;
+mod cpu;
+mod figures;
+mod letters;
+mod lmtp;
+mod load;
+mod server;
+
+use crate::args::Args;
+use anyhow::{Result, bail};
+use std::process::ExitCode;
+
+/// A benchmark: its name, what it measures, who does.
+struct Bench {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&Args) -> Result<()>,
+}
+
+static BENCHES: &[Bench] = &[Bench {
+    name: "lmtp",
+    about: "durable deliveries and their CPU beside raw append+fdatasync",
+    run: lmtp::run,
+}];
+
+fn main() -> ExitCode {
+    match run(std::env::args().skip(1)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("opbench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: impl Iterator<Item = String>) -> Result<()> {
+    let args = Args::parse(arguments)?;
+    let Some(bench) = BENCHES.iter().find(|bench| bench.name == args.bench) else {
+        let list = BENCHES.iter().map(|bench| format!("{}: {}", bench.name, bench.about));
+        bail!("say which benchmark:\n  {}", list.collect::<Vec<_>>().join("\n  "));
+    };
+    (bench.run)(&args)
+}

@@ -13,20 +13,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     }
     spawn::run(
         "the release build",
-        spawn::cargo().args([
-            "build",
-            "--release",
-            "--bin",
-            "openpoczta",
-            "--bin",
-            "opbench",
-        ]),
+        spawn::cargo().args(["build", "--release", "--bin", "openpoczta", "--bin", "opbench"]),
     )?;
     let release = spawn::target_folder()?.join("release");
     let mut opbench = spawn::program(release.join("opbench"));
-    opbench
-        .args(arguments)
-        .arg("--server")
-        .arg(release.join("openpoczta"));
+    opbench.args(arguments).arg("--server").arg(release.join("openpoczta"));
     spawn::run("the benchmark", &mut opbench)
 }

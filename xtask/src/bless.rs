@@ -12,8 +12,5 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         [package] => test::nextest(&["-p".to_owned(), package.clone()], true)?,
         _ => bail!("`bless` takes at most one crate: `cargo xtask bless mparser`"),
     }
-    spawn::run(
-        "git diff",
-        spawn::program("git").args(["diff", "--stat", "--", "testdata"]),
-    )
+    spawn::run("git diff", spawn::program("git").args(["diff", "--stat", "--", "testdata"]))
 }

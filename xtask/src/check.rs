@@ -15,14 +15,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     println!("== clippy");
     spawn::run(
         "clippy",
-        spawn::cargo().args([
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ]),
+        spawn::cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     )?;
     println!("== tests");
     test::run(&[])

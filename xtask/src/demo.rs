@@ -15,13 +15,8 @@ fn start(profile: &str, flags: &[&str], arguments: &[String]) -> Result<()> {
     // Before the server: its binary carries the built files.
     spawn::run("building the web UI", &mut spawn::program("scripts/web.sh"))?;
     let mut cargo = spawn::cargo();
-    cargo
-        .args(["build", "-p", "server", "--bin", "openpoczta"])
-        .args(flags);
+    cargo.args(["build", "-p", "server", "--bin", "openpoczta"]).args(flags);
     spawn::run("building the server", &mut cargo)?;
     let binary = spawn::target_folder()?.join(profile).join("openpoczta");
-    spawn::run(
-        "the demo",
-        spawn::program(binary).arg("demo").args(arguments),
-    )
+    spawn::run("the demo", spawn::program(binary).arg("demo").args(arguments))
 }

@@ -7,10 +7,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let [name, seconds] = arguments else {
-        bail!(
-            "write `cargo xtask fuzz NAME SECONDS`; targets: {}",
-            targets()?.join(", ")
-        );
+        bail!("write `cargo xtask fuzz NAME SECONDS`; targets: {}", targets()?.join(", "));
     };
     let seconds = parse_seconds(seconds)?;
     let targets = targets()?;
@@ -44,18 +41,10 @@ fn parse_seconds(text: &str) -> Result<u32> {
 
 fn targets() -> Result<Vec<String>> {
     let folder = crate::root()?.join("fuzz/fuzz_targets");
-    let entries = folder
-        .read_dir()
-        .with_context(|| format!("there is no folder {}", folder.display()))?;
+    let entries =
+        folder.read_dir().with_context(|| format!("there is no folder {}", folder.display()))?;
     let mut names: Vec<String> = entries
-        .filter_map(|entry| {
-            entry
-                .ok()?
-                .file_name()
-                .to_str()?
-                .strip_suffix(".rs")
-                .map(String::from)
-        })
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".rs").map(String::from))
         .collect();
     names.sort();
     Ok(names)

@@ -2,14 +2,8 @@
 //!
 //! `cargo xtask` alone lists the commands, `cargo xtask check` runs what CI runs before the slow tests.
 //! A command is a row in [`COMMANDS`] and a file of the same name.
-#![expect(
-    clippy::print_stdout,
-    reason = "a command line tool talks to the person who started it"
-)]
-#![expect(
-    clippy::print_stderr,
-    reason = "its errors go where a shell expects them"
-)]
+#![expect(clippy::print_stdout, reason = "a command line tool talks to the person who started it")]
+#![expect(clippy::print_stderr, reason = "its errors go where a shell expects them")]
 
 mod bench;
 mod bless;
@@ -118,13 +112,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
 
 fn help() -> String {
     let mut text = String::from("cargo xtask NAME, where NAME is one of");
-    for Command {
-        name,
-        arguments,
-        about,
-        ..
-    } in COMMANDS
-    {
+    for Command { name, arguments, about, .. } in COMMANDS {
         text.push_str("\n  ");
         text.push_str(format!("{name} {arguments}").trim_end());
         text.push_str("\n      ");
@@ -137,9 +125,7 @@ fn help() -> String {
 fn root() -> Result<PathBuf> {
     let here = std::env::var_os("CARGO_MANIFEST_DIR")
         .context("start it as `cargo xtask …`: cargo then says where the checkout is")?;
-    let root = Path::new(&here)
-        .parent()
-        .context("xtask/ has a folder above it")?;
+    let root = Path::new(&here).parent().context("xtask/ has a folder above it")?;
     Ok(root.to_path_buf())
 }
 
@@ -151,11 +137,7 @@ mod tests {
     fn the_table_is_sorted_and_every_row_is_explained() {
         assert!(COMMANDS.is_sorted_by(|a, b| a.name < b.name));
         for command in COMMANDS {
-            assert!(
-                !command.about.is_empty() && !command.about.ends_with('.'),
-                "{}",
-                command.name
-            );
+            assert!(!command.about.is_empty() && !command.about.ends_with('.'), "{}", command.name);
             assert!(help().contains(command.about));
         }
     }
@@ -163,9 +145,6 @@ mod tests {
     #[test]
     fn an_unknown_word_is_answered_with_the_list() {
         let error = dispatch(&["tidi".to_owned()]).unwrap_err().to_string();
-        assert!(
-            error.contains("no command `tidi`") && error.contains("tidy"),
-            "{error}"
-        );
+        assert!(error.contains("no command `tidi`") && error.contains("tidy"), "{error}");
     }
 }

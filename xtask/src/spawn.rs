@@ -31,10 +31,8 @@ pub(crate) fn run(what: &str, command: &mut Command) -> Result<()> {
 
 /// Runs it and gives back what it printed; its errors stay visible.
 pub(crate) fn output(what: &str, command: &mut Command) -> Result<String> {
-    let output = command
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| cannot_start(command))?;
+    let output =
+        command.stderr(Stdio::inherit()).output().with_context(|| cannot_start(command))?;
     if !output.status.success() {
         bail!("{what} failed ({}); what it said is above", output.status);
     }
@@ -87,10 +85,7 @@ mod tests {
         check("exit 3", "the step failed (exit code 3)");
         check("kill -9 $$", "the step was stopped by a signal");
         let error = run("the step", &mut Command::new("no-such-program-here")).unwrap_err();
-        assert!(
-            format!("{error:#}").contains("cannot start `no-such-program-here`"),
-            "{error:#}"
-        );
+        assert!(format!("{error:#}").contains("cannot start `no-such-program-here`"), "{error:#}");
     }
 
     #[test]

@@ -15,10 +15,7 @@ pub(crate) fn nextest(arguments: &[String], bless: bool) -> Result<()> {
     );
     let mut cargo = spawn::cargo();
     cargo.args(["nextest", "run"]);
-    if !arguments
-        .iter()
-        .any(|argument| argument == "-p" || argument == "--package")
-    {
+    if !arguments.iter().any(|argument| argument == "-p" || argument == "--package") {
         cargo.arg("--workspace");
     }
     cargo.args(arguments);

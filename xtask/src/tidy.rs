@@ -25,53 +25,18 @@ struct Check {
 }
 
 static CHECKS: &[Check] = &[
-    Check {
-        name: "arrows",
-        about: "crates use only what their row allows",
-        run: arrows::check,
-    },
-    Check {
-        name: "changelog",
-        about: "changelog.d names say the kind",
-        run: changelog::check,
-    },
-    Check {
-        name: "deps",
-        about: "a small tree, each entry with its reason",
-        run: deps::check,
-    },
-    Check {
-        name: "heads",
-        about: "a source file opens with what it is for",
-        run: heads::check,
-    },
-    Check {
-        name: "links",
-        about: "links between documents point somewhere",
-        run: links::check,
-    },
-    Check {
-        name: "rfc",
-        about: "cited RFCs and docs/rfc.tsv agree",
-        run: rfc::check,
-    },
-    Check {
-        name: "sizes",
-        about: "no big files, a README one can read",
-        run: sizes::check,
-    },
-    Check {
-        name: "tables",
-        about: "function tables are sorted, no doubles",
-        run: tables::check,
-    },
+    Check { name: "arrows", about: "crates use only what their row allows", run: arrows::check },
+    Check { name: "changelog", about: "changelog.d names say the kind", run: changelog::check },
+    Check { name: "deps", about: "a small tree, each entry with its reason", run: deps::check },
+    Check { name: "heads", about: "a source file opens with what it is for", run: heads::check },
+    Check { name: "links", about: "links between documents point somewhere", run: links::check },
+    Check { name: "rfc", about: "cited RFCs and docs/rfc.tsv agree", run: rfc::check },
+    Check { name: "sizes", about: "no big files, a README one can read", run: sizes::check },
+    Check { name: "tables", about: "function tables are sorted, no doubles", run: tables::check },
 ];
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    ensure!(
-        arguments.is_empty(),
-        "`tidy` takes no arguments; it always checks everything"
-    );
+    ensure!(arguments.is_empty(), "`tidy` takes no arguments; it always checks everything");
     let tree = Tree::open()?;
     let mut count = 0;
     for Check { name, about, run } in CHECKS {
@@ -85,11 +50,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         count += problems.len();
     }
     match count {
-        0 => println!(
-            "tidy: {} checks over {} files, all well",
-            CHECKS.len(),
-            tree.files.len()
-        ),
+        0 => println!("tidy: {} checks over {} files, all well", CHECKS.len(), tree.files.len()),
         1 => bail!("tidy found one thing to mend; it is above"),
         _ => bail!("tidy found {count} things to mend; they are above"),
     }
@@ -106,11 +67,7 @@ struct Problem {
 
 impl Problem {
     fn new(place: impl Into<String>, what: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self {
-            place: place.into(),
-            what: what.into(),
-            fix: fix.into(),
-        }
+        Self { place: place.into(), what: what.into(), fix: fix.into() }
     }
 }
 
@@ -125,19 +82,10 @@ impl Tree {
     fn open() -> Result<Self> {
         let root = crate::root()?;
         let mut git = spawn::program("git");
-        git.args([
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-        ]);
+        git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
         let list = spawn::output("git ls-files (tidy looks at what git knows)", &mut git)?;
-        let mut files: Vec<String> = list
-            .split('\0')
-            .filter(|name| root.join(name).is_file())
-            .map(String::from)
-            .collect();
+        let mut files: Vec<String> =
+            list.split('\0').filter(|name| root.join(name).is_file()).map(String::from).collect();
         files.sort();
         files.dedup();
         Ok(Self { root, files })

@@ -21,66 +21,21 @@ const ALL: &[&str] = &[
 ];
 
 static CRATES: &[Row] = &[
-    Row {
-        name: "antispam",
-        may_use: &["types", "mparser"],
-    },
-    Row {
-        name: "api",
-        may_use: &["types", "mparser", "storage", "auth"],
-    },
-    Row {
-        name: "auth",
-        may_use: &["types", "db"],
-    },
-    Row {
-        name: "bench",
-        may_use: &["types", "storage", "db"],
-    },
-    Row {
-        name: "db",
-        may_use: &["types"],
-    },
-    Row {
-        name: "imap",
-        may_use: &["types", "mparser", "storage", "auth"],
-    },
-    Row {
-        name: "mda",
-        may_use: &["types", "mparser", "storage", "antispam"],
-    },
-    Row {
-        name: "mparser",
-        may_use: &["types"],
-    },
-    Row {
-        name: "ocache",
-        may_use: &["types"],
-    },
-    Row {
-        name: "pop3",
-        may_use: &["types", "storage", "auth"],
-    },
-    Row {
-        name: "server",
-        may_use: ALL,
-    },
-    Row {
-        name: "smtp",
-        may_use: &["types", "mda", "auth"],
-    },
-    Row {
-        name: "storage",
-        may_use: &["types", "mparser", "db", "ocache"],
-    },
-    Row {
-        name: "types",
-        may_use: &[],
-    },
-    Row {
-        name: "xtask",
-        may_use: &[],
-    },
+    Row { name: "antispam", may_use: &["types", "mparser"] },
+    Row { name: "api", may_use: &["types", "mparser", "storage", "auth"] },
+    Row { name: "auth", may_use: &["types", "db"] },
+    Row { name: "bench", may_use: &["types", "storage", "db"] },
+    Row { name: "db", may_use: &["types"] },
+    Row { name: "imap", may_use: &["types", "mparser", "storage", "auth"] },
+    Row { name: "mda", may_use: &["types", "mparser", "storage", "antispam"] },
+    Row { name: "mparser", may_use: &["types"] },
+    Row { name: "ocache", may_use: &["types"] },
+    Row { name: "pop3", may_use: &["types", "storage", "auth"] },
+    Row { name: "server", may_use: ALL },
+    Row { name: "smtp", may_use: &["types", "mda", "auth"] },
+    Row { name: "storage", may_use: &["types", "mparser", "db", "ocache"] },
+    Row { name: "types", may_use: &[] },
+    Row { name: "xtask", may_use: &[] },
 ];
 
 /// What any crate's tests may use beside what lies below it: a real store to test against.
@@ -98,14 +53,10 @@ struct Arrow<'a> {
 }
 
 fn judge(metadata: &Value) -> Result<Vec<Problem>> {
-    let packages = metadata
-        .get("packages")
-        .and_then(Value::as_array)
-        .context("metadata without packages")?;
-    let names: BTreeSet<&str> = packages
-        .iter()
-        .filter_map(|package| text(package, "name"))
-        .collect();
+    let packages =
+        metadata.get("packages").and_then(Value::as_array).context("metadata without packages")?;
+    let names: BTreeSet<&str> =
+        packages.iter().filter_map(|package| text(package, "name")).collect();
     let mut problems: Vec<Problem> = names
         .iter()
         .filter(|name| row(name).is_none())
@@ -123,23 +74,13 @@ fn judge(metadata: &Value) -> Result<Vec<Problem>> {
     Ok(problems)
 }
 
-fn judge_arrow(
-    Arrow {
-        from,
-        to,
-        in_tests_only,
-    }: &Arrow<'_>,
-) -> Option<Problem> {
+fn judge_arrow(Arrow { from, to, in_tests_only }: &Arrow<'_>) -> Option<Problem> {
     let allowed = if *in_tests_only {
         below(from).contains(to) || TESTS_MAY_USE.contains(to) || from == to
     } else {
         row(from).is_none_or(|row| row.may_use.contains(to))
     };
-    let kind = if *in_tests_only {
-        "its tests use"
-    } else {
-        "it uses"
-    };
+    let kind = if *in_tests_only { "its tests use" } else { "it uses" };
     (!allowed).then(|| {
         Problem::new(
             format!("crate {from}"),
@@ -155,17 +96,9 @@ fn arrows<'a>(package: &'a Value, ours: &BTreeSet<&str>) -> Vec<Arrow<'a>> {
     let arrow = |dependency: &'a Value| {
         let to = text(dependency, "name")?;
         let in_tests_only = text(dependency, "kind") == Some("dev");
-        ours.contains(to).then_some(Arrow {
-            from,
-            to,
-            in_tests_only,
-        })
+        ours.contains(to).then_some(Arrow { from, to, in_tests_only })
     };
-    dependencies
-        .into_iter()
-        .flatten()
-        .filter_map(arrow)
-        .collect()
+    dependencies.into_iter().flatten().filter_map(arrow).collect()
 }
 
 fn row(name: &str) -> Option<&'static Row> {
@@ -211,10 +144,8 @@ mod tests {
             })
             .collect();
         let problems = judge(&json!({ "packages": packages })).unwrap();
-        let found: Vec<String> = problems
-            .iter()
-            .map(|problem| format!("{} {}", problem.place, problem.what))
-            .collect();
+        let found: Vec<String> =
+            problems.iter().map(|problem| format!("{} {}", problem.place, problem.what)).collect();
         assert_eq!(found.len(), expect.len(), "{found:?}");
         for (found, expect) in found.iter().zip(expect) {
             assert!(found.contains(expect), "{found} does not say {expect}");
@@ -223,67 +154,31 @@ mod tests {
 
     #[test]
     fn arrows_point_down() {
-        check(
-            &["smtp", "mda"],
-            &[("smtp", ">", "mda"), ("smtp", ">", "tokio")],
-            &[],
-        );
-        check(
-            &["smtp", "imap"],
-            &[("smtp", ">", "imap")],
-            &["crate smtp it uses `imap`"],
-        );
-        check(
-            &["types", "db"],
-            &[("types", ">", "db")],
-            &["crate types it uses `db`"],
-        );
-        check(
-            &["smtp", "storage"],
-            &[("smtp", ">", "storage")],
-            &["`storage`"],
-        );
+        check(&["smtp", "mda"], &[("smtp", ">", "mda"), ("smtp", ">", "tokio")], &[]);
+        check(&["smtp", "imap"], &[("smtp", ">", "imap")], &["crate smtp it uses `imap`"]);
+        check(&["types", "db"], &[("types", ">", "db")], &["crate types it uses `db`"]);
+        check(&["smtp", "storage"], &[("smtp", ">", "storage")], &["`storage`"]);
     }
 
     #[test]
     fn tests_may_look_further_down() {
         check(&["smtp", "storage"], &[("smtp", "~>", "storage")], &[]);
         check(&["smtp", "mparser"], &[("smtp", "~>", "mparser")], &[]);
-        check(
-            &["smtp", "imap"],
-            &[("smtp", "~>", "imap")],
-            &["its tests use `imap`"],
-        );
-        check(
-            &["mparser", "mda"],
-            &[("mparser", "~>", "mda")],
-            &["its tests use `mda`"],
-        );
+        check(&["smtp", "imap"], &[("smtp", "~>", "imap")], &["its tests use `imap`"]);
+        check(&["mparser", "mda"], &[("mparser", "~>", "mda")], &["its tests use `mda`"]);
     }
 
     #[test]
     fn a_crate_without_a_row_is_told() {
-        check(
-            &["types", "sieve"],
-            &[],
-            &["crate sieve is not in the table"],
-        );
+        check(&["types", "sieve"], &[], &["crate sieve is not in the table"]);
     }
 
     #[test]
     fn the_table_itself_has_no_circle_and_is_sorted() {
         assert!(CRATES.is_sorted_by(|a, b| a.name < b.name));
         for row in CRATES {
-            assert!(
-                !below(row.name).contains(row.name),
-                "{} lies below itself",
-                row.name
-            );
-            assert!(
-                row.may_use.iter().all(|name| super::row(name).is_some()),
-                "{}",
-                row.name
-            );
+            assert!(!below(row.name).contains(row.name), "{} lies below itself", row.name);
+            assert!(row.may_use.iter().all(|name| super::row(name).is_some()), "{}", row.name);
         }
     }
 }

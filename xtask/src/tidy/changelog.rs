@@ -21,9 +21,7 @@ fn judge(path: &str) -> Option<Problem> {
     let name = path.strip_prefix("changelog.d/")?;
     let is_topic = |topic: &str| {
         !topic.is_empty()
-            && topic
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && topic.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     };
     let parts: Vec<&str> = name.split('.').collect();
     let well = matches!(parts[..], [topic, kind, "md"] if is_topic(topic) && KINDS.contains(&kind));

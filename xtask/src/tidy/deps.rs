@@ -13,10 +13,7 @@ pub(super) fn check(tree: &Tree) -> Result<Vec<Problem>> {
 }
 
 fn lock(text: &str) -> Vec<Problem> {
-    let count = text
-        .lines()
-        .filter(|line| line.trim() == "[[package]]")
-        .count();
+    let count = text.lines().filter(|line| line.trim() == "[[package]]").count();
     if count <= MAX_CRATES {
         return Vec::new();
     }
@@ -42,9 +39,7 @@ fn reasons(text: &str) -> Vec<Problem> {
             commented = line.trim_start_matches('#').trim() != "";
             continue;
         } else if inside && let Some((name, value)) = entry(line) {
-            let companion = explained
-                .as_deref()
-                .is_some_and(|above| name.starts_with(above));
+            let companion = explained.as_deref().is_some_and(|above| name.starts_with(above));
             if commented {
                 explained = Some(name.to_owned());
             } else if !companion && !value.contains("path =") {
@@ -64,9 +59,7 @@ fn entry(line: &str) -> Option<(&str, &str)> {
     let (name, value) = line.split_once('=')?;
     let name = name.trim();
     let is_name = !name.is_empty()
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
     is_name.then_some((name, value))
 }
 
@@ -78,13 +71,7 @@ mod tests {
     fn the_lock_file_stays_small() {
         let text = |count: usize| "[[package]]\nname = \"x\"\n".repeat(count);
         assert!(lock(&text(299)).is_empty());
-        assert!(
-            lock(&text(300))
-                .first()
-                .unwrap()
-                .what
-                .contains("300 crates")
-        );
+        assert!(lock(&text(300)).first().unwrap().what.contains("300 crates"));
     }
 
     #[test]
@@ -95,20 +82,11 @@ mod tests {
             let found: Vec<&str> = problems.iter().map(|problem| &problem.what[..]).collect();
             assert_eq!(found, expect, "{entries}");
         };
-        check(
-            "# our own\ntypes = { path = \"t\" }\ndb = { path = \"d\" }\n",
-            &[],
-        );
+        check("# our own\ntypes = { path = \"t\" }\ndb = { path = \"d\" }\n", &[]);
         check("# JSON\nserde = \"1\"\nserde_json = \"1\"\n", &[]);
-        check(
-            "# JSON\nserde = \"1\"\ntoml = \"1\"\n",
-            &["`toml` has no reason"],
-        );
+        check("# JSON\nserde = \"1\"\ntoml = \"1\"\n", &["`toml` has no reason"]);
         check("# bytes\n\nbytes = \"1\"\n", &["`bytes` has no reason"]);
         check("#\nbytes = \"1\"\n", &["`bytes` has no reason"]);
-        check(
-            "# a\na = \"1\"\n[workspace.lints.rust]\nunsafe_code = \"deny\"\n",
-            &[],
-        );
+        check("# a\na = \"1\"\n[workspace.lints.rust]\nunsafe_code = \"deny\"\n", &[]);
     }
 }

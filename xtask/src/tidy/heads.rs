@@ -19,10 +19,7 @@ pub(super) fn check(tree: &Tree) -> Result<Vec<Problem>> {
 
 /// Inner attributes and plain comments may stand before the head, code may not.
 fn has_head(text: &str) -> bool {
-    let head = |line: &str| {
-        line.strip_prefix("//!")
-            .is_some_and(|rest| !rest.trim().is_empty())
-    };
+    let head = |line: &str| line.strip_prefix("//!").is_some_and(|rest| !rest.trim().is_empty());
     let mut in_attribute = false;
     for line in text.lines().map(str::trim) {
         if head(line) {
@@ -46,10 +43,7 @@ mod tests {
         let check = |text: &str, well: bool| assert_eq!(has_head(text), well, "{text}");
         check("//! Dates.\nfn f() {}\n", true);
         check("#![no_main]\n//! Fuzz: dates.\n", true);
-        check(
-            "#![expect(\n    x,\n    reason = \"y\"\n)]\n//! Dates.\n",
-            true,
-        );
+        check("#![expect(\n    x,\n    reason = \"y\"\n)]\n//! Dates.\n", true);
         check("// SPDX\n\n//! Dates.\n", true);
         check("", false);
         check("//!\nfn f() {}\n", false);

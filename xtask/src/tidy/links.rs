@@ -7,10 +7,7 @@ use std::path::Path;
 pub(super) fn check(tree: &Tree) -> Result<Vec<Problem>> {
     let mut problems = Vec::new();
     // Mail in testdata may look like Markdown; only documents of ours count.
-    for name in tree
-        .select("", ".md")
-        .filter(|name| !name.starts_with("testdata/"))
-    {
+    for name in tree.select("", ".md").filter(|name| !name.starts_with("testdata/")) {
         let folder = Path::new(name).parent().unwrap_or(Path::new(""));
         for (line, target) in targets(&tree.read(name)?) {
             let there = match target.strip_prefix('/') {
@@ -38,13 +35,8 @@ fn targets(text: &str) -> Vec<(usize, String)> {
             in_code = !in_code;
         } else if !in_code {
             let line = without_code(line);
-            let links = line
-                .split("](")
-                .skip(1)
-                .filter_map(|rest| rest.split(')').next());
-            let definition = line
-                .strip_prefix('[')
-                .and_then(|rest| rest.split_once("]: "));
+            let links = line.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+            let definition = line.strip_prefix('[').and_then(|rest| rest.split_once("]: "));
             let all = links.chain(definition.map(|(_, target)| target));
             found.extend(all.filter_map(file_of).map(|target| (number, target)));
         }
@@ -81,16 +73,10 @@ mod tests {
                 found.iter().map(|(line, to)| (*line, &to[..])).collect();
             assert_eq!(found, expect, "{text}");
         };
-        check(
-            "see [a](docs/a.md) and [b](b.md#part \"title\")",
-            &[(1, "docs/a.md"), (1, "b.md")],
-        );
+        check("see [a](docs/a.md) and [b](b.md#part \"title\")", &[(1, "docs/a.md"), (1, "b.md")]);
         check("\n![picture](<my page.png>)", &[(2, "my page.png")]);
         check("[def]: ../README.md", &[(1, "../README.md")]);
-        check(
-            "[x](https://example.test/a.md) [y](#here) [z](mailto:a@example.test)",
-            &[],
-        );
+        check("[x](https://example.test/a.md) [y](#here) [z](mailto:a@example.test)", &[]);
         check("a `[x](y)` b [q](r.md) `c`", &[(1, "r.md")]);
         check("```\n[x](y)\n```\n[a](b)", &[(4, "b")]);
         check("no link (at all) [here]", &[]);

@@ -11,22 +11,15 @@ const LIST: &str = "docs/rfc.tsv";
 const STATUSES: &[&str] = &["yes", "partial", "planned", "no"];
 
 pub(super) fn check(tree: &Tree) -> Result<Vec<Problem>> {
-    let in_crates = tree
-        .select("crates/", "")
-        .filter(|name| name.contains("/src/"));
+    let in_crates = tree.select("crates/", "").filter(|name| name.contains("/src/"));
     let mut cited = BTreeMap::new();
     for name in in_crates.chain(tree.select("web/src/", "")) {
         for (number, line) in citations(&tree.read(name)?) {
-            cited
-                .entry(number)
-                .or_insert_with(|| format!("{name}:{line}"));
+            cited.entry(number).or_insert_with(|| format!("{name}:{line}"));
         }
     }
-    let text = if tree.files.iter().any(|name| name == LIST) {
-        tree.read(LIST)?
-    } else {
-        String::new()
-    };
+    let text =
+        if tree.files.iter().any(|name| name == LIST) { tree.read(LIST)? } else { String::new() };
     Ok(judge(&text, &cited))
 }
 
@@ -35,10 +28,7 @@ fn judge(list: &str, cited: &BTreeMap<u32, String>) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut listed = BTreeMap::new();
     let mut last = 0;
-    for (line, row) in (1..)
-        .zip(list.lines())
-        .filter(|(_, row)| !row.starts_with('#'))
-    {
+    for (line, row) in (1..).zip(list.lines()).filter(|(_, row)| !row.starts_with('#')) {
         let place = format!("{LIST}:{line}");
         let Some((number, status)) = parse(row) else {
             problems.push(Problem::new(
@@ -65,10 +55,7 @@ fn judge(list: &str, cited: &BTreeMap<u32, String>) -> Vec<Problem> {
         }
         listed.insert(number, status);
     }
-    for (number, place) in cited
-        .iter()
-        .filter(|(number, _)| !listed.contains_key(number))
-    {
+    for (number, place) in cited.iter().filter(|(number, _)| !listed.contains_key(number)) {
         problems.push(Problem::new(
             place,
             format!("cites RFC {number}, which is not in {LIST}"),
@@ -92,16 +79,10 @@ fn citations(text: &str) -> Vec<(u32, usize)> {
     let mut found = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
         for (at, _) in line.match_indices("RFC") {
-            let joined = line
-                .get(..at)
-                .is_some_and(|head| head.ends_with(char::is_alphanumeric));
+            let joined = line.get(..at).is_some_and(|head| head.ends_with(char::is_alphanumeric));
             let rest = line.get(at + 3..).unwrap_or_default();
             let rest = rest.strip_prefix([' ', '\u{a0}', '-']).unwrap_or(rest);
-            let digits: String = rest
-                .chars()
-                .take_while(char::is_ascii_digit)
-                .take(6)
-                .collect();
+            let digits: String = rest.chars().take_while(char::is_ascii_digit).take(6).collect();
             if let (false, Ok(rfc)) = (joined, digits.parse()) {
                 found.push((rfc, number));
             }
@@ -128,10 +109,7 @@ mod tests {
     #[test]
     fn list_and_code_agree() {
         let check = |list: &str, cited: &[u32], expect: &[&str]| {
-            let cited = cited
-                .iter()
-                .map(|number| (*number, format!("a.rs:{number}")))
-                .collect();
+            let cited = cited.iter().map(|number| (*number, format!("a.rs:{number}"))).collect();
             let problems = judge(list, &cited);
             let found: Vec<&str> = problems.iter().map(|problem| &problem.what[..]).collect();
             assert_eq!(found.len(), expect.len(), "{found:?}");
@@ -139,40 +117,19 @@ mod tests {
                 assert!(found.contains(expect), "{found} does not say {expect}");
             }
         };
-        check(
-            "# number\n1939\tyes\tPOP3\n9051\tpartial\tIMAP4rev2\n",
-            &[1939, 9051],
-            &[],
-        );
+        check("# number\n1939\tyes\tPOP3\n9051\tpartial\tIMAP4rev2\n", &[1939, 9051], &[]);
         check("1939\tplanned\tPOP3\n", &[], &[]);
-        check(
-            "1939\tyes\tPOP3\n",
-            &[1939, 5322],
-            &["cites RFC 5322, which is not in"],
-        );
-        check(
-            "1939\tyes\tPOP3\n",
-            &[],
-            &["is said to be yes, but no code cites it"],
-        );
+        check("1939\tyes\tPOP3\n", &[1939, 5322], &["cites RFC 5322, which is not in"]);
+        check("1939\tyes\tPOP3\n", &[], &["is said to be yes, but no code cites it"]);
         check(
             "1939\tno\tPOP3\n5322\tno\tMail\n5321\tno\tSMTP\n",
             &[],
             &["5321 stands after RFC 5322"],
         );
-        check(
-            "1939\tno\tPOP3\n1939\tno\tPOP3\n",
-            &[],
-            &["1939 stands after RFC 1939"],
-        );
-        for bad in [
-            "1939 yes POP3",
-            "1939\tdone\tPOP3",
-            "1939\tyes",
-            "x\tyes\tPOP3",
-            "1\tno\ta\tb",
-            "",
-        ] {
+        check("1939\tno\tPOP3\n1939\tno\tPOP3\n", &[], &["1939 stands after RFC 1939"]);
+        for bad in
+            ["1939 yes POP3", "1939\tdone\tPOP3", "1939\tyes", "x\tyes\tPOP3", "1\tno\ta\tb", ""]
+        {
             check(&format!("{bad}\n"), &[], &["is not a row"]);
         }
     }

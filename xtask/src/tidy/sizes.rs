@@ -9,10 +9,7 @@ const MAX_README_LINES: usize = 150;
 pub(super) fn check(tree: &Tree) -> Result<Vec<Problem>> {
     let mut problems = Vec::new();
     for name in &tree.files {
-        let size = tree
-            .path(name)
-            .metadata()
-            .with_context(|| format!("cannot look at {name}"))?;
+        let size = tree.path(name).metadata().with_context(|| format!("cannot look at {name}"))?;
         problems.extend(file(name, size.len()));
     }
     if tree.files.iter().any(|name| name == "README.md") {
@@ -25,11 +22,7 @@ fn file(name: &str, size_bytes: u64) -> Option<Problem> {
     (size_bytes > MAX_FILE_BYTES).then(|| {
         Problem::new(
             name,
-            format!(
-                "has {} KiB, the limit is {} KiB",
-                size_bytes >> 10,
-                MAX_FILE_BYTES >> 10
-            ),
+            format!("has {} KiB, the limit is {} KiB", size_bytes >> 10, MAX_FILE_BYTES >> 10),
             "make it when it is needed, fetch it as a package, or cut it down",
         )
     })
@@ -55,11 +48,6 @@ mod tests {
         assert_eq!(file("a", 1 << 20), None);
         assert!(file("a", (1 << 20) + 1).unwrap().what.contains("1024 KiB"));
         assert_eq!(readme(&"x\n".repeat(150)), None);
-        assert!(
-            readme(&"x\n".repeat(151))
-                .unwrap()
-                .what
-                .contains("151 lines")
-        );
+        assert!(readme(&"x\n".repeat(151)).unwrap().what.contains("151 lines"));
     }
 }

@@ -33,19 +33,13 @@ pub(super) fn check(tree: &Tree) -> Result<Vec<Problem>> {
 
 fn judge(file: &str, text: &str) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for Table {
-        name,
-        line,
-        unsorted,
-        rows,
-    } in tables(text)
-    {
+    for Table { name, line, unsorted, rows } in tables(text) {
         let place = format!("{file}:{line}");
         // As mail does: names that differ in case only are one name.
         let keys: Vec<String> = rows.iter().map(|row| row.to_ascii_lowercase()).collect();
-        let falls = keys
-            .windows(2)
-            .position(|pair| matches!(pair, [a, b] if a > b));
+        // By bytes or by letters: both are orders one can search in.
+        let falls = |keys: &[String]| keys.windows(2).position(|p| matches!(p, [a, b] if a > b));
+        let falls = falls(&rows).and(falls(&keys));
         let pair = falls.and_then(|at| Some((rows.get(at)?, rows.get(at + 1)?)));
         if let Some((above, below)) = pair.filter(|_| !unsorted) {
             problems.push(Problem::new(
@@ -55,9 +49,7 @@ fn judge(file: &str, text: &str) -> Vec<Problem> {
             ));
         }
         let is_double = |at: usize| keys.iter().take(at).any(|key| Some(key) == keys.get(at));
-        if let Some(double) = (0..keys.len())
-            .find(|at| is_double(*at))
-            .and_then(|at| rows.get(at))
+        if let Some(double) = (0..keys.len()).find(|at| is_double(*at)).and_then(|at| rows.get(at))
         {
             problems.push(Problem::new(
                 place,
@@ -80,16 +72,8 @@ fn tables(text: &str) -> Vec<Table> {
     let tokens = tokens(text);
     let mut found = Vec::new();
     for (at, pair) in tokens.windows(2).enumerate() {
-        let [
-            Token {
-                kind: Kind::Word(keyword),
-                at: place,
-            },
-            Token {
-                kind: Kind::Word(name),
-                ..
-            },
-        ] = pair
+        let [Token { kind: Kind::Word(keyword), at: place }, Token { kind: Kind::Word(name), .. }] =
+            pair
         else {
             continue;
         };
@@ -113,28 +97,12 @@ fn tables(text: &str) -> Vec<Table> {
 
 /// Names of the rows, from the tokens after the table's name; none when it is not a slice or array.
 fn rows(text: &str, tokens: &[Token<'_>]) -> Option<Vec<String>> {
-    let equals = tokens
-        .iter()
-        .position(|token| token.kind == Kind::Sign('='))?;
+    let equals = tokens.iter().position(|token| token.kind == Kind::Sign('='))?;
     let mut tokens = tokens.get(equals + 1..)?;
-    if let [
-        Token {
-            kind: Kind::Sign('&'),
-            ..
-        },
-        rest @ ..,
-    ] = tokens
-    {
+    if let [Token { kind: Kind::Sign('&'), .. }, rest @ ..] = tokens {
         tokens = rest;
     }
-    let [
-        Token {
-            kind: Kind::Sign('['),
-            ..
-        },
-        tokens @ ..,
-    ] = tokens
-    else {
+    let [Token { kind: Kind::Sign('['), .. }, tokens @ ..] = tokens else {
         return None;
     };
     let mut rows = Vec::new();
@@ -180,11 +148,7 @@ fn is_unsorted(above: &str) -> bool {
     lines
         .by_ref()
         .take_while(|line| line.starts_with("//") || line.starts_with('#'))
-        .filter_map(|line| {
-            line.trim_start_matches('/')
-                .trim()
-                .strip_prefix("unsorted:")
-        })
+        .filter_map(|line| line.trim_start_matches('/').trim().strip_prefix("unsorted:"))
         .any(|reason| !reason.trim().is_empty())
 }
 
@@ -207,10 +171,7 @@ fn tokens(text: &str) -> Vec<Token<'_>> {
     let mut at = 0;
     while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
         let (length, kind) = token(rest);
-        tokens.extend(kind.map(|kind| Token {
-            kind,
-            at: at..at + length,
-        }));
+        tokens.extend(kind.map(|kind| Token { kind, at: at..at + length }));
         at += length;
     }
     tokens
@@ -261,10 +222,7 @@ fn string(rest: &str, start: usize, hashes: usize) -> (usize, Option<Kind<'_>>) 
     };
     let end = end.unwrap_or(body.len());
     let length = (start + end + 1 + raw_hashes).min(rest.len());
-    (
-        length,
-        Some(Kind::Text(body.get(..end).unwrap_or_default())),
-    )
+    (length, Some(Kind::Text(body.get(..end).unwrap_or_default())))
 }
 
 fn block_comment(rest: &str) -> usize {
@@ -294,9 +252,7 @@ fn character(rest: &str) -> usize {
     match chars.next() {
         Some((_, '\\')) => {
             chars.next();
-            chars
-                .find(|(_, c)| *c == '\'')
-                .map_or(rest.len(), |(at, _)| at + 1)
+            chars.find(|(_, c)| *c == '\'').map_or(rest.len(), |(at, _)| at + 1)
         }
         Some(_) => match chars.next() {
             Some((at, '\'')) => at + 1,
@@ -312,10 +268,8 @@ mod tests {
 
     fn check(text: &str, expect: &[&str]) {
         let problems = judge("a.rs", text);
-        let found: Vec<String> = problems
-            .iter()
-            .map(|p| format!("{} {}", p.place, p.what))
-            .collect();
+        let found: Vec<String> =
+            problems.iter().map(|p| format!("{} {}", p.place, p.what)).collect();
         assert_eq!(found.len(), expect.len(), "{found:?} in {text}");
         for (found, expect) in found.iter().zip(expect) {
             assert!(found.contains(expect), "{found} does not say {expect}");
@@ -330,94 +284,49 @@ mod tests {
         );
         check("static RULES: &[R] = &[];", &[]);
         check("static STEPS: [S; 2] = [S(\"a\", 1), S(\"b\", 2)];", &[]);
-        check(
-            "static ENGINES: &[(&str, F)] = &[(\"memory\", f), (\"sqlite\", g),];",
-            &[],
-        );
+        check("static ENGINES: &[(&str, F)] = &[(\"memory\", f), (\"sqlite\", g),];", &[]);
     }
 
     #[test]
     fn other_order_and_doubles_are_told() {
         let two = |a: &str, b: &str| format!("\nstatic RULES: &[R] = &[R({a}), R({b})];");
-        check(
-            &two("\"B\"", "\"A\""),
-            &["a.rs:2 RULES: `A` stands after `B`"],
-        );
-        check(
-            &two("\"A\"", "\"A\""),
-            &["a.rs:2 RULES: `A` stands there twice"],
-        );
+        check(&two("\"B\"", "\"A\""), &["a.rs:2 RULES: `A` stands after `B`"]);
+        check(&two("\"A\"", "\"A\""), &["a.rs:2 RULES: `A` stands there twice"]);
         check(&two("\"b\"", "r#\"a\"#"), &["`a` stands after `b`"]);
         check(&two("b\"B\"", "b\"A\""), &["`A` stands after `B`"]);
     }
 
     #[test]
     fn case_does_not_count() {
-        check(
-            "static HEADERS: &[R] = &[R(\"Message-ID\"), R(\"MIME-Version\"), R(\"to\")];",
-            &[],
-        );
-        check(
-            "static HEADERS: &[R] = &[R(\"To\"), R(\"TO\")];",
-            &["`TO` stands there twice"],
-        );
+        check("static HEADERS: &[R] = &[R(\"Message-ID\"), R(\"MIME-Version\"), R(\"to\")];", &[]);
+        check("static HEADERS: &[R] = &[R(\"To\"), R(\"TO\")];", &["`TO` stands there twice"]);
     }
 
     #[test]
     fn a_reason_allows_another_order_but_no_doubles() {
         let table = "static STEPS: &[S] = &[S(\"b\"), S(\"a\")];";
-        check(
-            &format!("// unsorted: a letter takes them in turn\n{table}"),
-            &[],
-        );
-        check(
-            &format!("/// The steps.\n// unsorted: in turn\n#[rustfmt::skip]\npub {table}"),
-            &[],
-        );
+        check(&format!("// unsorted: a letter takes them in turn\n{table}"), &[]);
+        check(&format!("/// The steps.\n// unsorted: in turn\n#[rustfmt::skip]\npub {table}"), &[]);
         check(&format!("// unsorted:\n{table}"), &["stands after"]);
-        check(
-            &format!("// unsorted: in turn\nfn f() {{}}\n{table}"),
-            &["stands after"],
-        );
-        check(
-            "// unsorted: x\nstatic STEPS: &[S] = &[S(\"b\"), S(\"a\"), S(\"b\")];",
-            &["twice"],
-        );
+        check(&format!("// unsorted: in turn\nfn f() {{}}\n{table}"), &["stands after"]);
+        check("// unsorted: x\nstatic STEPS: &[S] = &[S(\"b\"), S(\"a\"), S(\"b\")];", &["twice"]);
     }
 
     #[test]
     fn what_looks_like_rust_but_is_not() {
         let hidden = "/* static RULES: &[R] = &[R(\"b\"), R(\"a\")]; */ // static RULES: &[R] = &[\"b\", \"a\"]";
         check(hidden, &[]);
-        check(
-            "let s = \"static RULES: &[R] = &[R(\\\"b\\\"), R(\\\"a\\\")];\";",
-            &[],
-        );
+        check("let s = \"static RULES: &[R] = &[R(\\\"b\\\"), R(\\\"a\\\")];\";", &[]);
         check("static OTHER: &[R] = &[R(\"b\"), R(\"a\")];", &[]);
-        check(
-            "static RULES: LazyLock<R> = LazyLock::new(|| [\"b\", \"a\"]);",
-            &[],
-        );
-        check(
-            "static RULES: &[R] = &[R('\"', \"a\"), R('\\'', \"b\"), R::<'static>(\"c\")];",
-            &[],
-        );
-        check(
-            "static RULES: &[R] = &[R(\"a\", \"z, ]\"), R(\"b\", \"a\")];",
-            &[],
-        );
-        check(
-            "static RULES: &[R] = &[ /* \"z\" */ R(\"a\"), // \"z\"\n R(\"b\")];",
-            &[],
-        );
+        check("static RULES: LazyLock<R> = LazyLock::new(|| [\"b\", \"a\"]);", &[]);
+        check("static RULES: &[R] = &[R('\"', \"a\"), R('\\'', \"b\"), R::<'static>(\"c\")];", &[]);
+        check("static RULES: &[R] = &[R(\"a\", \"z, ]\"), R(\"b\", \"a\")];", &[]);
+        check("static RULES: &[R] = &[ /* \"z\" */ R(\"a\"), // \"z\"\n R(\"b\")];", &[]);
     }
 
     #[test]
     fn rows_without_a_literal_count_by_their_text() {
-        check(
-            "static COMMANDS: &[&V] = &[&cmd::append::VERB, &cmd::copy::VERB];",
-            &[],
-        );
+        check("static COMMANDS: &[&V] = &[&cmd::append::VERB, &cmd::copy::VERB];", &[]);
         check(
             "static COMMANDS: &[&V] = &[&cmd::copy::VERB, &cmd::append::VERB];",
             &["stands after"],

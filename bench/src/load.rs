@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// How many at once, for how long.
@@ -34,55 +34,56 @@ static NUMBER: AtomicU64 = AtomicU64::new(1);
 
 impl Load {
     /// Each thread makes its work with `open` and then does it until the time is over. The work is given
-    /// a number nobody else gets. The clock starts when all are open; the first error ends all.
+    /// a number nobody else gets. The clock starts when all are open; an error in one ends all.
     pub(crate) fn run<W: FnMut(u64) -> Result<()>>(
         &self,
         open: impl Fn(usize) -> Result<W> + Sync,
     ) -> Result<Done> {
-        let ready = Barrier::new(self.connections + 1);
-        let count = AtomicU64::new(0);
-        let failed = std::sync::atomic::AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..self.connections)
-                .map(|at| {
-                    let (open, ready, count, failed) = (&open, &ready, &count, &failed);
-                    scope.spawn(move || {
-                        let work = open(at).with_context(|| format!("connection {at}"));
-                        ready.wait();
-                        let done = work.and_then(|work| self.repeat(work, count, failed));
-                        failed.fetch_or(done.is_err(), Ordering::Relaxed);
-                        done
-                    })
-                })
-                .collect();
+        let ready = Barrier::new(self.connections);
+        let failed = AtomicBool::new(false);
+        let one = |at| {
+            let work = open(at).with_context(|| format!("connection {at}"));
             ready.wait();
-            let started = Instant::now();
-            for thread in threads {
-                match thread.join() {
-                    Ok(done) => done?,
-                    Err(_) => bail!("a thread of the load panicked"),
-                }
-            }
-            Ok(Done {
-                count: count.load(Ordering::Relaxed),
-                seconds: started.elapsed().as_secs_f64(),
-            })
-        })
+            let done = work.and_then(|work| self.repeat(work, &failed));
+            failed.fetch_or(done.is_err(), Ordering::Relaxed);
+            done
+        };
+        let done: Vec<Stretch> = std::thread::scope(|scope| {
+            let one = &one;
+            let threads: Vec<_> =
+                (0..self.connections).map(|at| scope.spawn(move || one(at))).collect();
+            let joined = threads.into_iter().map(|thread| match thread.join() {
+                Ok(done) => done,
+                Err(_) => bail!("a thread of the load panicked"),
+            });
+            joined.collect::<Result<_>>()
+        })?;
+        let from = done.iter().map(|stretch| stretch.from).min().context("no connections")?;
+        let to = done.iter().map(|stretch| stretch.to).max().context("no connections")?;
+        let count = done.iter().map(|stretch| stretch.count).sum();
+        Ok(Done { count, seconds: (to - from).as_secs_f64() })
     }
 
     fn repeat<W: FnMut(u64) -> Result<()>>(
         &self,
         mut work: W,
-        count: &AtomicU64,
-        failed: &std::sync::atomic::AtomicBool,
-    ) -> Result<()> {
-        let started = Instant::now();
-        while started.elapsed() < self.time && !failed.load(Ordering::Relaxed) {
+        failed: &AtomicBool,
+    ) -> Result<Stretch> {
+        let from = Instant::now();
+        let mut count = 0;
+        while from.elapsed() < self.time && !failed.load(Ordering::Relaxed) {
             work(NUMBER.fetch_add(1, Ordering::Relaxed))?;
-            count.fetch_add(1, Ordering::Relaxed);
+            count += 1;
         }
-        Ok(())
+        Ok(Stretch { count, from, to: Instant::now() })
     }
+}
+
+/// What one thread did.
+struct Stretch {
+    count: u64,
+    from: Instant,
+    to: Instant,
 }
 
 #[cfg(test)]

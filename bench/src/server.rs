@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 /// Accounts `u0000@example.test` and on.
@@ -77,10 +77,13 @@ impl Server {
             match self.lines.recv_timeout(left) {
                 Ok(line) if line.starts_with("ready") => return Ok(()),
                 Ok(_) => {}
-                Err(_) => match self.child.try_wait()? {
-                    Some(status) => bail!("the server ended before it was ready: {status}"),
-                    None => bail!("the server was not ready within {START_TIMEOUT:?}"),
-                },
+                // Its output ends a moment before itself does.
+                Err(RecvTimeoutError::Disconnected) => {
+                    bail!("the server ended before it was ready: {}", self.child.wait()?)
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    bail!("the server was not ready within {START_TIMEOUT:?}")
+                }
             }
         }
     }

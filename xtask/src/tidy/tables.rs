@@ -300,6 +300,7 @@ mod tests {
     fn case_does_not_count() {
         check("static HEADERS: &[R] = &[R(\"Message-ID\"), R(\"MIME-Version\"), R(\"to\")];", &[]);
         check("static HEADERS: &[R] = &[R(\"To\"), R(\"TO\")];", &["`TO` stands there twice"]);
+        check("static METHODS: &[R] = &[R(\"Thread/get\"), R(\"rpc.discover\")];", &[]);
     }
 
     #[test]

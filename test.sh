@@ -41,9 +41,7 @@ tools() {
     say "Installing cargo-nextest (some minutes, once)"
     cargo install cargo-nextest --locked --quiet || fail "cargo could not install cargo-nextest."
   fi
-  if [ -f tests/e2e/package-lock.json ]; then
-    npm_install tests/e2e || fail "npm could not install the packages of tests/e2e."
-  fi
+  npm_install tests/e2e || fail "npm could not install the packages of tests/e2e."
   if grep -qs '^[^#[:space:]]' tests/e2e/requirements.txt; then
     python_packages
   fi
@@ -69,6 +67,4 @@ stage "web" scripts/web.sh check
 stage "clippy" cargo clippy --quiet --workspace --all-targets -- -D warnings
 stage "tests" cargo nextest run --workspace --no-fail-fast
 stage "doctests" cargo test --quiet --doc --workspace
-if [ -x tests/e2e/run.sh ]; then
-  stage "e2e" e2e
-fi
+stage "e2e" e2e

@@ -27,7 +27,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     // The rustup proxy `cargo`, not the cargo that started us: only the proxy knows `+nightly`.
     let mut cargo = spawn::program("cargo");
     cargo.env_remove("CARGO").env_remove("RUSTUP_TOOLCHAIN");
-    cargo.args(["+nightly", "fuzz", "run", name, "--"]);
+    // New inputs go to the first folder; the second holds those worth starting from.
+    let (corpus, seeds) = (format!("fuzz/corpus/{name}"), format!("fuzz/seeds/{name}"));
+    let root = crate::root()?;
+    std::fs::create_dir_all(root.join(&corpus)).context("cannot make the folder of the corpus")?;
+    cargo.args(["+nightly", "fuzz", "run", name, &corpus]);
+    cargo.args(root.join(&seeds).is_dir().then_some(seeds)).arg("--");
     cargo.arg(format!("-max_total_time={seconds}"));
     spawn::run(&format!("fuzzing {name}"), &mut cargo)
 }

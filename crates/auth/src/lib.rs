@@ -112,9 +112,7 @@ impl Auth {
         peer: IpAddr,
     ) -> Result<Identity, Error> {
         let attempt = Arc::new(Try {
-            key: user
-                .parse()
-                .map_or_else(|_| user.to_lowercase(), |a: Address| a.account_key()),
+            key: user.parse().map_or_else(|_| user.to_lowercase(), |a: Address| a.account_key()),
             network: Network::of(peer),
             password: password.to_vec(),
         });
@@ -153,9 +151,7 @@ impl Inner {
         let now = self.clock.now_unix_ms();
         match lock(&self.throttle).wait_ms(&attempt.key, attempt.network, now) {
             0 => Ok(()),
-            ms => Err(Error::Throttled {
-                retry_after_s: ms.div_ceil(1000),
-            }),
+            ms => Err(Error::Throttled { retry_after_s: ms.div_ceil(1000) }),
         }
     }
 
@@ -269,12 +265,7 @@ mod tests {
     fn accounts(secret: &str) -> Arc<dyn db::Index> {
         let index = db::open("memory:").unwrap();
         let mut txn = index.begin().unwrap();
-        let rows = [
-            ("alice", secret),
-            ("bob", secret),
-            ("nobody", ""),
-            ("odd", "{CRYPT}x"),
-        ];
+        let rows = [("alice", secret), ("bob", secret), ("nobody", ""), ("odd", "{CRYPT}x")];
         for (n, (name, secret)) in (1..).zip(rows) {
             let op = db::Op::AccountPut {
                 account: AccountId(n),
@@ -283,10 +274,7 @@ mod tests {
             };
             db::apply(&mut *txn, &op, None).unwrap();
         }
-        let end = db::Location {
-            segment: 1,
-            offset: 1,
-        };
+        let end = db::Location { segment: 1, offset: 1 };
         txn.commit(db::Position { lsn: 1, end }).unwrap();
         index
     }
@@ -331,9 +319,7 @@ mod tests {
         }
         assert_eq!(auth.hashes_computed(), 1);
         clock.advance_ms(24 * 3600 * 1000);
-        auth.login("bob@example.test", b"secret", HOME)
-            .await
-            .unwrap();
+        auth.login("bob@example.test", b"secret", HOME).await.unwrap();
         assert_eq!(auth.hashes_computed(), 2, "the cache forgets");
     }
 
@@ -369,9 +355,7 @@ mod tests {
         let right = |ip| auth.login("alice@example.test", b"secret", ip);
         assert!(matches!(right(HOME).await, Err(Error::Throttled { .. })));
         right(ELSEWHERE).await.unwrap();
-        auth.login("bob@example.test", b"secret", HOME)
-            .await
-            .unwrap();
+        auth.login("bob@example.test", b"secret", HOME).await.unwrap();
         clock.advance_ms(i64::try_from(retry_after_s).unwrap() * 1000);
         right(HOME).await.unwrap();
     }
@@ -399,9 +383,7 @@ mod tests {
     #[test]
     fn the_waiting_room_is_bounded() {
         let count = AtomicUsize::new(0);
-        let inside: Vec<_> = (0..HASHES_WAITING)
-            .map(|_| Waiting::enter(&count).unwrap())
-            .collect();
+        let inside: Vec<_> = (0..HASHES_WAITING).map(|_| Waiting::enter(&count).unwrap()).collect();
         assert!(Waiting::enter(&count).is_none());
         drop(inside);
         assert!(Waiting::enter(&count).is_some());

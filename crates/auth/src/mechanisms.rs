@@ -26,12 +26,7 @@ pub static MECHANISMS: &[Mechanism] = &[
         next: login,
         spec: "draft-murchison-sasl-login-00",
     },
-    Mechanism {
-        name: "PLAIN",
-        plaintext: true,
-        next: plain,
-        spec: "RFC 4616 §2",
-    },
+    Mechanism { name: "PLAIN", plaintext: true, next: plain, spec: "RFC 4616 §2" },
 ];
 
 /// What comes next in an exchange.
@@ -56,13 +51,8 @@ pub struct Exchange {
 impl Exchange {
     /// `None`: there is no such mechanism. Names are compared without case.
     pub fn start(name: &str) -> Option<Self> {
-        let mechanism = MECHANISMS
-            .iter()
-            .find(|m| m.name.eq_ignore_ascii_case(name))?;
-        Some(Self {
-            mechanism,
-            said: Vec::new(),
-        })
+        let mechanism = MECHANISMS.iter().find(|m| m.name.eq_ignore_ascii_case(name))?;
+        Some(Self { mechanism, said: Vec::new() })
     }
 
     pub fn mechanism(&self) -> &'static Mechanism {
@@ -80,9 +70,7 @@ impl Exchange {
         if line == b"*" {
             return Step::Cancelled;
         }
-        let decoded = std::str::from_utf8(line)
-            .ok()
-            .and_then(|text| Base64::decode_vec(text).ok());
+        let decoded = std::str::from_utf8(line).ok().and_then(|text| Base64::decode_vec(text).ok());
         match decoded {
             Some(answer) => self.next(Some(&answer)),
             None => Step::Malformed,
@@ -119,12 +107,9 @@ pub fn sasl_plain(message: &[u8]) -> Option<(&str, &[u8])> {
 fn plain(said: &[Vec<u8>]) -> Step {
     match said {
         [] => Step::Ask(b""),
-        [message] => {
-            sasl_plain(message).map_or(Step::Malformed, |(user, password)| Step::Password {
-                user: user.to_owned(),
-                password: password.to_vec(),
-            })
-        }
+        [message] => sasl_plain(message).map_or(Step::Malformed, |(user, password)| {
+            Step::Password { user: user.to_owned(), password: password.to_vec() }
+        }),
         _ => Step::Malformed,
     }
 }
@@ -134,10 +119,7 @@ fn login(said: &[Vec<u8>]) -> Step {
         [] => Step::Ask(b"Username:"),
         [_] => Step::Ask(b"Password:"),
         [user, password] => match String::from_utf8(user.clone()) {
-            Ok(user) if !user.is_empty() => Step::Password {
-                user,
-                password: password.clone(),
-            },
+            Ok(user) if !user.is_empty() => Step::Password { user, password: password.clone() },
             _ => Step::Malformed,
         },
         _ => Step::Malformed,
@@ -163,10 +145,8 @@ mod tests {
             while let Step::Ask(_) = step {
                 step = exchange.next_line(answers.next().unwrap().as_bytes());
             }
-            let password = Step::Password {
-                user: "a@example.test".to_owned(),
-                password: b"secret".to_vec(),
-            };
+            let password =
+                Step::Password { user: "a@example.test".to_owned(), password: b"secret".to_vec() };
             assert_eq!(step, password, "{}", mechanism.name);
         }
         assert!(Exchange::start("CRAM-MD5").is_none());

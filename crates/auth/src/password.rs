@@ -60,10 +60,7 @@ mod tests {
 
     #[test]
     fn hashes_verify_and_differ() {
-        let (a, b) = (
-            hash_password(b"secret").unwrap(),
-            hash_password(b"secret").unwrap(),
-        );
+        let (a, b) = (hash_password(b"secret").unwrap(), hash_password(b"secret").unwrap());
         assert!(a.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{a}");
         assert_ne!(a, b);
         assert!(is_acceptable(&a) && verify(&a, b"secret") && verify(&b, b"secret"));
@@ -92,16 +89,10 @@ mod tests {
         check(&format!("$argon2id$v=19$m=65536,t=3,p=4{tail}"), true);
         check(&format!("$argon2i$v=19$m=65536,t=3,p=4{tail}"), true);
         check(&format!("$argon2id$v=19$m=4294967295,t=3,p=4{tail}"), false);
-        check(
-            &format!("$argon2id$v=19$m=65536,t=4294967295,p=4{tail}"),
-            false,
-        );
+        check(&format!("$argon2id$v=19$m=65536,t=4294967295,p=4{tail}"), false);
         check(&format!("$scrypt$ln=15,r=8,p=1{tail}"), false);
         check("$argon2id$v=19$m=19456,t=2,p=1", false);
-        check(
-            "$argon2id$v=19$m=19456,t=2,p=1$6oK1v2b0m4s8qYw0Xk3E9g",
-            false,
-        );
+        check("$argon2id$v=19$m=19456,t=2,p=1$6oK1v2b0m4s8qYw0Xk3E9g", false);
         check("secret", false);
         check("", false);
     }

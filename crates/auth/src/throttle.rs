@@ -15,15 +15,9 @@ struct Policy {
 
 /// One account from one network. A phone with an old password must not shut out the owner's other devices for
 /// long: half a minute still leaves a guesser only 2,880 tries a day.
-const ACCOUNT: Policy = Policy {
-    free_failures: 5,
-    longest_wait_ms: 30_000,
-};
+const ACCOUNT: Policy = Policy { free_failures: 5, longest_wait_ms: 30_000 };
 /// A network, whatever the account. Many people may share an address.
-const NETWORK: Policy = Policy {
-    free_failures: 30,
-    longest_wait_ms: 60_000,
-};
+const NETWORK: Policy = Policy { free_failures: 30, longest_wait_ms: 60_000 };
 const FIRST_WAIT_MS: i64 = 1_000;
 /// Failures are forgotten when none came for so long.
 const MEMORY_MS: i64 = 60 * 60 * 1000;
@@ -108,8 +102,7 @@ impl Throttle {
         if self.entries.len() < ENTRIES {
             return;
         }
-        self.entries
-            .retain(|_, entry| now_ms.saturating_sub(entry.last_ms) < MEMORY_MS);
+        self.entries.retain(|_, entry| now_ms.saturating_sub(entry.last_ms) < MEMORY_MS);
         if self.entries.len() < ENTRIES / 2 {
             return;
         }
@@ -126,9 +119,7 @@ impl Policy {
         let Some(doublings) = failures.checked_sub(self.free_failures) else {
             return 0;
         };
-        let wait = FIRST_WAIT_MS
-            .checked_shl(doublings.min(32))
-            .unwrap_or(i64::MAX);
+        let wait = FIRST_WAIT_MS.checked_shl(doublings.min(32)).unwrap_or(i64::MAX);
         wait.min(self.longest_wait_ms)
     }
 }
@@ -169,20 +160,12 @@ mod tests {
         assert_eq!(waits, [0, 0, 0, 0, 1, 2, 4, 8, 16, 30, 30, 30, 30, 30]);
         throttle.succeeded("alice", home);
         throttle.failed("alice", home, now);
-        assert_eq!(
-            throttle.wait_ms("alice", home, now),
-            0,
-            "a success starts afresh"
-        );
+        assert_eq!(throttle.wait_ms("alice", home, now), 0, "a success starts afresh");
         now += MEMORY_MS;
         for _ in 0..4 {
             throttle.failed("alice", home, now);
         }
-        assert_eq!(
-            throttle.wait_ms("alice", home, now),
-            0,
-            "an hour of peace too"
-        );
+        assert_eq!(throttle.wait_ms("alice", home, now), 0, "an hour of peace too");
     }
 
     #[test]

@@ -1,0 +1,52 @@
+//! What is counted.
+
+use crate::{Delivered, Refusal};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+
+/// What became of a letter for one recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum Outcome {
+    Inbox,
+    Junk,
+    Refused,
+    Failed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Labels {
+    outcome: Outcome,
+}
+
+#[derive(Default)]
+pub(crate) struct Metrics {
+    deliveries: Family<Labels, Counter>,
+}
+
+impl Outcome {
+    pub(crate) fn of(answer: Result<Delivered, Refusal>) -> Self {
+        match answer {
+            Ok(Delivered::Inbox) => Self::Inbox,
+            Ok(Delivered::Junk) => Self::Junk,
+            Err(Refusal::DiskFull | Refusal::MailboxFull | Refusal::Unavailable) => Self::Failed,
+            Err(_) => Self::Refused,
+        }
+    }
+}
+
+impl Metrics {
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("mda");
+        registry.register(
+            "deliveries",
+            "Letters by recipient and what became of them",
+            self.deliveries.clone(),
+        );
+    }
+
+    pub(crate) fn count(&self, outcome: Outcome) {
+        self.deliveries.get_or_create(&Labels { outcome }).inc();
+    }
+}

@@ -1,0 +1,81 @@
+//! What happens to a letter between its last byte and storage, in this order. A step looks at the [`Passage`],
+//! changes it or refuses the letter; it never waits. A new one: its file, its row, its test.
+
+mod loops;
+mod trace;
+mod verdict;
+
+use crate::{Delivered, Envelope, Refusal, Thresholds};
+
+/// A letter on its way, parsed once.
+pub struct Passage<'a> {
+    pub envelope: &'a Envelope,
+    pub hostname: &'a str,
+    pub thresholds: &'a Thresholds,
+    pub now_unix_s: i64,
+    pub message: mparser::Message<'a>,
+    pub verdict: Option<antispam::Verdict>,
+    pub into: Delivered,
+    /// Whole header fields that will stand before the letter.
+    pub trace: Vec<u8>,
+}
+
+/// A step: its name in the log, what it does, and why it is there.
+pub struct Step {
+    pub name: &'static str,
+    pub run: fn(&mut Passage<'_>) -> Result<(), Refusal>,
+    pub spec: &'static str,
+}
+
+/// In the order of the way, not of the alphabet: cheap refusals first, the trace when all is known.
+pub static STEPS: &[Step] = &[
+    Step { name: "loops", run: loops::run, spec: "RFC 5321 §6.3" },
+    Step { name: "verdict", run: verdict::run, spec: "is the letter wanted: antispam says" },
+    Step { name: "trace", run: trace::run, spec: "RFC 5321 §4.4" },
+];
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::Recipient;
+    use types::AccountId;
+
+    pub(crate) fn envelope(sender: &str, recipients: &[&str]) -> Envelope {
+        Envelope {
+            sender: (!sender.is_empty()).then(|| sender.parse().unwrap()),
+            recipients: (1..)
+                .zip(recipients)
+                .map(|(n, address)| Recipient {
+                    address: address.parse().unwrap(),
+                    account: AccountId(n),
+                })
+                .collect(),
+            client_ip: "192.0.2.7".parse().unwrap(),
+            helo: "client.example.test".to_owned(),
+            protocol: "ESMTP",
+            id: "4K7Q".to_owned(),
+        }
+    }
+
+    pub(crate) fn passage<'a>(envelope: &'a Envelope, raw: &'a [u8]) -> Passage<'a> {
+        const THRESHOLDS: &Thresholds = &Thresholds { junk: 6.0, refuse: 15.0 };
+        Passage {
+            envelope,
+            hostname: "mx.example.test",
+            thresholds: THRESHOLDS,
+            now_unix_s: 1_795_370_400,
+            message: mparser::Message::parse(raw),
+            verdict: None,
+            into: Delivered::Inbox,
+            trace: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<&str> = STEPS.iter().map(|s| s.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), STEPS.len());
+    }
+}

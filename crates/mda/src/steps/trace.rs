@@ -1,0 +1,150 @@
+//! The fields we put before a letter, always in this order: `Return-Path`, `Received`, `X-Spam-Status`.
+//!
+//! ```text
+//! Time-stamp-line = "Received:" FWS Stamp CRLF                       ; RFC 5321 §4.4
+//! Stamp           = From-domain By-domain Opt-info [CFWS] ";" FWS date-time
+//! Opt-info        = [Via] [With] [ID] [For] [Additional-Registered-Clauses]
+//! Return-path-line = "Return-Path:" FWS Reverse-path CRLF
+//! ```
+
+use super::Passage;
+use crate::{Envelope, Refusal};
+use std::fmt::Write;
+use std::net::IpAddr;
+use types::{Address, Date};
+
+/// Of what a client calls itself this much is kept (RFC 5321 §4.5.3.1.2).
+const HELO_BYTES: usize = 255;
+
+#[expect(clippy::unnecessary_wraps, reason = "the shape of the column")]
+pub(super) fn run(passage: &mut Passage<'_>) -> Result<(), Refusal> {
+    let mut trace = String::with_capacity(512);
+    return_path(&mut trace, passage.envelope.sender.as_ref());
+    received(&mut trace, passage);
+    if let Some(verdict) = &passage.verdict {
+        trace.push_str("X-Spam-Status: ");
+        trace.push_str(&verdict.header_value());
+        trace.push_str("\r\n");
+    }
+    passage.trace = trace.into_bytes();
+    Ok(())
+}
+
+fn return_path(out: &mut String, sender: Option<&Address>) {
+    let written = match sender {
+        Some(sender) => write!(out, "Return-Path: <{sender}>\r\n"),
+        None => write!(out, "Return-Path: <>\r\n"),
+    };
+    debug_assert!(written.is_ok(), "a String takes everything");
+}
+
+fn received(out: &mut String, passage: &Passage<'_>) {
+    let Envelope { protocol, id, recipients, .. } = passage.envelope;
+    let helo = tame(&passage.envelope.helo);
+    let ip = literal(passage.envelope.client_ip);
+    let host = passage.hostname;
+    let date = Date::from_unix_s(passage.now_unix_s).rfc5322();
+    // With more than one recipient, `for` would tell each about the others (RFC 5321 §7.6).
+    let only = match recipients.as_slice() {
+        [one] => format!("\r\n\tfor <{}>", one.address),
+        _ => String::new(),
+    };
+    let written = write!(
+        out,
+        "Received: from {helo} ({ip})\r\n\tby {host} with {protocol} id {id}{only};\r\n\t{date}\r\n"
+    );
+    debug_assert!(written.is_ok(), "a String takes everything");
+}
+
+/// What a stranger calls itself, fit for a header field: letters, digits and the marks of names and address
+/// literals; anything else becomes `?`.
+fn tame(helo: &str) -> String {
+    let safe = |c: char| match c {
+        c if c.is_ascii_alphanumeric() || ".-_:[]".contains(c) => c,
+        _ => '?',
+    };
+    let tamed: String = helo.chars().take(HELO_BYTES).map(safe).collect();
+    if tamed.is_empty() {
+        return "unknown".to_owned();
+    }
+    tamed
+}
+
+/// An address literal (RFC 5321 §4.1.3).
+fn literal(ip: IpAddr) -> String {
+    match ip.to_canonical() {
+        IpAddr::V4(v4) => format!("[{v4}]"),
+        IpAddr::V6(v6) => format!("[IPv6:{v6}]"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{envelope, passage};
+    use super::*;
+
+    #[track_caller]
+    fn check(envelope: &Envelope, expect: &str) {
+        let mut passage = passage(envelope, b"Subject: x\r\n\r\n");
+        run(&mut passage).unwrap();
+        assert_eq!(String::from_utf8(passage.trace).unwrap(), expect);
+    }
+
+    #[test]
+    fn one_recipient() {
+        check(
+            &envelope("Ala@Example.TEST", &["alice+x@example.test"]),
+            "Return-Path: <Ala@example.test>\r\n\
+             Received: from client.example.test ([192.0.2.7])\r\n\
+             \tby mx.example.test with ESMTP id 4K7Q\r\n\
+             \tfor <alice+x@example.test>;\r\n\
+             \tSun, 22 Nov 2026 18:00:00 +0000\r\n",
+        );
+    }
+
+    #[test]
+    fn several_recipients_do_not_see_each_other() {
+        let mut envelope = envelope("", &["a@example.test", "b@example.test"]);
+        envelope.client_ip = "2001:db8::1".parse().unwrap();
+        check(
+            &envelope,
+            "Return-Path: <>\r\n\
+             Received: from client.example.test ([IPv6:2001:db8::1])\r\n\
+             \tby mx.example.test with ESMTP id 4K7Q;\r\n\
+             \tSun, 22 Nov 2026 18:00:00 +0000\r\n",
+        );
+    }
+
+    #[test]
+    fn names_of_strangers() {
+        #[track_caller]
+        fn check(helo: &str, expect: &str) {
+            assert_eq!(tame(helo), expect);
+        }
+        check("mail.example.test", "mail.example.test");
+        check("[IPv6:2001:db8::1]", "[IPv6:2001:db8::1]");
+        check("", "unknown");
+        check("a b\r\nX-Spam: no", "a?b??X-Spam:?no");
+        check("(x;y)\0\"<z>", "?x?y????z?");
+        check("żółw.test", "???w.test");
+        assert_eq!(tame(&"x".repeat(5000)).len(), HELO_BYTES);
+    }
+
+    #[test]
+    fn the_verdict_comes_last() {
+        let envelope = envelope("a@example.test", &["b@example.test"]);
+        let mut passage = passage(&envelope, b"Subject: x\r\n\r\n");
+        passage.verdict = Some(antispam::Verdict {
+            action: antispam::Action::Junk,
+            score: 7.5,
+            required: 6.0,
+            symbols: Vec::new(),
+        });
+        run(&mut passage).unwrap();
+        let trace = String::from_utf8(passage.trace).unwrap();
+        let last = trace.find("X-Spam-Status: Yes, score=7.5").unwrap();
+        assert!(trace[last..].ends_with("\r\n"));
+        assert!(!trace.contains("\r\n\r\n"));
+        assert!(trace[..last].ends_with("+0000\r\n"));
+    }
+}

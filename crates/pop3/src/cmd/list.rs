@@ -1,0 +1,28 @@
+//! LIST (RFC 1939 §5): sizes, of one letter or of all.
+
+use super::no_such_letter;
+use crate::maildrop::Maildrop;
+use crate::reply::Reply;
+use crate::session::Session;
+use std::fmt::Write;
+
+pub(crate) fn run(session: &mut Session, arg: &[u8]) -> Reply {
+    session.on_maildrop(|maildrop| match arg {
+        [] => all(maildrop),
+        number => match maildrop.get(number) {
+            Some((place, item)) => Reply::ok(format!("{} {}", place + 1, item.size_bytes)),
+            None => no_such_letter(),
+        },
+    })
+}
+
+fn all(maildrop: &Maildrop) -> Reply {
+    let (count, bytes) = maildrop.totals();
+    let mut text = format!("{count} letters, {bytes} bytes\r\n");
+    for (number, item) in maildrop.list() {
+        let written = write!(text, "{number} {}\r\n", item.size_bytes);
+        debug_assert!(written.is_ok(), "a String takes everything");
+    }
+    text.push('.');
+    Reply::ok(text)
+}

@@ -1,0 +1,41 @@
+//! What is counted.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+#[derive(Default)]
+pub(crate) struct Metrics {
+    sessions: Counter,
+    open: Gauge,
+    pub(crate) logins: Counter,
+    pub(crate) failed_logins: Counter,
+    pub(crate) retrieved: Counter,
+    pub(crate) deleted: Counter,
+}
+
+impl Metrics {
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        registry.register("sessions", "Sessions begun", self.sessions.clone());
+        registry.register("sessions_open", "Sessions now", self.open.clone());
+        registry.register("logins", "Logins that worked", self.logins.clone());
+        registry.register("failed_logins", "Logins that did not work", self.failed_logins.clone());
+        registry.register("retrieved", "Letters sent", self.retrieved.clone());
+        registry.register("deleted", "Letters deleted", self.deleted.clone());
+    }
+
+    /// Counts a session as open until the guard goes.
+    pub(crate) fn session(&self) -> Open {
+        self.sessions.inc();
+        self.open.inc();
+        Open(self.open.clone())
+    }
+}
+
+pub(crate) struct Open(Gauge);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

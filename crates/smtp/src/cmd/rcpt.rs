@@ -1,0 +1,123 @@
+//! RCPT (RFC 5321 §4.1.1.3): for whom. Who is not here is refused here, so that no bounce is ever needed.
+//!
+//! ```text
+//! rcpt = "RCPT TO:" ( "<Postmaster@" Domain ">" / "<Postmaster>" / Forward-path ) [SP Rcpt-parameters] CRLF
+//! ```
+
+use super::mail::check_ascii;
+use crate::Kind;
+use crate::commands::Waiting;
+use crate::path;
+use crate::reply::Reply;
+use crate::session::{Session, Transaction};
+use mda::{Mda, Recipient, Refusal};
+use types::{Address, AddressError};
+
+pub(crate) fn run<'a>(session: &'a mut Session, arg: &'a str) -> Waiting<'a> {
+    Box::pin(async move {
+        // Taken out for the time of the look-up; the table lets nobody come here without one.
+        let Some(mut mail) = session.mail.take() else {
+            return Ok(Reply::sequence("say MAIL first"));
+        };
+        let reply = add(session, &mut mail, arg).await;
+        if reply.is_error() {
+            session.service.metrics.refused_recipient();
+        }
+        session.mail = Some(mail);
+        Ok(reply)
+    })
+}
+
+async fn add(session: &mut Session, mail: &mut Transaction, arg: &str) -> Reply {
+    if let Some(reply) = too_many(session, mail) {
+        return reply;
+    }
+    let mda = &session.service.mda;
+    let address = match parse(arg, mail.utf8, mda) {
+        Ok(address) => address,
+        Err(reply) => return reply,
+    };
+    match mda.recipient(&address).await {
+        Ok(recipient) => accept(mail, recipient),
+        Err(Refusal::OtherDomain) if session.kind() == Kind::Submission => {
+            let text = "mail to other domains cannot be sent from here yet";
+            Reply::new(554, "5.7.1", text)
+        }
+        Err(refusal) => Reply::of_refusal(refusal, ""),
+    }
+}
+
+fn accept(mail: &mut Transaction, recipient: Recipient) -> Reply {
+    mail.recipients.push(recipient);
+    Reply::new(250, "2.1.5", "recipient ok")
+}
+
+/// RFC 5321 §4.5.3.1.10: 452, and the sender comes back with the rest. Who does not stop is cut off.
+fn too_many(session: &mut Session, mail: &mut Transaction) -> Option<Reply> {
+    let limit = session.limits().recipients;
+    if u32::try_from(mail.recipients.len()).is_ok_and(|n| n < limit) {
+        return None;
+    }
+    mail.too_many += 1;
+    if mail.too_many > limit {
+        return Some(Reply::new(421, "4.5.3", "far too many recipients, closing").closing());
+    }
+    // A well-meaning client may have sent a thousand in one go: that is no error to be counted.
+    session.forgive();
+    let text = format!("too many recipients, send the rest separately (the limit is {limit})");
+    Some(Reply::new(452, "4.5.3", text))
+}
+
+fn parse(arg: &str, utf8: bool, mda: &Mda) -> Result<Address, Reply> {
+    let mailbox = mailbox(arg, utf8)?;
+    if mailbox.eq_ignore_ascii_case("postmaster") {
+        return address(&mda.full_address(mailbox));
+    }
+    address(mailbox)
+}
+
+fn mailbox(arg: &str, utf8: bool) -> Result<&str, Reply> {
+    let path =
+        path::parse(arg, "TO").ok_or_else(|| Reply::syntax("the form is RCPT TO:<address>"))?;
+    if path.mailbox.is_empty() {
+        return Err(Reply::new(501, "5.1.3", "a recipient has a name"));
+    }
+    if path::params(path.params).next().is_some() {
+        return Err(Reply::new(555, "5.5.4", "there is no such parameter here"));
+    }
+    check_ascii(path.mailbox, utf8)?;
+    Ok(path.mailbox)
+}
+
+fn address(mailbox: &str) -> Result<Address, Reply> {
+    mailbox
+        .parse()
+        .map_err(|error: AddressError| Reply::new(553, "5.1.3", format!("no address: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recipients() {
+        #[track_caller]
+        fn check(arg: &str, expect: Result<&str, u16>) {
+            let found = mailbox(arg, false).and_then(address);
+            let found = found.map(|a| a.to_string()).map_err(|r| r.code);
+            assert_eq!(found, expect.map(str::to_owned), "{arg:?}");
+        }
+        check("TO:<alice@Example.test>", Ok("alice@example.test"));
+        check("TO:<@relay.test:alice@example.test>", Ok("alice@example.test"));
+        check("TO:<\"a b\"@example.test>", Ok("\"a b\"@example.test"));
+        check("TO:<>", Err(501));
+        check("TO:alice@example.test", Err(501));
+        check("TO:<alice@example.test> NOTIFY=NEVER", Err(555));
+        check("TO:<ż@example.test>", Err(553));
+        check("TO:<alice>", Err(553));
+        check("TO:<other.test!alice>", Err(553));
+        check("TO:<|/bin/sh@example.test >", Err(553));
+        check(&format!("TO:<{}@example.test>", "a".repeat(65)), Err(553));
+        check(&format!("TO:<a@{}test>", "a.".repeat(150)), Err(553));
+    }
+}

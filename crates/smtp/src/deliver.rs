@@ -1,0 +1,176 @@
+//! From the end of the data to its replies: one for SMTP, one for each recipient on LMTP (RFC 2033 §4.2).
+
+use crate::Kind;
+use crate::dots::Body;
+use crate::metrics::Outcome;
+use crate::reply::Reply;
+use crate::session::{Session, Transaction};
+use mda::{Delivered, Envelope, Recipient, Refusal};
+use std::sync::Arc;
+
+/// Hands the letter over and gives back the last reply; on LMTP the ones before are written already.
+pub(crate) async fn finish(
+    session: &mut Session,
+    mail: Transaction,
+    body: Body,
+    has_bare: bool,
+) -> Reply {
+    let size_bytes = body.size_bytes();
+    let (id, recipients) = (session.service.new_id(), mail.recipients.clone());
+    let refusal = early_refusal(session, &body, has_bare);
+    let (replies, outcome) = if let Some(reply) = refusal {
+        (vec![reply; recipients.len().max(1)], Outcome::Refused)
+    } else {
+        let envelope = Arc::new(envelope(session, mail, &id));
+        let mda = Arc::clone(&session.service.mda);
+        let answers = mda.deliver(&envelope, body.into_bytes().into()).await;
+        let outcome = answers.iter().copied().map(outcome).max().unwrap_or(Outcome::Failed);
+        let replies = match session.kind() {
+            Kind::Lmtp => each(&answers, &recipients, &id),
+            Kind::Smtp | Kind::Submission => vec![one(&answers, &id)],
+        };
+        (replies, outcome)
+    };
+    session.service.metrics.letter(outcome, size_bytes);
+    tracing::info!(
+        kind = session.kind().name(),
+        ip = %session.peer.ip,
+        id,
+        size_bytes,
+        recipients = recipients.len(),
+        ?outcome,
+        "letter"
+    );
+    if outcome >= Outcome::Junk {
+        session.forgive();
+    }
+    say_all_but_last(session, replies)
+}
+
+/// What is wrong with the data as such.
+fn early_refusal(session: &Session, body: &Body, has_bare: bool) -> Option<Reply> {
+    if body.is_over() {
+        return Some(too_large(session));
+    }
+    // Somebody before LMTP took the letter already: refusing would only bounce it. Storing it as it is does no harm.
+    if has_bare && session.kind() != Kind::Lmtp {
+        let text = "a line must end with CR and LF, not with one of them alone";
+        return Some(Reply::new(550, "5.6.0", text));
+    }
+    None
+}
+
+pub(crate) fn too_large(session: &Session) -> Reply {
+    let limit = session.limits().message_bytes;
+    Reply::new(552, "5.3.4", format!("the letter is too large, the limit is {limit} bytes"))
+}
+
+fn envelope(session: &Session, mail: Transaction, id: &str) -> Envelope {
+    let hello = session.hello.as_ref();
+    Envelope {
+        protocol: protocol(
+            session.kind(),
+            hello.is_some_and(|h| h.extended),
+            mail.utf8,
+            session.identity.is_some(),
+        ),
+        sender: mail.sender,
+        recipients: mail.recipients,
+        client_ip: session.peer.ip,
+        helo: hello.map(|h| h.name.clone()).unwrap_or_default(),
+        id: id.to_owned(),
+    }
+}
+
+/// The keyword after `with` (RFC 3848 §2, RFC 6531 §4.3).
+fn protocol(kind: Kind, extended: bool, utf8: bool, authenticated: bool) -> &'static str {
+    match (kind, extended, utf8, authenticated) {
+        (Kind::Lmtp, _, false, _) => "LMTP",
+        (Kind::Lmtp, _, true, _) => "UTF8LMTP",
+        (_, false, _, _) => "SMTP",
+        (_, true, false, false) => "ESMTP",
+        (_, true, false, true) => "ESMTPA",
+        (_, true, true, false) => "UTF8SMTP",
+        (_, true, true, true) => "UTF8SMTPA",
+    }
+}
+
+fn outcome(answer: Result<Delivered, Refusal>) -> Outcome {
+    match answer {
+        Ok(Delivered::Inbox) => Outcome::Accepted,
+        Ok(Delivered::Junk) => Outcome::Junk,
+        Err(refusal) if Reply::of_refusal(refusal, "").is_temporary() => Outcome::Failed,
+        Err(_) => Outcome::Refused,
+    }
+}
+
+/// LMTP: in the order of the recipients.
+fn each(answers: &[Result<Delivered, Refusal>], to: &[Recipient], id: &str) -> Vec<Reply> {
+    let reply = |(answer, to): (&Result<Delivered, Refusal>, &Recipient)| match answer {
+        Ok(_) => Reply::new(250, "2.1.5", format!("<{}> {id} delivered", to.address)),
+        Err(refusal) => {
+            let mut reply = Reply::of_refusal(*refusal, id);
+            reply.text = format!("<{}> {}", to.address, reply.text).into();
+            reply
+        }
+    };
+    answers.iter().zip(to).map(reply).collect()
+}
+
+/// SMTP has one reply for all. If one recipient's copy could not be stored, the sender must know, even if the
+/// others get the letter twice: twice is better than never. Trying again helps, so temporary failures go first.
+fn one(answers: &[Result<Delivered, Refusal>], id: &str) -> Reply {
+    let refusals = answers.iter().filter_map(|a| a.as_ref().err());
+    let replies = refusals.map(|refusal| Reply::of_refusal(*refusal, id));
+    replies
+        .min_by_key(|reply| !reply.is_temporary())
+        .unwrap_or_else(|| Reply::new(250, "2.0.0", format!("{id} delivered")))
+}
+
+fn say_all_but_last(session: &mut Session, mut replies: Vec<Reply>) -> Reply {
+    let per_recipient = session.kind() == Kind::Lmtp;
+    let last = replies.pop();
+    if per_recipient {
+        for reply in &replies {
+            reply.write(session.wire.output());
+        }
+    }
+    last.unwrap_or_else(|| Reply::of_refusal(Refusal::Unavailable, ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_reply_for_all() {
+        #[track_caller]
+        fn check(answers: &[Result<Delivered, Refusal>], code: u16) {
+            assert_eq!(one(answers, "ID").code, code);
+        }
+        let (inbox, junk) = (Ok(Delivered::Inbox), Ok(Delivered::Junk));
+        let (gone, full) = (Err(Refusal::UnknownUser), Err(Refusal::MailboxFull));
+        check(std::slice::from_ref(&inbox), 250);
+        check(&[inbox, junk], 250);
+        check(&[inbox, full, gone], 452);
+        check(&[gone, inbox, full], 452);
+        check(&[inbox, gone], 550);
+        check(&[Err(Refusal::Unwanted), Err(Refusal::Unwanted)], 550);
+    }
+
+    #[test]
+    fn keywords_of_received() {
+        #[track_caller]
+        fn check(kind: Kind, flags: [bool; 3], expect: &str) {
+            let [extended, utf8, authenticated] = flags;
+            assert_eq!(protocol(kind, extended, utf8, authenticated), expect);
+        }
+        check(Kind::Lmtp, [true, false, false], "LMTP");
+        check(Kind::Lmtp, [true, true, false], "UTF8LMTP");
+        check(Kind::Smtp, [false, false, false], "SMTP");
+        check(Kind::Smtp, [true, false, false], "ESMTP");
+        check(Kind::Smtp, [true, true, false], "UTF8SMTP");
+        check(Kind::Submission, [true, false, true], "ESMTPA");
+        check(Kind::Submission, [true, true, true], "UTF8SMTPA");
+    }
+}

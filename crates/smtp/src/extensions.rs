@@ -1,0 +1,83 @@
+//! What EHLO and LHLO tell (RFC 5321 §4.1.1.1). A new one: its row, and what it adds to a command.
+
+use crate::Kind::{self, Lmtp, Smtp, Submission};
+use crate::session::Session;
+
+/// An extension: its keyword, who is told, its parameters, which section says so.
+pub struct Extension {
+    pub keyword: &'static str,
+    pub kinds: &'static [Kind],
+    /// What stands behind the keyword; `None`: it is not offered to this session now.
+    pub params: fn(&Session) -> Option<String>,
+    pub spec: &'static str,
+}
+
+const ALL: &[Kind] = &[Lmtp, Smtp, Submission];
+
+pub static EXTENSIONS: &[Extension] = &[
+    row("8BITMIME", ALL, plain, "RFC 6152 §2"),
+    row("AUTH", &[Submission], auth, "RFC 4954 §3"),
+    row("BINARYMIME", ALL, plain, "RFC 3030 §3"),
+    row("CHUNKING", ALL, plain, "RFC 3030 §2"),
+    row("ENHANCEDSTATUSCODES", ALL, plain, "RFC 2034 §3"),
+    row("LIMITS", ALL, limits, "RFC 9422 §3"),
+    row("PIPELINING", ALL, plain, "RFC 2920 §3"),
+    row("SIZE", ALL, size, "RFC 1870 §3"),
+    row("SMTPUTF8", ALL, plain, "RFC 6531 §3.1"),
+];
+
+const fn row(
+    keyword: &'static str,
+    kinds: &'static [Kind],
+    params: fn(&Session) -> Option<String>,
+    spec: &'static str,
+) -> Extension {
+    Extension { keyword, kinds, params, spec }
+}
+
+/// The lines after our name, ready for a reply of several lines.
+pub(crate) fn lines(session: &Session) -> String {
+    let kind = session.kind();
+    EXTENSIONS
+        .iter()
+        .filter(|e| e.kinds.contains(&kind))
+        .filter_map(|e| Some(format!("\n{}{}", e.keyword, (e.params)(session)?)))
+        .collect()
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the shape of the column")]
+fn plain(_: &Session) -> Option<String> {
+    Some(String::new())
+}
+
+/// Only where a password may travel, and only once.
+fn auth(session: &Session) -> Option<String> {
+    if !session.may_log_in() {
+        return None;
+    }
+    let names: Vec<&str> = auth::MECHANISMS.iter().map(|m| m.name).collect();
+    Some(format!(" {}", names.join(" ")))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the shape of the column")]
+fn limits(session: &Session) -> Option<String> {
+    Some(format!(" RCPTMAX={}", session.limits().recipients))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the shape of the column")]
+fn size(session: &Session) -> Option<String> {
+    Some(format!(" {}", session.limits().message_bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_each_row_says_where_it_stands() {
+        assert!(EXTENSIONS.is_sorted_by(|a, b| a.keyword < b.keyword));
+        for extension in EXTENSIONS {
+            assert!(extension.spec.starts_with("RFC "), "{}", extension.keyword);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! SMTP in, submission and LMTP: one dialogue, three kinds. Knows nothing about mailboxes, storage, or who owns the
+//! listening socket.
+//!
+//! A [`Service`] is made once for each kind and runs one session for each connection that it is handed. Mail goes
+//! to `mda`; a letter is answered `250` only after it is durable.
+//!
+//! ```no_run
+//! # async fn tour(mda: std::sync::Arc<mda::Mda>, auth: auth::Auth, socket: tokio::net::TcpStream) {
+//! use smtp::{Config, Kind, Service};
+//! let config = Config { hostname: "mx.example.test".into(), limits: types::Limits::default() };
+//! let lmtp = Service::new(Kind::Lmtp, mda, auth, config, std::sync::Arc::new(types::SystemClock));
+//! let (_stop, shutdown) = tokio::sync::watch::channel(false);
+//! lmtp.run(socket, types::Peer::LOCAL, shutdown).await;
+//! # }
+//! ```
+//!
+//! | file | holds |
+//! |---|---|
+//! | `lib` | [`Service`], [`Kind`], [`Config`] |
+//! | `commands` | the table [`COMMANDS`]; `cmd/`: one file for each verb |
+//! | `extensions` | the table [`EXTENSIONS`], what EHLO and LHLO tell |
+//! | `session` | one conversation: its state, dispatch, its end |
+//! | `wire` | lines in, replies out in batches, time limits |
+//! | `dots` | where DATA ends; `path`: addresses and parameters of commands |
+//! | `deliver` | from a body to its replies; `reply`: every refusal's code in one place |
+
+mod cmd;
+mod commands;
+mod deliver;
+mod dots;
+mod extensions;
+mod metrics;
+mod path;
+mod reply;
+mod session;
+mod wire;
+
+pub use commands::{COMMANDS, Command, Run, Waiting, When};
+pub use extensions::{EXTENSIONS, Extension};
+pub use session::Session;
+
+use auth::Auth;
+use mda::Mda;
+use metrics::Metrics;
+use prometheus_client::registry::Registry;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use types::{Clock, Limits, Peer};
+
+/// Whom a listener talks to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A mail server that has taken responsibility already (RFC 2033): one answer for each recipient.
+    Lmtp,
+    /// Anybody (RFC 5321).
+    Smtp,
+    /// Our own users (RFC 6409): only after AUTH.
+    Submission,
+}
+
+impl Kind {
+    /// In lower case, for metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lmtp => "lmtp",
+            Self::Smtp => "smtp",
+            Self::Submission => "submission",
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Our name in the greeting.
+    pub hostname: String,
+    pub limits: Limits,
+}
+
+/// What all sessions of one kind share.
+pub struct Service {
+    kind: Kind,
+    mda: Arc<Mda>,
+    auth: Auth,
+    config: Config,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+    letters: AtomicU64,
+}
+
+impl Service {
+    pub fn new(
+        kind: Kind,
+        mda: Arc<Mda>,
+        auth: Auth,
+        config: Config,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            kind,
+            mda,
+            auth,
+            config,
+            clock,
+            metrics: Metrics::default(),
+            letters: AtomicU64::new(0),
+        })
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Adds the counters, under `lmtp_`, `smtp_` or `submission_`.
+    pub fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry.sub_registry_with_prefix(self.kind.name()));
+    }
+
+    /// One session, from the greeting to the end of the connection. `shutdown` turning true ends it with `421`
+    /// where no letter is being stored.
+    pub async fn run<S>(self: Arc<Self>, stream: S, peer: Peer, shutdown: watch::Receiver<bool>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let _open = self.metrics.session();
+        let wire = wire::Wire::new(Box::new(stream), &self.config.limits, shutdown);
+        Session::new(self.clone(), peer, wire).run().await;
+    }
+
+    /// A new name for a letter: 12 letters and digits, unique in time and in this process.
+    fn new_id(&self) -> String {
+        const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+        let now_ms = u64::try_from(self.clock.now_unix_ms()).unwrap_or(0);
+        let count = self.letters.fetch_add(1, Ordering::Relaxed);
+        let number = (now_ms << 16) | (count & 0xffff);
+        (0..12)
+            .rev()
+            .map(|place| {
+                let digit = usize::try_from(number >> (5 * place) & 31).unwrap_or(0);
+                DIGITS.get(digit).copied().map_or('0', char::from)
+            })
+            .collect()
+    }
+}

@@ -16,19 +16,23 @@ use crate::limits;
 /// What an entry of an address list is. IMAP writes groups as two entries around their members (RFC 9051 §7.5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum MailboxKind {
+    /// A person's or a list's address.
     #[default]
     Address,
     /// `local` is the group's name.
     GroupStart,
+    /// Behind the last member.
     GroupEnd,
 }
 
 /// One entry of an address field.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Mailbox {
+    /// Address, or the start or end of a group.
     pub kind: MailboxKind,
     /// The display name, unquoted, RFC 2047 words left as they are.
     pub name: Option<String>,
+    /// What stands before `@`, unquoted.
     pub local: String,
     /// Empty for `root` alone.
     pub domain: String,
@@ -37,6 +41,7 @@ pub struct Mailbox {
 /// An address as people read it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NamedAddress {
+    /// The display name.
     pub name: Option<String>,
     /// `local@domain`, or `local` alone.
     pub address: String,

@@ -126,6 +126,12 @@ impl Found {
             self.zone = self.zone.or(Some(*offset));
             return;
         }
+        if word.eq_ignore_ascii_case("PM") {
+            if let Some((hour @ 0..12, ..)) = &mut self.time {
+                *hour += 12;
+            }
+            return;
+        }
         let begins = |name: &str| word.get(..3).is_some_and(|w| w.eq_ignore_ascii_case(name));
         if WEEKDAYS.iter().any(|name| begins(name)) {
             return;
@@ -207,7 +213,8 @@ mod tests {
         check("1 Jan 2026 10:00:00 +9999", "2026-01-01T10:00:00Z");
         check("1 Jan 2026 10:00:60 +0000", "2026-01-01T10:00:60Z");
         check("1 jan 2026 1:02:03.456 cest", "2026-01-01T01:02:03+02:00");
-        check("31 Feb 2026 10:00:00 +0000", "none");
+        check("1 Jan 2026 06:50:21 PM -0400", "2026-01-01T18:50:21-04:00");
+        check("PM 31 Feb 2026 10:00:00 +0000", "none");
         check("1 Jan 2026 25:00:00 +0000", "none");
         check("yesterday", "none");
         check("", "none");

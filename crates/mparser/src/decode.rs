@@ -6,12 +6,18 @@ use memchr::memchr;
 /// Content-Transfer-Encoding (RFC 2045 §6).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Encoding {
+    /// The bytes are the content, ASCII.
     #[default]
     SevenBit,
+    /// The bytes are the content, in lines.
     EightBit,
+    /// The bytes are the content.
     Binary,
+    /// RFC 2045 §6.8
     Base64,
+    /// RFC 2045 §6.7
     QuotedPrintable,
+    /// `begin 644 name` … `end`; older than MIME.
     UuEncode,
     /// One nobody knows, in lower case; the bytes stay as they are.
     Other(String),
@@ -23,9 +29,13 @@ pub type Undo = fn(&[u8]) -> Vec<u8>;
 /// A transfer encoding: its name, what it is, how it is undone (`None`: the bytes are the content).
 #[derive(Debug)]
 pub struct Decoder {
+    /// The word of the header field, lower case.
     pub name: &'static str,
+    /// What it means.
     pub encoding: Encoding,
+    /// How it is undone.
     pub decode: Option<Undo>,
+    /// Where it is said.
     pub spec: &'static str,
 }
 

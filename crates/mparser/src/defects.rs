@@ -5,7 +5,9 @@ use crate::limits;
 /// One thing that is wrong, and where: bytes from the start of the letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Defect {
+    /// What is wrong.
     pub kind: DefectKind,
+    /// Where it was noticed.
     pub offset: u32,
 }
 
@@ -19,6 +21,7 @@ macro_rules! kinds {
         }
 
         impl DefectKind {
+            /// Every kind.
             pub const ALL: &'static [Self] = &[$(Self::$kind,)*];
 
             /// A stable word in `snake_case`.
@@ -76,6 +79,7 @@ kinds! {
     BadBase64 = 18 "bad_base64",
     /// A charset nobody knows.
     UnknownCharset = 19 "unknown_charset",
+    /// A NUL byte, which RFC 5322 §4 forbids.
     NulByte = 20 "nul_byte",
     /// CR without LF; read as the end of a line.
     BareCr = 21 "bare_cr",

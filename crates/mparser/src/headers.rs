@@ -13,6 +13,7 @@ use std::ops::Range;
 /// One field of a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header<'a> {
+    /// As written.
     pub name: &'a [u8],
     /// As written after the colon, folded, without the last line end.
     pub value: &'a [u8],
@@ -32,13 +33,18 @@ impl Header<'_> {
 /// A header field this crate reads: its name, whether it may stand only once, and where that is said.
 #[derive(Debug)]
 pub struct HeaderRow {
+    /// As standards write it.
     pub name: &'static str,
+    /// Its place in the table.
     pub field: Field,
+    /// It may stand only once.
     pub once: bool,
+    /// Where it is said.
     pub spec: &'static str,
 }
 
 /// The number of a row in [`HEADERS`].
+#[expect(missing_docs, reason = "each is the field of its name")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
     Bcc,

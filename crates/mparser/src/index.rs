@@ -24,12 +24,15 @@ pub struct Index {
     pub begins_with_field: bool,
     /// In the order of the letter; a part stands after its parent. Never empty.
     pub parts: Vec<Part>,
+    /// Of the letter itself.
     pub envelope: Envelope,
     /// Text of the first text part, at most 256 characters, without HTML, one line.
     pub preview: String,
+    /// What is wrong, in the order of the letter.
     pub defects: Vec<Defect>,
 }
 
+/// What a part is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PartKind {
     /// Text, an image, anything without parts of its own.
@@ -46,18 +49,22 @@ pub enum PartKind {
 pub struct Part {
     /// Index of the multipart or message it lies in; always less than its own.
     pub parent: Option<u32>,
+    /// Leaf, multipart or letter.
     pub kind: PartKind,
     /// With the empty line that ends it.
     pub header: Range<u32>,
+    /// What the parts around it leave to it; the line end before a delimiter is not in it.
     pub body: Range<u32>,
     /// Lines of the body; a last line without an end counts.
     pub lines: u32,
     /// Lower case, as is `subtype`. An opaque multipart or message counts as `application/octet-stream`,
     /// a multipart without parts as `text/plain`, so that the type always fits `kind`.
     pub media_type: String,
+    /// Behind the slash of Content-Type.
     pub subtype: String,
     /// Parameters of Content-Type; names in lower case, values decoded (RFC 2231, RFC 2047).
     pub params: Vec<(String, String)>,
+    /// Content-Transfer-Encoding.
     pub encoding: Encoding,
     /// Content-ID as written, with `<>`.
     pub id: Option<String>,
@@ -79,17 +86,27 @@ pub struct Part {
 /// bytes that are not UTF-8 are read in the letter's charset.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Envelope {
+    /// Date
     pub date: Option<String>,
+    /// Subject
     pub subject: Option<String>,
+    /// From
     pub from: Vec<Mailbox>,
+    /// Sender
     pub sender: Vec<Mailbox>,
+    /// Reply-To
     pub reply_to: Vec<Mailbox>,
+    /// To
     pub to: Vec<Mailbox>,
+    /// Cc
     pub cc: Vec<Mailbox>,
+    /// Bcc
     pub bcc: Vec<Mailbox>,
+    /// In-Reply-To
     pub in_reply_to: Option<String>,
+    /// Message-ID
     pub message_id: Option<String>,
-    /// Without `<>`.
+    /// References, without `<>`.
     pub references: Vec<String>,
 }
 
@@ -193,26 +210,32 @@ impl Index {
         parse_date(self.envelope.date.as_deref()?.as_bytes())
     }
 
+    /// The addresses in From, decoded, groups as their members.
     pub fn from_(&self) -> Vec<NamedAddress> {
         NamedAddress::list(&self.envelope.from)
     }
 
+    /// The addresses in Sender, decoded, groups as their members.
     pub fn sender_(&self) -> Vec<NamedAddress> {
         NamedAddress::list(&self.envelope.sender)
     }
 
+    /// The addresses in Reply-To, decoded, groups as their members.
     pub fn reply_to_(&self) -> Vec<NamedAddress> {
         NamedAddress::list(&self.envelope.reply_to)
     }
 
+    /// The addresses in To, decoded, groups as their members.
     pub fn to_(&self) -> Vec<NamedAddress> {
         NamedAddress::list(&self.envelope.to)
     }
 
+    /// The addresses in Cc, decoded, groups as their members.
     pub fn cc_(&self) -> Vec<NamedAddress> {
         NamedAddress::list(&self.envelope.cc)
     }
 
+    /// The addresses in Bcc, decoded, groups as their members.
     pub fn bcc_(&self) -> Vec<NamedAddress> {
         NamedAddress::list(&self.envelope.bcc)
     }

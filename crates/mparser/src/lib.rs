@@ -24,6 +24,7 @@
 //! | `address`, `date`, `words`, `params` | values of header fields |
 //! | `decode`, `charset`, `html` | bodies: the table [`DECODERS`], charsets, text out of HTML |
 //! | `defects`, `limits` | what can be wrong; how much we look at |
+#![warn(missing_docs)]
 
 mod address;
 mod charset;

@@ -21,18 +21,22 @@ impl<'a> Message<'a> {
         Self { raw, index }
     }
 
+    /// The bytes it was made from.
     pub fn raw(&self) -> &'a [u8] {
         self.raw
     }
 
+    /// What was found.
     pub fn index(&self) -> &Index {
         &self.index
     }
 
+    /// What was found, to keep.
     pub fn into_index(self) -> Index {
         self.index
     }
 
+    /// What is wrong, in the order of the letter.
     pub fn defects(&self) -> &[Defect] {
         &self.index.defects
     }

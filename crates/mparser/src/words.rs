@@ -19,7 +19,10 @@ const FOLD_BYTES: usize = 76;
 /// A field's value as people read it: unfolded, words of RFC 2047 decoded, other bytes read as UTF-8 or else
 /// as windows-1252.
 pub fn decode_header_text(raw: &[u8]) -> String {
-    decode_words(&header_bytes(&unfold(raw), None))
+    let mut line = unfold(raw);
+    // Folded text often goes on with a tab, which nobody means to be seen.
+    line.iter_mut().filter(|b| **b == b'\t').for_each(|b| *b = b' ');
+    decode_words(&header_bytes(&line, None))
 }
 
 /// Decodes the words in text on one line. A character may be split over words of one charset; blanks between
@@ -67,7 +70,9 @@ impl<'a> Reader<'a> {
     }
 
     fn word(&mut self, charset: &'a str, bytes: &[u8]) {
-        if !self.charset.eq_ignore_ascii_case(charset) {
+        // Words of the ISO-2022 family begin and end in ASCII: a character is never split over them.
+        let whole = charset.get(..8).is_some_and(|c| c.eq_ignore_ascii_case("iso-2022"));
+        if whole || !self.charset.eq_ignore_ascii_case(charset) {
             self.flush();
             self.charset = charset;
         }
@@ -228,6 +233,7 @@ mod tests {
         }
         check("plain text", "plain text");
         check("  folded\r\n text ", "folded text");
+        check("folded\r\n\ttext", "folded text");
         check("=?utf-8?B?xbw=?= =?utf-8?Q?=C3?= =?utf-8?Q?=B3_x?=", "żó x");
         check("=?utf-8?Q?a b c?=", "a b c");
         check("=?utf-8?Q?a?=\r\n =?utf-8?Q?b?=", "ab");
@@ -245,6 +251,7 @@ mod tests {
         check("=?", "=?");
         check("\u{17c}\u{f3}", "żó");
         check("a\0b", "a\0b");
+        check("=?iso-2022-jp?B?GyRCRnxLXBsoQg==?= =?iso-2022-jp?B?GyRCRnxLXBsoQg==?=", "日本日本");
         check("=?utf-8?Q?Zam=C3=B3wienie_?= =?utf-8?Q?nr_7?=", "Zamówienie nr 7");
     }
 

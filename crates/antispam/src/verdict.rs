@@ -1,0 +1,148 @@
+//! The sum of the rules that hit, and what it means.
+
+use crate::facts::{Evidence, Facts};
+use crate::rules::RULES;
+
+/// Points from which a letter goes to Junk, or is refused.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Thresholds {
+    pub junk: f32,
+    pub refuse: f32,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self { junk: 6.0, refuse: 15.0 }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    Accept,
+    Junk,
+    Refuse,
+}
+
+/// A rule that hit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Hit {
+    pub symbol: &'static str,
+    pub points: f32,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    pub action: Action,
+    pub score: f32,
+    /// The `junk` threshold it was measured against.
+    pub required: f32,
+    /// The heaviest first.
+    pub symbols: Vec<Hit>,
+}
+
+/// Judges a letter by every rule. Linear in the letter, which is read no further than the limits in `facts` say.
+pub fn score(
+    message: &mparser::Message<'_>,
+    evidence: &Evidence<'_>,
+    thresholds: &Thresholds,
+) -> Verdict {
+    let facts = Facts::gather(message, evidence);
+    let hits = RULES.iter().filter(|rule| (rule.test)(&facts));
+    let mut symbols: Vec<Hit> =
+        hits.map(|rule| Hit { symbol: rule.symbol, points: rule.points }).collect();
+    symbols.sort_by(|a, b| b.points.total_cmp(&a.points));
+    // `sum` of nothing is -0.0, which would be shown.
+    let score = symbols.iter().fold(0.0, |sum, hit| sum + hit.points);
+    let action = if score >= thresholds.refuse {
+        Action::Refuse
+    } else if score >= thresholds.junk {
+        Action::Junk
+    } else {
+        Action::Accept
+    };
+    Verdict { action, score, required: thresholds.junk, symbols }
+}
+
+/// RFC 5322 §2.1.1 wants lines of at most 78 characters.
+const LINE_CHARS: usize = 76;
+
+impl Verdict {
+    /// The value of an `X-Spam-Status` field, folded: `Yes, score=16.0 required=6.0 tests=TEST_STRING`.
+    pub fn header_value(&self) -> String {
+        let yes = if self.action == Action::Accept { "No" } else { "Yes" };
+        let mut value =
+            format!("{yes}, score={:.1} required={:.1} tests=", self.score, self.required);
+        let mut column = "X-Spam-Status: ".len() + value.len();
+        if self.symbols.is_empty() {
+            value.push_str("none");
+        }
+        for (i, hit) in self.symbols.iter().enumerate() {
+            let comma = if i > 0 { "," } else { "" };
+            if column + hit.symbol.len() + 2 > LINE_CHARS {
+                value.push_str(comma);
+                value.push_str("\r\n\t");
+                // A tab is shown eight columns wide.
+                column = 8;
+            } else {
+                value.push_str(comma);
+                column += comma.len();
+            }
+            value.push_str(hit.symbol);
+            column += hit.symbol.len();
+        }
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(symbols: &[(&'static str, f32)]) -> Verdict {
+        let symbols: Vec<Hit> =
+            symbols.iter().map(|&(symbol, points)| Hit { symbol, points }).collect();
+        let score = symbols.iter().fold(0.0, |sum, h| sum + h.points);
+        Verdict { action: Action::Junk, score, required: 6.0, symbols }
+    }
+
+    #[test]
+    fn the_header_is_folded() {
+        assert_eq!(verdict(&[]).header_value(), "Yes, score=0.0 required=6.0 tests=none");
+        let two = verdict(&[("TEST_STRING", 15.0), ("MISSING_DATE", 1.0)]);
+        assert_eq!(
+            two.header_value(),
+            "Yes, score=16.0 required=6.0 tests=TEST_STRING,MISSING_DATE"
+        );
+        let all: Vec<(&str, f32)> = RULES.iter().map(|r| (r.symbol, r.points)).collect();
+        let value = format!("X-Spam-Status: {}", verdict(&all).header_value());
+        for line in value.split("\r\n") {
+            assert!(line.replace('\t', "        ").len() <= 78, "{line:?}");
+        }
+        let unfolded = mparser::unfold(value.as_bytes());
+        let text = String::from_utf8(unfolded).unwrap().replace('\t', "");
+        for (symbol, _) in all {
+            assert!(text.contains(symbol), "{symbol}");
+        }
+    }
+
+    #[test]
+    fn thresholds() {
+        #[track_caller]
+        fn check(raw: &str, thresholds: Thresholds, expect: Action) {
+            let raw = raw.replace('\n', "\r\n");
+            let message = mparser::Message::parse(raw.as_bytes());
+            let verdict = score(&message, &Evidence::default(), &thresholds);
+            assert_eq!(verdict.action, expect, "{verdict:?}");
+            assert!(verdict.symbols.is_sorted_by(|a, b| a.points >= b.points));
+        }
+        let plain = "From: a@example.test\nTo: b@example.test\nDate: Sun, 22 Nov 2026 18:00:00 +0100\n\
+            Message-ID: <1@example.test>\nSubject: Lunch\n\nAt noon?\n";
+        let default = Thresholds::default();
+        check(plain, default, Action::Accept);
+        check(&format!("{plain}{}\n", crate::JUNK_STRING), default, Action::Junk);
+        check(&format!("{plain}{}\n", crate::TEST_STRING), default, Action::Refuse);
+        check(&format!("{plain}{}\n", crate::GTUBE), default, Action::Refuse);
+        let never = Thresholds { refuse: f32::INFINITY, ..default };
+        check(&format!("{plain}{}\n", crate::TEST_STRING), never, Action::Junk);
+    }
+}

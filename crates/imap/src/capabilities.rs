@@ -1,0 +1,106 @@
+//! The table of what we say we can. Nothing stands here that does not work.
+
+use types::Limits;
+
+/// When a capability is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    Always,
+    /// Before login, where a password may be sent.
+    ToLogIn,
+    /// Before login, where it may not.
+    NoLogin,
+    AfterLogin,
+}
+
+/// One row of [`CAPABILITIES`].
+#[derive(Debug)]
+pub struct Capability {
+    pub name: &'static str,
+    pub shown: Shown,
+    pub spec: &'static str,
+    /// What follows the name; each value is a capability of its own.
+    values: fn(&Limits) -> Vec<String>,
+}
+
+const fn row(name: &'static str, shown: Shown, spec: &'static str) -> Capability {
+    Capability { name, shown, spec, values: |_| vec![String::new()] }
+}
+
+use Shown::{AfterLogin, Always, NoLogin, ToLogIn};
+
+/// Sorted by name, but for the version, which some clients expect first.
+pub static CAPABILITIES: &[Capability] = &[
+    row("IMAP4rev1", Always, "RFC 3501"),
+    Capability {
+        values: |limits| vec![limits.message_bytes.to_string()],
+        ..row("APPENDLIMIT=", AfterLogin, "RFC 7889 §3")
+    },
+    Capability {
+        values: |_| auth::MECHANISMS.iter().map(|m| m.name.to_owned()).collect(),
+        ..row("AUTH=", ToLogIn, "RFC 9051 §6.2.2")
+    },
+    row("CHILDREN", AfterLogin, "RFC 3348"),
+    row("ENABLE", Always, "RFC 5161"),
+    row("ESEARCH", AfterLogin, "RFC 4731"),
+    row("ID", Always, "RFC 2971"),
+    row("IDLE", Always, "RFC 2177"),
+    row("LIST-EXTENDED", AfterLogin, "RFC 5258"),
+    row("LIST-STATUS", AfterLogin, "RFC 5819"),
+    row("LITERAL+", Always, "RFC 7888"),
+    row("LOGINDISABLED", NoLogin, "RFC 3501 §6.2.3"),
+    row("MOVE", AfterLogin, "RFC 6851"),
+    row("NAMESPACE", AfterLogin, "RFC 2342"),
+    row("OBJECTID", AfterLogin, "RFC 8474"),
+    row("PREVIEW", AfterLogin, "RFC 8970"),
+    row("SASL-IR", Always, "RFC 4959"),
+    row("SPECIAL-USE", AfterLogin, "RFC 6154"),
+    row("STATUS=SIZE", AfterLogin, "RFC 8438"),
+    row("UIDPLUS", AfterLogin, "RFC 4315"),
+    row("UNSELECT", AfterLogin, "RFC 3691"),
+    row("WITHIN", AfterLogin, "RFC 5032"),
+];
+
+/// `CAPABILITY IMAP4rev1 ...`, as it stands in the response and between the brackets of a code.
+pub(crate) fn line(limits: &Limits, private: bool, logged_in: bool) -> String {
+    let mut line = "CAPABILITY".to_owned();
+    for row in CAPABILITIES {
+        let shown = match row.shown {
+            Always => true,
+            ToLogIn => !logged_in && private,
+            NoLogin => !logged_in && !private,
+            AfterLogin => logged_in,
+        };
+        if shown {
+            for value in (row.values)(limits) {
+                line.extend([" ", row.name, &value]);
+            }
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted() {
+        let (version, rest) = CAPABILITIES.split_first().unwrap();
+        assert_eq!(version.name, "IMAP4rev1");
+        assert!(rest.is_sorted_by(|a, b| a.name < b.name));
+    }
+
+    #[test]
+    fn lines() {
+        let limits = Limits::default();
+        assert_eq!(
+            line(&limits, true, false),
+            "CAPABILITY IMAP4rev1 AUTH=LOGIN AUTH=PLAIN ENABLE ID IDLE LITERAL+ SASL-IR"
+        );
+        let open = line(&limits, false, false);
+        assert!(open.contains(" LOGINDISABLED") && !open.contains("AUTH="));
+        let inside = line(&limits, true, true);
+        assert!(inside.contains(" APPENDLIMIT=52428800 ") && !inside.contains("AUTH="));
+    }
+}

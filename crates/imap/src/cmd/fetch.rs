@@ -1,0 +1,153 @@
+//! FETCH (RFC 9051 §6.4.5) and UID FETCH. The items are in `fetch/`.
+//!
+//! ```text
+//! fetch = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att /
+//!         "(" fetch-att *(SP fetch-att) ")")
+//! ```
+
+use crate::commands::Verb;
+use crate::fetch::{self, Item, Row, Section};
+use crate::parse::{Parsed, Parser, Set};
+use crate::reply::{Answer, Done, Error};
+use crate::session::Session;
+use std::sync::Arc;
+use storage::{Email, Message};
+use types::{ErrorClass, Flag, FlagChange, Flags, Uid, UidSet};
+
+/// Messages read from the store at a time. Memory stays flat however many are asked for.
+const ROWS: usize = 1_000;
+/// The same when their envelopes and part tables are read too.
+const EMAILS: usize = 200;
+
+pub(crate) struct Fetch {
+    set: Set,
+    by_uid: bool,
+    items: Vec<Item>,
+}
+
+impl Verb for Fetch {
+    const KEEPS_NUMBERS: bool = true;
+
+    fn parse(p: &mut Parser<'_>) -> Parsed<Self> {
+        p.sp()?;
+        let set = p.set()?;
+        p.sp()?;
+        let mut items = fetch::items(p)?;
+        // RFC 9051 §6.4.9: UID FETCH always says the UID.
+        if p.by_uid && !items.contains(&Item::Uid) {
+            items.insert(0, Item::Uid);
+        }
+        Ok(Self { set, by_uid: p.by_uid, items })
+    }
+
+    async fn run(self, session: &mut Session) -> Answer {
+        let (account, mailbox) = session.here()?;
+        let view = session.view()?;
+        let uids = view.members(&view.resolve(&self.set, self.by_uid)?);
+        let marks = !view.read_only && self.items.iter().any(sets_seen);
+        let with_emails = self.items.iter().any(Item::needs_email);
+        let mut told = Told { complete: true, read: Vec::new(), damage: None };
+        for uids in uids.chunks(if with_emails { EMAILS } else { ROWS }) {
+            let set: UidSet = uids.iter().copied().collect();
+            let messages = session.store().messages(account, mailbox, &set).await?;
+            told.complete &= messages.len() == uids.len();
+            let emails = if with_emails {
+                let ids: Vec<_> = messages.iter().map(|m| m.email).collect();
+                session.store().emails(account, &ids).await?
+            } else {
+                Vec::new()
+            };
+            self.say(session, &messages, &emails, &mut told).await?;
+        }
+        if marks && !told.read.is_empty() {
+            mark_seen(session, told.read, self.by_uid).await?;
+        }
+        match told.damage {
+            Some(error) => Err(error.into()),
+            // RFC 2180 §4.1.2: some are gone, which the client has not been told.
+            None if !told.complete && !self.by_uid => {
+                Err(Error::no("EXPUNGEISSUED", "some of the messages are no longer there"))
+            }
+            None => Ok(Done::new("Fetched")),
+        }
+    }
+}
+
+/// What happened on the way.
+struct Told {
+    /// All that was asked for was there.
+    complete: bool,
+    /// Messages not seen before.
+    read: Vec<Uid>,
+    /// Letters whose bytes are damaged do not keep the others from being read.
+    damage: Option<storage::Error>,
+}
+
+impl Fetch {
+    async fn say(
+        &self,
+        session: &mut Session,
+        messages: &[Message],
+        emails: &[Arc<Email>],
+        told: &mut Told,
+    ) -> Result<(), Error> {
+        let sections: Vec<&Section> = self.items.iter().filter_map(section).collect();
+        let with_emails = self.items.iter().any(Item::needs_email);
+        // In the order of the messages, with gaps where one vanished in between.
+        let mut emails = emails.iter().peekable();
+        for message in messages {
+            let Some(number) = session.view()?.number_of(message.uid) else { continue };
+            let email = emails.next_if(|email| email.id == message.email).map(Arc::as_ref);
+            let mut found = Vec::new();
+            match email {
+                None if with_emails => {
+                    told.complete = false;
+                    continue;
+                }
+                Some(email) if !sections.is_empty() => {
+                    match fetch::read(&session.store(), email, &sections).await {
+                        Ok(bytes) => found = bytes,
+                        Err(error) if error.class() == ErrorClass::Corrupt => {
+                            told.damage = Some(error);
+                            continue;
+                        }
+                        Err(other) => return Err(other.into()),
+                    }
+                }
+                _ => {}
+            }
+            let row = Row { number, message, email, sections: found };
+            fetch::say_row(session, &self.items, row).await?;
+            if !message.flags.contains(Flag::Seen) {
+                told.read.push(message.uid);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn section(item: &Item) -> Option<&Section> {
+    if let Item::Section(section) = item { Some(section) } else { None }
+}
+
+fn sets_seen(item: &Item) -> bool {
+    section(item).is_some_and(|section| !section.peek)
+}
+
+/// Sets `\Seen` on what was read, all in one change, after the letters are on their way. Reading does not
+/// fail because a flag cannot be stored: on a full disk mail can still be read.
+async fn mark_seen(session: &mut Session, read: Vec<Uid>, by_uid: bool) -> Result<(), Error> {
+    let (account, mailbox) = session.here()?;
+    let change = FlagChange::Add(Flags::new(&[Flag::Seen]));
+    let read = read.into_iter().collect();
+    match session.store().store_flags(account, mailbox, read, change, None).await {
+        Ok((rows, _)) => {
+            fetch::say_flags(session, &rows, by_uid).await?;
+            if let Some(selected) = &mut session.selected {
+                selected.told(&rows);
+            }
+        }
+        Err(error) => tracing::warn!(%error, "cannot mark a message as read"),
+    }
+    Ok(())
+}

@@ -1,0 +1,242 @@
+//! LIST (RFC 9051 §6.3.9), with selection and return options (RFC 5258, RFC 5819, RFC 6154).
+//!
+//! ```text
+//! list             = "LIST" [SP list-select-opts] SP mailbox SP mbox-or-pat [SP list-return-opts]
+//! list-select-opts = "(" [list-select-opt *(SP list-select-opt)] ")"
+//! mbox-or-pat      = list-mailbox / "(" list-mailbox *(SP list-mailbox) ")"
+//! list-return-opts = "RETURN" SP "(" [return-option *(SP return-option)] ")"
+//! ```
+
+use super::status;
+use crate::commands::Verb;
+use crate::encode;
+use crate::parse::{Parsed, Parser, limits};
+use crate::pattern::{self, PATTERN_BYTES};
+use crate::reply::{Answer, Done, Error};
+use crate::session::Session;
+use std::collections::HashSet;
+use storage::Mailbox;
+
+pub(crate) struct List {
+    select: Select,
+    reference: String,
+    patterns: Vec<String>,
+    give: Give,
+}
+
+/// Which mailboxes.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Select {
+    subscribed: bool,
+    special_use: bool,
+    /// Also those with a mailbox below them that the other options select (RFC 5258 §3.5).
+    recursive: bool,
+}
+
+/// What of them, besides what is said always.
+#[derive(Default)]
+struct Give {
+    subscribed: bool,
+    status: Vec<&'static status::Item>,
+}
+
+impl Verb for List {
+    fn parse(p: &mut Parser<'_>) -> Parsed<Self> {
+        p.sp()?;
+        let mut select = Select::default();
+        if p.peek() == Some(b'(') {
+            select = selection(p)?;
+            p.sp()?;
+        }
+        let reference = p.mailbox()?;
+        p.sp()?;
+        let patterns = if p.peek() == Some(b'(') {
+            p.list(limits::OPTIONS, Parser::list_mailbox)?
+        } else {
+            vec![p.list_mailbox()?]
+        };
+        let mut give = Give::default();
+        if p.more() {
+            if !p.word("RETURN") {
+                return p.wanted("RETURN");
+            }
+            p.sp()?;
+            p.list(limits::OPTIONS, |p| return_option(p, &mut give))?;
+        }
+        give.subscribed |= select.subscribed;
+        Ok(Self { select, reference, patterns, give })
+    }
+
+    async fn run(self, session: &mut Session) -> Answer {
+        let patterns = full_patterns(&self.reference, &self.patterns)?;
+        if let [pattern] = self.patterns.as_slice()
+            && pattern.is_empty()
+        {
+            // RFC 9051 §6.3.9: a question for the separator.
+            session.wire.say("* LIST (\\Noselect) \"/\" \"\"");
+            return Ok(Done::new("Listed"));
+        }
+        let account = session.account()?;
+        let mailboxes = session.store().mailboxes(account).await?;
+        let tree = Tree::of(&mailboxes, |mailbox| self.select.wants(mailbox));
+        for mailbox in &mailboxes {
+            let own = self.select.wants(mailbox);
+            let below = self.select.recursive && tree.chosen.contains(mailbox.name.as_str());
+            if !(own || below) || !patterns.iter().any(|p| pattern::matches(p, &mailbox.name)) {
+                continue;
+            }
+            self.say(session, mailbox, &tree, below);
+            session.wire.relieve().await?;
+        }
+        Ok(Done::new("Listed"))
+    }
+}
+
+impl List {
+    fn say(&self, session: &mut Session, mailbox: &Mailbox, tree: &Tree<'_>, below: bool) {
+        let mut attributes = Vec::with_capacity(4);
+        if self.give.subscribed && mailbox.subscribed {
+            attributes.push("\\Subscribed");
+        }
+        attributes.push(tree.children(mailbox));
+        attributes.extend(mailbox.special_use.and_then(types::SpecialUse::attribute));
+        let out = session.wire.out();
+        line(out, "LIST", &attributes, &mailbox.name);
+        if below {
+            out.extend_from_slice(b" (\"CHILDINFO\" (\"SUBSCRIBED\"))");
+        }
+        out.extend_from_slice(b"\r\n");
+        if !self.give.status.is_empty() {
+            status::say(session, mailbox, &self.give.status);
+        }
+    }
+}
+
+impl Select {
+    fn wants(self, mailbox: &Mailbox) -> bool {
+        let special = || mailbox.special_use.is_some_and(|u| u.attribute().is_some());
+        (!self.subscribed || mailbox.subscribed) && (!self.special_use || special())
+    }
+}
+
+/// `* LIST (\HasNoChildren) "/" Work`, without the line end.
+pub(super) fn line(out: &mut Vec<u8>, verb: &str, attributes: &[&str], name: &str) {
+    out.extend_from_slice(b"* ");
+    out.extend_from_slice(verb.as_bytes());
+    out.extend_from_slice(b" (");
+    out.extend_from_slice(attributes.join(" ").as_bytes());
+    out.extend_from_slice(b") \"/\" ");
+    encode::mailbox(out, name);
+}
+
+/// Names with something below them.
+pub(super) struct Tree<'a> {
+    /// Anything.
+    parents: HashSet<&'a str>,
+    /// A mailbox that was chosen.
+    pub(super) chosen: HashSet<&'a str>,
+}
+
+impl<'a> Tree<'a> {
+    pub(super) fn of(mailboxes: &'a [Mailbox], choose: impl Fn(&Mailbox) -> bool) -> Self {
+        let (mut parents, mut chosen) = (HashSet::new(), HashSet::new());
+        for mailbox in mailboxes {
+            let is_chosen = choose(mailbox);
+            let mut name = mailbox.name.as_str();
+            while let Some((parent, _)) = name.rsplit_once(pattern::SEPARATOR) {
+                parents.insert(parent);
+                if is_chosen {
+                    chosen.insert(parent);
+                }
+                name = parent;
+            }
+        }
+        Self { parents, chosen }
+    }
+
+    pub(super) fn children(&self, mailbox: &Mailbox) -> &'static str {
+        let any = self.parents.contains(mailbox.name.as_str());
+        if any { "\\HasChildren" } else { "\\HasNoChildren" }
+    }
+}
+
+/// The reference is put in front. Wildcards in a very long pattern would only cost time.
+pub(super) fn full_patterns(reference: &str, patterns: &[String]) -> Result<Vec<String>, Error> {
+    let full: Vec<_> = patterns.iter().map(|pattern| format!("{reference}{pattern}")).collect();
+    let too_long = |p: &String| p.len() > PATTERN_BYTES && p.contains(['*', '%']);
+    if full.iter().any(too_long) {
+        return Err(Error::no("LIMIT", "the pattern is too long for one with wildcards"));
+    }
+    Ok(full)
+}
+
+/// ```text
+/// list-select-opt = "SUBSCRIBED" / "REMOTE" / "RECURSIVEMATCH" / "SPECIAL-USE"
+/// ```
+fn selection(p: &mut Parser<'_>) -> Parsed<Select> {
+    let mut select = Select::default();
+    let words = ["SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE"];
+    p.list(limits::OPTIONS, |p| {
+        match p.one_of(&words, "a selection option")? {
+            0 => select.subscribed = true,
+            // No mailbox is on another server.
+            1 => {}
+            2 => select.recursive = true,
+            _ => select.special_use = true,
+        }
+        Ok(())
+    })?;
+    // RFC 5258 §3.1: it says nothing by itself.
+    if select.recursive && !select.subscribed && !select.special_use {
+        return p.wanted("another option beside RECURSIVEMATCH");
+    }
+    Ok(select)
+}
+
+/// ```text
+/// return-option = "SUBSCRIBED" / "CHILDREN" / "SPECIAL-USE" / "STATUS" SP "(" status-att ... ")"
+/// ```
+fn return_option(p: &mut Parser<'_>, give: &mut Give) -> Parsed<()> {
+    match p.one_of(&["SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS"], "a return option")? {
+        0 => give.subscribed = true,
+        // Children and uses are always said.
+        1 | 2 => {}
+        _ => {
+            p.sp()?;
+            give.status = status::items(p)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::tests::whole;
+
+    #[test]
+    fn forms() {
+        #[track_caller]
+        fn check(text: &str, expect: Option<&str>) {
+            let found = whole(text.as_bytes(), List::parse).ok();
+            let found = found.map(|l| format!("{}|{}", l.reference, l.patterns.join(",")));
+            assert_eq!(found.as_deref(), expect, "{text}");
+        }
+        check(" \"\" *", Some("|*"));
+        check(" \"\"  \"*\" ", Some("|*"));
+        check(" a/ %b%", Some("a/|%b%"));
+        check(" \"\" \"\"", Some("|"));
+        check(" \"\" (INBOX Work/%)", Some("|INBOX,Work/%"));
+        check(" (SUBSCRIBED) \"\" *", Some("|*"));
+        check(" () \"\" * RETURN ()", Some("|*"));
+        check(" (SUBSCRIBED RECURSIVEMATCH) \"\" * RETURN (CHILDREN)", Some("|*"));
+        check(" \"\" * RETURN (SUBSCRIBED STATUS (MESSAGES UNSEEN) SPECIAL-USE)", Some("|*"));
+        check(" (RECURSIVEMATCH) \"\" *", None);
+        check(" (FOO) \"\" *", None);
+        check(" \"\" * RETURN (FOO)", None);
+        check(" \"\" * RETURN (STATUS ())", None);
+        check(" \"\" * SUBSCRIBED", None);
+        check(" \"\"", None);
+        check(" \"\" &AX", None);
+    }
+}

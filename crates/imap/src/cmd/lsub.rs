@@ -1,0 +1,47 @@
+//! LSUB (RFC 3501 §6.3.9): LIST of what is subscribed, as clients asked before LIST could.
+//!
+//! ```text
+//! lsub = "LSUB" SP mailbox SP list-mailbox
+//! ```
+
+use super::list::{Tree, full_patterns, line};
+use crate::commands::Verb;
+use crate::parse::{Parsed, Parser};
+use crate::pattern;
+use crate::reply::{Answer, Done};
+use crate::session::Session;
+
+pub(crate) struct Lsub {
+    reference: String,
+    pattern: String,
+}
+
+impl Verb for Lsub {
+    fn parse(p: &mut Parser<'_>) -> Parsed<Self> {
+        p.sp()?;
+        let reference = p.mailbox()?;
+        p.sp()?;
+        Ok(Self { reference, pattern: p.list_mailbox()? })
+    }
+
+    async fn run(self, session: &mut Session) -> Answer {
+        let patterns = full_patterns(&self.reference, &[self.pattern])?;
+        let account = session.account()?;
+        let mailboxes = session.store().mailboxes(account).await?;
+        let tree = Tree::of(&mailboxes, |mailbox| mailbox.subscribed);
+        let percent = patterns.iter().any(|p| p.ends_with('%'));
+        for mailbox in &mailboxes {
+            // With % a mailbox that only leads to a subscribed one is shown as such.
+            let leads = percent && tree.chosen.contains(mailbox.name.as_str());
+            let shown = mailbox.subscribed || leads;
+            if !shown || !patterns.iter().any(|p| pattern::matches(p, &mailbox.name)) {
+                continue;
+            }
+            let attribute = if mailbox.subscribed { tree.children(mailbox) } else { "\\Noselect" };
+            let out = session.wire.out();
+            line(out, "LSUB", &[attribute], &mailbox.name);
+            out.extend_from_slice(b"\r\n");
+        }
+        Ok(Done::new("Listed"))
+    }
+}

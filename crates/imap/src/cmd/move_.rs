@@ -1,0 +1,33 @@
+//! MOVE (RFC 9051 §6.4.8, RFC 6851) and UID MOVE.
+//!
+//! ```text
+//! move = "MOVE" SP sequence-set SP mailbox
+//! ```
+
+use super::copy::{Copy, copy_uid};
+use crate::commands::Verb;
+use crate::parse::{Parsed, Parser};
+use crate::reply::{Answer, Done, try_create};
+use crate::session::Session;
+
+pub(crate) struct Move(Copy);
+
+impl Verb for Move {
+    fn parse(p: &mut Parser<'_>) -> Parsed<Self> {
+        Copy::parse(p).map(Self)
+    }
+
+    async fn run(self, session: &mut Session) -> Answer {
+        let Copy { set, by_uid, to } = self.0;
+        let (account, mailbox) = session.writable()?;
+        let uids = session.view()?.resolve(&set, by_uid)?;
+        let store = session.store();
+        let to = store.mailbox_by_name(account, &to).await.map_err(try_create)?;
+        let moved = store.move_messages(account, mailbox, uids, to.id).await.map_err(try_create)?;
+        // RFC 6851 §4.3: before the EXPUNGE responses, which follow from the log.
+        if let Some(code) = copy_uid(&moved) {
+            session.wire.say(&format!("* OK [{code}] Moved"));
+        }
+        Ok(Done::new("Moved"))
+    }
+}

@@ -1,0 +1,23 @@
+//! NAMESPACE (RFC 9051 §6.3.10): only personal mailboxes, without a prefix, levels divided by `/`.
+//!
+//! ```text
+//! namespace = "NAMESPACE"
+//! ```
+
+use crate::commands::Verb;
+use crate::parse::{Parsed, Parser};
+use crate::reply::{Answer, Done};
+use crate::session::Session;
+
+pub(crate) struct Namespace;
+
+impl Verb for Namespace {
+    fn parse(_: &mut Parser<'_>) -> Parsed<Self> {
+        Ok(Self)
+    }
+
+    async fn run(self, session: &mut Session) -> Answer {
+        session.wire.say("* NAMESPACE ((\"\" \"/\")) NIL NIL");
+        Ok(Done::new("That is where mailboxes are"))
+    }
+}

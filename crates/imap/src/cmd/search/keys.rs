@@ -1,0 +1,293 @@
+//! SEARCH keys: the tables of keys, their parser, and what they ask of the store.
+
+use super::Program;
+use crate::parse::{Parsed, Parser, Set, limits};
+use crate::reply::Error;
+use crate::selected::Selected;
+use storage::Query;
+use types::{EmailId, Flag, ThreadId};
+
+/// A criterion as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Key {
+    /// The same words mean the same to the store.
+    Query(Query),
+    And(Vec<Key>),
+    Or(Box<(Key, Key)>),
+    Not(Box<Key>),
+    Numbers(Set),
+    Uids(Set),
+    /// Seconds back from now.
+    Older(u32),
+    Younger(u32),
+    /// The place of a thread in [`Program::threads`].
+    Thread(usize),
+}
+
+/// A key without arguments: name, meaning, negated. Sorted by name.
+static PLAIN: &[(&str, Plain, bool)] = &[
+    ("ALL", Plain::All, false),
+    ("ANSWERED", Plain::Flag(Flag::Answered), false),
+    ("DELETED", Plain::Flag(Flag::Deleted), false),
+    ("DRAFT", Plain::Flag(Flag::Draft), false),
+    ("FLAGGED", Plain::Flag(Flag::Flagged), false),
+    // \Recent is gone from IMAP, and none of our messages ever has it.
+    ("NEW", Plain::All, true),
+    ("OLD", Plain::All, false),
+    ("RECENT", Plain::All, true),
+    ("SEEN", Plain::Flag(Flag::Seen), false),
+    ("UNANSWERED", Plain::Flag(Flag::Answered), true),
+    ("UNDELETED", Plain::Flag(Flag::Deleted), true),
+    ("UNDRAFT", Plain::Flag(Flag::Draft), true),
+    ("UNFLAGGED", Plain::Flag(Flag::Flagged), true),
+    ("UNSEEN", Plain::Flag(Flag::Seen), true),
+];
+
+#[derive(Clone, Copy)]
+enum Plain {
+    All,
+    Flag(Flag),
+}
+
+/// A key with an argument: name, meaning.
+type Row<Argument, Meaning> = (&'static str, fn(Argument) -> Meaning);
+
+/// A key with one text. Sorted by name.
+static TEXT: &[Row<String, Query>] = &[
+    ("BCC", Query::Bcc),
+    ("BODY", Query::Body),
+    ("CC", Query::Cc),
+    ("FROM", Query::From),
+    ("SUBJECT", Query::Subject),
+    ("TEXT", Query::Text),
+    ("TO", Query::To),
+];
+
+/// A key with a day: from the first day (inclusive) to the second (exclusive). Sorted by name.
+static DAYS: &[Row<i64, Query>] = &[
+    ("BEFORE", |day| Query::ReceivedDays(i64::MIN, day)),
+    ("ON", |day| Query::ReceivedDays(day, day + 1)),
+    ("SENTBEFORE", |day| Query::SentDays(i64::MIN, day)),
+    ("SENTON", |day| Query::SentDays(day, day + 1)),
+    ("SENTSINCE", |day| Query::SentDays(day, i64::MAX)),
+    ("SINCE", |day| Query::ReceivedDays(day, i64::MAX)),
+];
+
+/// A key with a number. Sorted by name.
+static NUMBERS: &[Row<u32, Key>] = &[
+    ("LARGER", |size_bytes| Key::Query(Query::Larger(size_bytes))),
+    ("OLDER", Key::Older),
+    ("SMALLER", |size_bytes| Key::Query(Query::Smaller(size_bytes))),
+    ("YOUNGER", Key::Younger),
+];
+
+/// ```text
+/// search-key *(SP search-key)
+/// ```
+pub(super) fn program(p: &mut Parser<'_>) -> Parsed<Program> {
+    let mut keys = Keys { left: limits::SEARCH_KEYS, threads: Vec::new() };
+    let mut all = vec![keys.key(p)?];
+    while p.more() {
+        all.push(keys.key(p)?);
+    }
+    Ok(Program { key: and(all), threads: keys.threads })
+}
+
+fn and(mut keys: Vec<Key>) -> Key {
+    match keys.pop() {
+        Some(only) if keys.is_empty() => only,
+        last => {
+            keys.extend(last);
+            Key::And(keys)
+        }
+    }
+}
+
+struct Keys {
+    /// How many more there may be.
+    left: usize,
+    threads: Vec<ThreadId>,
+}
+
+impl Keys {
+    /// ```text
+    /// search-key = "ALL" / "ANSWERED" / "BCC" SP astring / "BEFORE" SP date / ... / "NOT" SP search-key /
+    ///              "OR" SP search-key SP search-key / sequence-set / "UID" SP sequence-set /
+    ///              "(" search-key *(SP search-key) ")"
+    /// ```
+    fn key(&mut self, p: &mut Parser<'_>) -> Parsed<Key> {
+        match self.left.checked_sub(1) {
+            Some(left) => self.left = left,
+            None => return p.wanted("fewer search keys"),
+        }
+        if p.peek() == Some(b'(') {
+            let keys = p.list(limits::SEARCH_KEYS, |p| self.key(p))?;
+            return if keys.is_empty() { p.wanted("a search key") } else { Ok(and(keys)) };
+        }
+        if p.at_set() {
+            return p.set().map(Key::Numbers);
+        }
+        if p.word("NOT") {
+            p.sp()?;
+            return Ok(Key::Not(Box::new(p.deeper(|p| self.key(p))?)));
+        }
+        if p.word("OR") {
+            p.sp()?;
+            return p.deeper(|p| {
+                let first = self.key(p)?;
+                p.sp()?;
+                Ok(Key::Or(Box::new((first, self.key(p)?))))
+            });
+        }
+        self.leaf(p)
+    }
+
+    fn leaf(&mut self, p: &mut Parser<'_>) -> Parsed<Key> {
+        if let Some((_, plain, negated)) = PLAIN.iter().find(|(name, ..)| p.word(name)) {
+            let key = Key::Query(match plain {
+                Plain::All => Query::All,
+                Plain::Flag(flag) => Query::Flag(*flag),
+            });
+            return Ok(if *negated { Key::Not(Box::new(key)) } else { key });
+        }
+        if let Some((_, query)) = TEXT.iter().find(|(name, _)| p.word(name)) {
+            p.sp()?;
+            return Ok(Key::Query(query(p.astring_utf8()?)));
+        }
+        if let Some((_, query)) = DAYS.iter().find(|(name, _)| p.word(name)) {
+            p.sp()?;
+            return Ok(Key::Query(query(p.date()?)));
+        }
+        if let Some((_, key)) = NUMBERS.iter().find(|(name, _)| p.word(name)) {
+            p.sp()?;
+            return Ok(key(p.number()?));
+        }
+        let words = ["UID", "HEADER", "KEYWORD", "UNKEYWORD", "EMAILID", "THREADID"];
+        let which = p.one_of(&words, "a search key")?;
+        p.sp()?;
+        match which {
+            0 => p.set().map(Key::Uids),
+            1 => {
+                let name = p.astring_utf8()?;
+                p.sp()?;
+                Ok(Key::Query(Query::Header(name, p.astring_utf8()?)))
+            }
+            2 => Ok(Key::Query(Query::Keyword(p.atom()?.to_owned()))),
+            3 => {
+                let keyword = Key::Query(Query::Keyword(p.atom()?.to_owned()));
+                Ok(Key::Not(Box::new(keyword)))
+            }
+            4 => {
+                let email = number_after('M', p.atom()?);
+                Ok(Key::Query(email.map_or_else(nothing, |n| Query::Email(EmailId(n)))))
+            }
+            _ => Ok(match number_after('T', p.atom()?) {
+                Some(n) => {
+                    self.threads.push(ThreadId(n));
+                    Key::Thread(self.threads.len() - 1)
+                }
+                None => Key::Query(nothing()),
+            }),
+        }
+    }
+}
+
+/// `M12` or `T12`. Another text is no id we ever gave: it finds nothing.
+fn number_after(letter: char, text: &str) -> Option<u64> {
+    text.strip_prefix(letter)?.parse().ok()
+}
+
+fn nothing() -> Query {
+    Query::Not(Box::new(Query::All))
+}
+
+impl Key {
+    /// What it asks of the store. `threads` are the queries for the threads, in order. As deep as the
+    /// parser allowed, no deeper.
+    pub(super) fn query(
+        self,
+        view: &Selected,
+        threads: &[Query],
+        now_unix_s: i64,
+    ) -> Result<Query, Error> {
+        let inner = |key: Self| key.query(view, threads, now_unix_s);
+        Ok(match self {
+            Self::Query(query) => query,
+            Self::And(keys) => Query::And(keys.into_iter().map(inner).collect::<Result<_, _>>()?),
+            Self::Or(keys) => Query::Or(vec![inner(keys.0)?, inner(keys.1)?]),
+            Self::Not(key) => Query::Not(Box::new(inner(*key)?)),
+            Self::Numbers(set) => Query::Uids(view.resolve(&set, false)?),
+            Self::Uids(set) => Query::Uids(view.resolve(&set, true)?),
+            // RFC 5032 §3: the interval's end belongs to YOUNGER.
+            Self::Older(seconds) => Query::Received(i64::MIN, now_unix_s - i64::from(seconds)),
+            Self::Younger(seconds) => Query::Received(now_unix_s - i64::from(seconds), i64::MAX),
+            Self::Thread(at) => threads.get(at).cloned().unwrap_or_else(nothing),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::tests::whole;
+    use types::{MailboxId, ModSeq, Uid, UidSet};
+
+    #[test]
+    fn the_tables_are_sorted() {
+        assert!(PLAIN.is_sorted_by(|a, b| a.0 < b.0));
+        assert!(TEXT.is_sorted_by(|a, b| a.0 < b.0));
+        assert!(DAYS.is_sorted_by(|a, b| a.0 < b.0));
+        assert!(NUMBERS.is_sorted_by(|a, b| a.0 < b.0));
+    }
+
+    #[test]
+    fn keys() {
+        let uids = [3, 5, 9].into_iter().filter_map(Uid::new).collect();
+        let view = Selected::new(MailboxId(1), false, uids, ModSeq(0));
+        let query = |text: &str| {
+            let program = whole(text.as_bytes(), program).ok()?;
+            program.key.query(&view, &[Query::Or(vec![Query::Email(EmailId(7))])], 1_000).ok()
+        };
+        #[track_caller]
+        fn check(found: Option<Query>, expect: Option<&str>) {
+            assert_eq!(found.map(|q| format!("{q:?}")).as_deref(), expect);
+        }
+        check(query("ALL"), Some("All"));
+        check(query("unseen"), Some("Not(Flag(Seen))"));
+        check(query("SEEN ANSWERED"), Some("And([Flag(Seen), Flag(Answered)])"));
+        check(query("(SEEN)"), Some("Flag(Seen)"));
+        check(query("( SEEN  DRAFT )"), Some("And([Flag(Seen), Flag(Draft)])"));
+        check(query("OR SEEN NOT DRAFT"), Some("Or([Flag(Seen), Not(Flag(Draft))])"));
+        check(query("FROM \"za \u{17c}\""), Some("From(\"za \u{17c}\")"));
+        check(query("SUBJECT {3}\r\na b TO x"), Some("And([Subject(\"a b\"), To(\"x\")])"));
+        check(query("HEADER Message-ID \"\""), Some("Header(\"Message-ID\", \"\")"));
+        check(query("KEYWORD $a"), Some("Keyword(\"$a\")"));
+        check(query("UNKEYWORD $a"), Some("Not(Keyword(\"$a\"))"));
+        check(query("SINCE 2-Jan-1970"), Some("ReceivedDays(1, 9223372036854775807)"));
+        check(query("SENTON \"2-Jan-1970\""), Some("SentDays(1, 2)"));
+        check(query("LARGER 10"), Some("Larger(10)"));
+        check(query("YOUNGER 10"), Some("Received(990, 9223372036854775807)"));
+        check(query("NEW"), Some("Not(All)"));
+        let set = |ranges: &[(u32, u32)]| {
+            let uid = |n| Uid::new(n).unwrap();
+            let ranges = ranges.iter().map(|(a, b)| (uid(*a), uid(*b)));
+            Some(format!("{:?}", Query::Uids(UidSet::from_ranges(ranges))))
+        };
+        check(query("2:*"), set(&[(5, 9)]).as_deref());
+        check(query("UID 4:*"), set(&[(4, 9)]).as_deref());
+        check(query("EMAILID M5"), Some("Email(EmailId(5))"));
+        check(query("EMAILID 5"), Some("Not(All)"));
+        check(query("THREADID T5"), Some("Or([Email(EmailId(7))])"));
+        check(query("THREADID nonsense"), Some("Not(All)"));
+        check(query("4"), None);
+        check(query(""), None);
+        check(query("()"), None);
+        check(query("FOO"), None);
+        check(query("OR SEEN"), None);
+        check(query("NOT"), None);
+        check(query("FROM"), None);
+        check(query("SINCE 31-Feb-2020"), None);
+        check(query("LARGER -1"), None);
+        check(query("SEEN)"), None);
+    }
+}

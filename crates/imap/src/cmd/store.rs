@@ -1,0 +1,96 @@
+//! STORE (RFC 9051 §6.4.6) and UID STORE.
+//!
+//! ```text
+//! store           = "STORE" SP sequence-set SP store-att-flags
+//! store-att-flags = (["+" / "-"] "FLAGS" [".SILENT"]) SP (flag-list / (flag *(SP flag)))
+//! ```
+
+use crate::commands::Verb;
+use crate::fetch;
+use crate::parse::{Parsed, Parser, Set};
+use crate::reply::{Answer, Done, Error};
+use crate::session::Session;
+use types::{FlagChange, Flags};
+
+pub(crate) struct Store {
+    set: Set,
+    by_uid: bool,
+    change: FlagChange,
+    silent: bool,
+}
+
+impl Verb for Store {
+    const KEEPS_NUMBERS: bool = true;
+
+    fn parse(p: &mut Parser<'_>) -> Parsed<Self> {
+        p.sp()?;
+        let set = p.set()?;
+        p.sp()?;
+        let change: fn(Flags) -> FlagChange = if p.take(b'+') {
+            FlagChange::Add
+        } else if p.take(b'-') {
+            FlagChange::Remove
+        } else {
+            FlagChange::Replace
+        };
+        let silent = p.one_of(&["FLAGS", "FLAGS.SILENT"], "FLAGS or FLAGS.SILENT")? == 1;
+        p.sp()?;
+        let flags = p.store_flags()?;
+        Ok(Self { set, by_uid: p.by_uid, change: change(flags), silent })
+    }
+
+    async fn run(self, session: &mut Session) -> Answer {
+        let (account, mailbox) = session.writable()?;
+        if self.silent {
+            // So that what others did before is told, and only our own change is not.
+            session.tell(false).await?;
+        }
+        let uids = session.view()?.resolve(&self.set, self.by_uid)?;
+        let asked = session.view()?.members(&uids).len();
+        let store = session.store();
+        let (rows, _) = store.store_flags(account, mailbox, uids, self.change, None).await?;
+        if !self.silent {
+            fetch::say_flags(session, &rows, self.by_uid).await?;
+        }
+        if let Some(selected) = &mut session.selected {
+            selected.told(&rows);
+        }
+        // RFC 2180 §4.2: some of them are gone, which the client has not been told.
+        if !self.silent && !self.by_uid && rows.len() < asked {
+            return Err(Error::no("EXPUNGEISSUED", "some of the messages are no longer there"));
+        }
+        Ok(Done::new("Flags stored"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::tests::whole;
+
+    #[test]
+    fn forms() {
+        #[track_caller]
+        fn check(text: &str, expect: Option<(&str, bool)>) {
+            let found = whole(text.as_bytes(), Store::parse).ok().map(|s| {
+                let name = match s.change {
+                    FlagChange::Replace(flags) => format!("={flags}"),
+                    FlagChange::Add(flags) => format!("+{flags}"),
+                    FlagChange::Remove(flags) => format!("-{flags}"),
+                    FlagChange::Patch { .. } => String::new(),
+                };
+                (name, s.silent)
+            });
+            assert_eq!(found.as_ref().map(|(n, s)| (n.as_str(), *s)), expect, "{text}");
+        }
+        check(" 1 FLAGS (\\Seen)", Some(("=\\Seen", false)));
+        check(" 1 flags.silent ()", Some(("=", true)));
+        check(" 1 +FLAGS \\Seen $a", Some(("+\\Seen $a", false)));
+        check(" 1:* -FLAGS.SILENT (\\Deleted)", Some(("-\\Deleted", true)));
+        check(" 1 +-FLAGS (\\Seen)", None);
+        check(" 1 + FLAGS (\\Seen)", None);
+        check(" 1 FLAGS", None);
+        check(" 1 FLAGS.LOUD (\\Seen)", None);
+        check(" x FLAGS (\\Seen)", None);
+    }
+}

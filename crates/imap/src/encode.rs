@@ -1,0 +1,159 @@
+//! Values to wire text: strings, sets of numbers.
+
+use types::Uid;
+
+/// A quoted string longer than this is harder on clients than a literal.
+const QUOTED_BYTES: usize = 1024;
+
+/// ```text
+/// nstring = string / nil
+/// ```
+pub(crate) fn nstring(out: &mut Vec<u8>, text: Option<&str>) {
+    match text {
+        Some(text) => string(out, text),
+        None => out.extend_from_slice(b"NIL"),
+    }
+}
+
+/// ```text
+/// string = quoted / literal
+/// ```
+/// Quoted when it can be; 8-bit text and line ends make it a literal.
+pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
+    let plain = |b: u8| matches!(b, b' '..=b'~' | b'\t');
+    if text.len() > QUOTED_BYTES || !text.bytes().all(plain) {
+        // NUL may stand in no string at all.
+        let text = text.replace('\0', " ");
+        literal_header(out, text.len());
+        out.extend_from_slice(text.as_bytes());
+        return;
+    }
+    out.push(b'"');
+    if text.bytes().any(|b| matches!(b, b'"' | b'\\')) {
+        for b in text.bytes() {
+            if matches!(b, b'"' | b'\\') {
+                out.push(b'\\');
+            }
+            out.push(b);
+        }
+    } else {
+        out.extend_from_slice(text.as_bytes());
+    }
+    out.push(b'"');
+}
+
+/// `{3}` CRLF
+pub(crate) fn literal_header(out: &mut Vec<u8>, size_bytes: usize) {
+    out.push(b'{');
+    number(out, size_bytes as u64);
+    out.extend_from_slice(b"}\r\n");
+}
+
+pub(crate) fn number(out: &mut Vec<u8>, mut n: u64) {
+    let mut digits = [0_u8; 20];
+    let mut from = digits.len();
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(n % 10).unwrap_or(0);
+        from -= 1;
+        n /= 10;
+        if n == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(from..).unwrap_or_default());
+}
+
+/// A mailbox name: modified UTF-7, bare when it can be an atom.
+pub(crate) fn mailbox(out: &mut Vec<u8>, name: &str) {
+    let wire = crate::mailbox_name::encode(name);
+    let bare = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b'.' | b'&');
+    if !wire.is_empty() && wire.bytes().all(bare) && !wire.eq_ignore_ascii_case("NIL") {
+        out.extend_from_slice(wire.as_bytes());
+    } else {
+        string(out, &wire);
+    }
+}
+
+/// `1:3,9`: runs of ascending numbers in the order given, so that two sets can be read side by side
+/// (COPYUID, RFC 4315 §3).
+pub(crate) fn runs(numbers: impl IntoIterator<Item = u32>) -> String {
+    let mut text = String::new();
+    let mut run: Option<(u32, u32)> = None;
+    let mut close = |run: Option<(u32, u32)>| {
+        let Some((first, last)) = run else { return };
+        if !text.is_empty() {
+            text.push(',');
+        }
+        text.push_str(&first.to_string());
+        if last != first {
+            text.push(':');
+            text.push_str(&last.to_string());
+        }
+    };
+    for n in numbers {
+        run = match run {
+            Some((first, last)) if last.checked_add(1) == Some(n) => Some((first, n)),
+            done => {
+                close(done);
+                Some((n, n))
+            }
+        };
+    }
+    close(run);
+    text
+}
+
+pub(crate) fn uid_runs(uids: impl IntoIterator<Item = Uid>) -> String {
+    runs(uids.into_iter().map(Uid::get))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings() {
+        #[track_caller]
+        fn check(text: Option<&str>, expect: &str) {
+            let mut out = Vec::new();
+            nstring(&mut out, text);
+            assert_eq!(String::from_utf8(out).unwrap(), expect);
+        }
+        check(None, "NIL");
+        check(Some(""), "\"\"");
+        check(Some("NIL"), "\"NIL\"");
+        check(Some("a \"b\" \\"), "\"a \\\"b\\\" \\\\\"");
+        check(Some("a\r\nb"), "{4}\r\na\r\nb");
+        check(Some("ż"), "{2}\r\nż");
+        check(Some("a\0b"), "{3}\r\na b");
+        check(Some(&"x".repeat(1025)), &format!("{{1025}}\r\n{}", "x".repeat(1025)));
+    }
+
+    #[test]
+    fn numbers() {
+        for n in [0, 7, 10, 4294967295, u64::MAX] {
+            let mut out = Vec::new();
+            number(&mut out, n);
+            assert_eq!(String::from_utf8(out).unwrap(), n.to_string());
+        }
+        assert_eq!(runs([1, 2, 3, 9, 8, 9]), "1:3,9,8:9");
+        assert_eq!(runs([u32::MAX]), "4294967295");
+        assert_eq!(runs([]), "");
+    }
+
+    #[test]
+    fn mailboxes() {
+        #[track_caller]
+        fn check(name: &str, expect: &str) {
+            let mut out = Vec::new();
+            mailbox(&mut out, name);
+            assert_eq!(String::from_utf8(out).unwrap(), expect);
+        }
+        check("INBOX", "INBOX");
+        check("Work/2026", "Work/2026");
+        check("My mail", "\"My mail\"");
+        check("ż", "&AXw-");
+        check("a\"b", "\"a\\\"b\"");
+        check("nil", "\"nil\"");
+    }
+}

@@ -1,0 +1,151 @@
+//! The pieces of a FETCH answer: the table of items, and how a row is written.
+
+mod bodystructure;
+mod envelope;
+mod items;
+mod section;
+
+pub(crate) use items::{Item, items};
+pub(crate) use section::{Section, read};
+
+use crate::encode;
+use crate::session::Session;
+use crate::wire::Stop;
+use bytes::Bytes;
+use storage::{Email, Message};
+use types::{Date, Flags};
+
+/// `* 3 ` and what follows.
+pub(crate) fn response(out: &mut Vec<u8>, number: u32, rest: &str) {
+    out.extend_from_slice(b"* ");
+    encode::number(out, number.into());
+    out.push(b' ');
+    out.extend_from_slice(rest.as_bytes());
+}
+
+/// `* 3 FETCH (FLAGS (\Seen))` for each row that the client knows.
+pub(crate) async fn say_flags(
+    session: &mut Session,
+    rows: &[Message],
+    with_uid: bool,
+) -> Result<(), Stop> {
+    for row in rows {
+        let number = session.selected.as_ref().and_then(|s| s.number_of(row.uid));
+        let Some(number) = number else { continue };
+        let out = session.wire.out();
+        response(out, number, "FETCH (");
+        if with_uid {
+            uid(out, row);
+            out.push(b' ');
+        }
+        flags(out, &row.flags);
+        out.extend_from_slice(b")\r\n");
+        session.wire.relieve().await?;
+    }
+    Ok(())
+}
+
+/// A message with what its items need: its email, and the bytes of each section, in order.
+pub(crate) struct Row<'a> {
+    pub(crate) number: u32,
+    pub(crate) message: &'a Message,
+    pub(crate) email: Option<&'a Email>,
+    pub(crate) sections: Vec<Option<Bytes>>,
+}
+
+/// One FETCH response. Sections that are long go out at once.
+pub(crate) async fn say_row(
+    session: &mut Session,
+    items: &[Item],
+    row: Row<'_>,
+) -> Result<(), Stop> {
+    response(session.wire.out(), row.number, "FETCH (");
+    let mut sections = row.sections.into_iter();
+    for (i, item) in items.iter().enumerate() {
+        let out = session.wire.out();
+        if i > 0 {
+            out.push(b' ');
+        }
+        if let Item::Section(section) = item {
+            out.extend_from_slice(section.label.as_bytes());
+            match sections.next().flatten() {
+                Some(bytes) => {
+                    out.push(b' ');
+                    encode::literal_header(out, bytes.len());
+                    session.wire.write(&bytes).await?;
+                }
+                None => out.extend_from_slice(b" NIL"),
+            }
+        } else {
+            write_item(out, item, row.message, row.email);
+        }
+    }
+    session.wire.out().extend_from_slice(b")\r\n");
+    session.wire.relieve().await
+}
+
+fn write_item(out: &mut Vec<u8>, item: &Item, message: &Message, email: Option<&Email>) {
+    match (item, email) {
+        (Item::Flags, _) => flags(out, &message.flags),
+        (Item::Uid, _) => uid(out, message),
+        (Item::InternalDate, _) => {
+            out.extend_from_slice(b"INTERNALDATE \"");
+            out.extend_from_slice(Date::from_unix_s(message.received_unix_s).imap().as_bytes());
+            out.push(b'"');
+        }
+        (Item::Size, _) => named_number(out, "RFC822.SIZE ", message.size_bytes.into(), ""),
+        (Item::EmailId, _) => named_number(out, "EMAILID (M", message.email.0, ")"),
+        (Item::ModSeq, _) => named_number(out, "MODSEQ (", message.modseq.0, ")"),
+        (Item::ThreadId, Some(email)) => named_number(out, "THREADID (T", email.thread.0, ")"),
+        (Item::Envelope, Some(email)) => {
+            out.extend_from_slice(b"ENVELOPE ");
+            envelope::write(out, &email.index.envelope);
+        }
+        (Item::Body, Some(email)) => {
+            out.extend_from_slice(b"BODY ");
+            bodystructure::write(out, &email.index, false);
+        }
+        (Item::BodyStructure, Some(email)) => {
+            out.extend_from_slice(b"BODYSTRUCTURE ");
+            bodystructure::write(out, &email.index, true);
+        }
+        (Item::Preview, Some(email)) => {
+            out.extend_from_slice(b"PREVIEW ");
+            encode::string(out, &email.index.preview);
+        }
+        // Sections are written by the caller; the rest is never asked without its email.
+        (
+            Item::Section(_)
+            | Item::ThreadId
+            | Item::Envelope
+            | Item::Body
+            | Item::BodyStructure
+            | Item::Preview,
+            _,
+        ) => {}
+    }
+}
+
+fn flags(out: &mut Vec<u8>, flags: &Flags) {
+    out.extend_from_slice(b"FLAGS (");
+    let empty = out.len();
+    let mut add = |name: &str| {
+        if out.len() > empty {
+            out.push(b' ');
+        }
+        out.extend_from_slice(name.as_bytes());
+    };
+    flags.system().for_each(|flag| add(flag.name()));
+    flags.keywords().iter().for_each(|keyword| add(keyword.as_str()));
+    out.push(b')');
+}
+
+fn uid(out: &mut Vec<u8>, message: &Message) {
+    named_number(out, "UID ", message.uid.get().into(), "");
+}
+
+fn named_number(out: &mut Vec<u8>, name: &str, n: u64, after: &str) {
+    out.extend_from_slice(name.as_bytes());
+    encode::number(out, n);
+    out.extend_from_slice(after.as_bytes());
+}

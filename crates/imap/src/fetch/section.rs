@@ -1,0 +1,360 @@
+//! `BODY[...]<a.b>`: which bytes of the letter it names. Found in the part table, never by parsing again.
+
+use crate::parse::{Parsed, Parser, limits};
+use bytes::Bytes;
+use mparser::{Index, PartKind};
+use std::ops::Range;
+use storage::{Email, Store};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Section {
+    /// Numbers of nested parts; empty is the letter itself.
+    part: Vec<u32>,
+    what: What,
+    /// First byte and number of bytes.
+    partial: Option<(u32, u32)>,
+    /// Reading it does not set `\Seen`.
+    pub(crate) peek: bool,
+    /// How the answer names it, `BODY[1.MIME]<0>`.
+    pub(crate) label: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum What {
+    Whole,
+    Header,
+    Text,
+    Mime,
+    /// Some fields of the header: names in lower case, sorted; or all but those.
+    Fields {
+        names: Vec<String>,
+        not: bool,
+    },
+}
+
+/// The forms of RFC 3501 without brackets: name, what it stands for, whether it peeks.
+const OLD_FORMS: [(&str, What, bool); 3] = [
+    ("RFC822", What::Whole, false),
+    ("RFC822.HEADER", What::Header, true),
+    ("RFC822.TEXT", What::Text, false),
+];
+
+impl Section {
+    /// `None`, and nothing taken, when no section stands here.
+    pub(crate) fn parse(p: &mut Parser<'_>) -> Parsed<Option<Self>> {
+        for (name, what, peek) in OLD_FORMS {
+            if p.word(name) {
+                let (part, partial, label) = (Vec::new(), None, name.to_owned());
+                return Ok(Some(Self { part, what, partial, peek, label }));
+            }
+        }
+        let mut ahead = p.clone();
+        let peek = ahead.word("BODY.PEEK");
+        if (peek || ahead.word("BODY")) && ahead.take(b'[') {
+            *p = ahead;
+            return Self::in_brackets(p, peek).map(Some);
+        }
+        Ok(None)
+    }
+
+    /// ```text
+    /// section      = "[" [section-spec] "]"
+    /// section-spec = section-msgtext / (section-part ["." section-text])
+    /// section-part = nz-number *("." nz-number)
+    /// section-text = section-msgtext / "MIME"
+    /// ```
+    fn in_brackets(p: &mut Parser<'_>, peek: bool) -> Parsed<Self> {
+        let mut part = Vec::new();
+        let mut label = "BODY[".to_owned();
+        let mut text_follows = p.peek() != Some(b']');
+        while text_follows && p.peek().is_some_and(|b| b.is_ascii_digit()) {
+            if part.len() >= limits::SECTION_NUMBERS {
+                return p.wanted("a section of fewer parts");
+            }
+            match p.number()? {
+                0 => return p.wanted("a part number from 1"),
+                n => part.push(n),
+            }
+            text_follows = p.take(b'.');
+        }
+        label.push_str(&part.iter().map(u32::to_string).collect::<Vec<_>>().join("."));
+        let mut what = What::Whole;
+        if text_follows {
+            let dot = if part.is_empty() { "" } else { "." };
+            what = section_text(p, !part.is_empty(), dot, &mut label)?;
+        }
+        p.need(b']', "the closing bracket")?;
+        label.push(']');
+        let partial = partial(p)?;
+        if let Some((first, _)) = partial {
+            label.push('<');
+            label.push_str(&first.to_string());
+            label.push('>');
+        }
+        Ok(Self { part, what, partial, peek, label })
+    }
+
+    /// The bytes it lies in. `None`: the letter has no such part.
+    fn span(&self, index: &Index) -> Option<Range<u32>> {
+        if self.part.is_empty() && self.what == What::Whole {
+            return Some(0..index.size);
+        }
+        let at = index.section(&self.part)?;
+        let part = index.parts.get(at)?;
+        match self.what {
+            What::Whole => Some(part.body.clone()),
+            What::Mime => Some(part.header.clone()),
+            What::Header | What::Text | What::Fields { .. } => {
+                let letter = match (self.part.as_slice(), part.kind) {
+                    ([], _) => part,
+                    (_, PartKind::Message) => index.parts.get(index.children(at).next()?)?,
+                    _ => return None,
+                };
+                let header = self.what != What::Text;
+                Some(if header { letter.header.clone() } else { letter.body.clone() })
+            }
+        }
+    }
+
+    /// The bytes to read for it: those of the span that the partial form leaves.
+    fn range(&self, index: &Index) -> Option<Range<u32>> {
+        let span = self.span(index)?;
+        match (self.partial, &self.what) {
+            // Fields are picked first, then cut.
+            (None, _) | (_, What::Fields { .. }) => Some(span),
+            (Some((first, length)), _) => {
+                let start = span.start.saturating_add(first).min(span.end);
+                Some(start..start.saturating_add(length).min(span.end))
+            }
+        }
+    }
+
+    fn finish(&self, bytes: Bytes) -> Bytes {
+        let What::Fields { names, not } = &self.what else { return bytes };
+        let picked = Bytes::from(pick_fields(&bytes, names, *not));
+        let Some((first, length)) = self.partial else { return picked };
+        let to_usize = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+        let start = to_usize(first).min(picked.len());
+        let end = start.saturating_add(to_usize(length)).min(picked.len());
+        picked.slice(start..end)
+    }
+}
+
+/// Reads the sections of one letter. When they are most of it, it is read once.
+pub(crate) async fn read(
+    store: &Store,
+    email: &Email,
+    sections: &[&Section],
+) -> storage::Result<Vec<Option<Bytes>>> {
+    let ranges: Vec<_> = sections.iter().map(|s| s.range(&email.index)).collect();
+    let wanted: u64 = ranges.iter().flatten().map(|r| u64::from(r.end - r.start)).sum();
+    let whole = if wanted * 2 > u64::from(email.size_bytes) {
+        Some(store.bytes(email).await?)
+    } else {
+        None
+    };
+    let mut found = Vec::with_capacity(sections.len());
+    for (section, range) in sections.iter().zip(ranges) {
+        let Some(range) = range else {
+            found.push(None);
+            continue;
+        };
+        let bytes = match &whole {
+            _ if range.is_empty() => Bytes::new(),
+            Some(whole) => cut(whole, &range),
+            None => store.range(email, range).await?,
+        };
+        found.push(Some(section.finish(bytes)));
+    }
+    Ok(found)
+}
+
+fn cut(bytes: &Bytes, range: &Range<u32>) -> Bytes {
+    let to_usize = |n: u32| usize::try_from(n).unwrap_or(usize::MAX).min(bytes.len());
+    let (start, end) = (to_usize(range.start), to_usize(range.end));
+    bytes.slice(start..end.max(start))
+}
+
+/// ```text
+/// section-msgtext = "HEADER" / "HEADER.FIELDS" [".NOT"] SP header-list / "TEXT"
+/// header-list     = "(" header-fld-name *(SP header-fld-name) ")"
+/// ```
+fn section_text(p: &mut Parser<'_>, in_part: bool, dot: &str, label: &mut String) -> Parsed<What> {
+    let words = ["HEADER", "TEXT", "HEADER.FIELDS", "HEADER.FIELDS.NOT", "MIME"];
+    let words = words.get(..if in_part { 5 } else { 4 }).unwrap_or_default();
+    let which = p.one_of(words, "HEADER, HEADER.FIELDS, TEXT or MIME of a part")?;
+    label.push_str(dot);
+    label.push_str(words.get(which).unwrap_or(&""));
+    let not = match which {
+        0 => return Ok(What::Header),
+        1 => return Ok(What::Text),
+        4 => return Ok(What::Mime),
+        which => which == 3,
+    };
+    p.sp()?;
+    let mut names = p.list(limits::FIELD_NAMES, Parser::astring_utf8)?;
+    // A name with a line end would break our answer's line.
+    let fit = |name: &String| name.bytes().all(|b| b.is_ascii_graphic() && b != b':');
+    if names.is_empty() || !names.iter().all(fit) {
+        return p.wanted("names of header fields");
+    }
+    let mut quoted = Vec::new();
+    for (i, name) in names.iter().enumerate() {
+        quoted.extend_from_slice(if i > 0 { b" " } else { b" (" });
+        let bare = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        if bare {
+            quoted.extend_from_slice(name.as_bytes());
+        } else {
+            crate::encode::string(&mut quoted, name);
+        }
+    }
+    quoted.push(b')');
+    label.push_str(&String::from_utf8_lossy(&quoted));
+    for name in &mut names {
+        name.make_ascii_lowercase();
+    }
+    names.sort_unstable();
+    Ok(What::Fields { names, not })
+}
+
+/// ```text
+/// partial = "<" number "." nz-number ">"
+/// ```
+fn partial(p: &mut Parser<'_>) -> Parsed<Option<(u32, u32)>> {
+    if !p.take(b'<') {
+        return Ok(None);
+    }
+    let first = p.number()?;
+    p.need(b'.', "a dot")?;
+    let length = p.number()?;
+    if length == 0 {
+        return p.wanted("a length from 1");
+    }
+    p.need(b'>', "the closing angle bracket")?;
+    Ok(Some((first, length)))
+}
+
+/// The fields of a header that are (or, with `not`, are not) named, in the header's order, with the
+/// empty line at the end. `names` in lower case, sorted.
+fn pick_fields(header: &[u8], names: &[String], not: bool) -> Vec<u8> {
+    let mut picked = Vec::new();
+    let mut keep = false;
+    for line in header.split_inclusive(|b| *b == b'\n') {
+        if matches!(line, b"\r\n" | b"\n") {
+            break;
+        }
+        if !line.starts_with(b" ") && !line.starts_with(b"\t") {
+            let colon = line.iter().position(|b| *b == b':').unwrap_or(0);
+            let name = line.get(..colon).unwrap_or_default().trim_ascii_end();
+            let lower = name.iter().map(u8::to_ascii_lowercase);
+            let named = names.binary_search_by(|n| n.bytes().cmp(lower.clone())).is_ok();
+            keep = colon > 0 && named != not;
+        }
+        if keep {
+            picked.extend_from_slice(line);
+        }
+    }
+    // A header at the very end of a letter may lack the line end.
+    if !picked.is_empty() && !picked.ends_with(b"\n") {
+        picked.extend_from_slice(b"\r\n");
+    }
+    picked.extend_from_slice(b"\r\n");
+    picked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::tests::whole;
+
+    fn section(text: &str) -> Option<Section> {
+        whole(text.as_bytes(), Section::parse).ok().flatten()
+    }
+
+    #[test]
+    fn sections() {
+        #[track_caller]
+        fn check(text: &str, expect: Option<(&str, bool)>) {
+            let found = section(text);
+            let found = found.as_ref().map(|s| (s.label.as_str(), s.peek));
+            assert_eq!(found, expect, "{text}");
+        }
+        check("BODY[]", Some(("BODY[]", false)));
+        check("body.peek[]", Some(("BODY[]", true)));
+        check("BODY[TEXT]<5.10>", Some(("BODY[TEXT]<5>", false)));
+        check("BODY[1.2.MIME]", Some(("BODY[1.2.MIME]", false)));
+        check("BODY[1.header]", Some(("BODY[1.HEADER]", false)));
+        check("BODY[12]<0.4294967295>", Some(("BODY[12]<0>", false)));
+        check(
+            "BODY.PEEK[HEADER.FIELDS (From  \"X-A\" \"a b\")]",
+            None, // no field has a name with a space
+        );
+        check(
+            "BODY.PEEK[1.HEADER.FIELDS.NOT (From \"x(y\" )]<0.9>",
+            Some(("BODY[1.HEADER.FIELDS.NOT (From \"x(y\")]<0>", true)),
+        );
+        check("RFC822", Some(("RFC822", false)));
+        check("rfc822.header", Some(("RFC822.HEADER", true)));
+        check("RFC822.TEXT", Some(("RFC822.TEXT", false)));
+        check("RFC822.SIZE", None);
+        check("BODY", None);
+        check("BODYSTRUCTURE", None);
+        check("BODY[MIME]", None);
+        check("BODY[0]", None);
+        check("BODY[1.]", None);
+        check("BODY[.1]", None);
+        check("BODY[1", None);
+        check("BODY[HEADER.FIELDS ()]", None);
+        check("BODY[HEADER.FIELDS (\"a\rb\")]", None);
+        check("BODY[]<5>", None);
+        check("BODY[]<0.0>", None);
+        check("BODY[]<-1.5>", None);
+        check(&format!("BODY[{}1]", "1.".repeat(100)), None);
+    }
+
+    #[test]
+    fn fields() {
+        #[track_caller]
+        fn check(header: &str, names: &[&str], not: bool, expect: &str) {
+            let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
+            let picked = pick_fields(header.as_bytes(), &names, not);
+            assert_eq!(String::from_utf8(picked).unwrap(), expect);
+        }
+        let header = "From: a\r\nSUBJECT : b\r\n c\r\n\td\r\nTo:e\r\nno field\r\nto: f\r\n\r\n";
+        check(header, &["subject"], false, "SUBJECT : b\r\n c\r\n\td\r\n\r\n");
+        check(header, &["from", "to"], false, "From: a\r\nTo:e\r\nto: f\r\n\r\n");
+        check(header, &["from", "to"], true, "SUBJECT : b\r\n c\r\n\td\r\n\r\n");
+        check(header, &["x"], false, "\r\n");
+        check("From: a", &["from"], false, "From: a\r\n\r\n");
+        check("", &["from"], false, "\r\n");
+        check(" folded first\r\nFrom: a\r\n", &["from"], false, "From: a\r\n\r\n");
+    }
+
+    #[test]
+    fn ranges() {
+        let letter = b"Subject: x\r\n\r\nhello world\r\n";
+        let index = Index::of(letter);
+        #[track_caller]
+        fn check(index: &Index, letter: &[u8], text: &str, expect: Option<&str>) {
+            let section = section(text).unwrap();
+            let bytes = section
+                .range(index)
+                .map(|range| section.finish(cut(&Bytes::copy_from_slice(letter), &range)));
+            let text = bytes.map(|b| String::from_utf8(b.to_vec()).unwrap());
+            assert_eq!(text.as_deref(), expect);
+        }
+        check(&index, letter, "BODY[]", Some("Subject: x\r\n\r\nhello world\r\n"));
+        check(&index, letter, "BODY[]<0.3>", Some("Sub"));
+        check(&index, letter, "BODY[TEXT]<6.5>", Some("world"));
+        check(&index, letter, "BODY[TEXT]<11.9>", Some("\r\n"));
+        check(&index, letter, "BODY[TEXT]<99.9>", Some(""));
+        check(&index, letter, "BODY[TEXT]<4294967295.4294967295>", Some(""));
+        check(&index, letter, "BODY[HEADER]", Some("Subject: x\r\n\r\n"));
+        check(&index, letter, "BODY[HEADER.FIELDS (Subject)]<1.4>", Some("ubje"));
+        check(&index, letter, "BODY[1]", Some("hello world\r\n"));
+        check(&index, letter, "BODY[1.MIME]", Some("Subject: x\r\n\r\n"));
+        check(&index, letter, "BODY[2]", None);
+        check(&index, letter, "BODY[1.HEADER]", None);
+        check(&index, letter, "BODY[1.1]", None);
+    }
+}

@@ -1,0 +1,106 @@
+//! The IMAP server: RFC 3501, with the extensions in `capabilities.rs`. Knows nothing about TLS,
+//! listeners, SMTP, or how mail is stored.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `commands` | the table of commands: name, when it is welcome, who answers, which section says so |
+//! | `capabilities` | the table of what we say we can |
+//! | `cmd/` | one file for each verb: its ABNF, parse, answer |
+//! | `session` | one connection: reads a command, finds its row, answers, tells what else happened |
+//! | `selected` | the mailbox as this session has been told it is: message numbers, UIDs, what is still to tell |
+//! | `fetch/` | the pieces of a FETCH answer |
+//! | `wire`, `parse/` | bytes to commands, bounded before anything is allocated |
+//! | `reply`, `encode` | errors to `NO [CODE] sentence`, in one place; strings, sets |
+//! | `mailbox_name`, `pattern` | modified UTF-7; LIST's wildcards |
+//!
+//! A new command is a file in `cmd/`, a row in `commands.rs`, and a transcript in `testdata/imap/`.
+//!
+//! ```no_run
+//! # async fn tour(store: storage::Store, auth: auth::Auth) -> std::io::Result<()> {
+//! use std::sync::Arc;
+//! let config = imap::Config { hostname: "mail.example.test".into(), ..Default::default() };
+//! let service = imap::Service::new(store, auth, config, Arc::new(types::SystemClock));
+//! let (_stop, shutdown) = tokio::sync::watch::channel(false);
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:1143").await?;
+//! let (stream, address) = listener.accept().await?;
+//! service.run(stream, types::Peer::plain(address.ip()), shutdown).await;
+//! # Ok(()) }
+//! ```
+
+mod base64;
+mod capabilities;
+mod cmd;
+mod commands;
+mod encode;
+mod fetch;
+mod mailbox_name;
+mod metrics;
+mod parse;
+mod pattern;
+mod reply;
+mod selected;
+mod session;
+mod wire;
+
+pub use capabilities::{CAPABILITIES, Capability};
+pub use commands::{COMMANDS, parse_command};
+pub use parse::Syntax;
+pub use reply::Error;
+pub use wire::Stop;
+
+use metrics::Metrics;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use types::{Clock, Limits, Peer};
+
+/// What `server` reads from the configuration for us.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How we call ourselves in the greeting.
+    pub hostname: String,
+    /// Put behind a user name without `@`.
+    pub default_domain: Option<String>,
+    pub limits: Limits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { hostname: "localhost".to_owned(), default_domain: None, limits: Limits::default() }
+    }
+}
+
+/// What all connections share.
+pub struct Service {
+    pub(crate) store: storage::Store,
+    pub(crate) auth: auth::Auth,
+    pub(crate) config: Config,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Metrics,
+}
+
+impl Service {
+    pub fn new(
+        store: storage::Store,
+        auth: auth::Auth,
+        config: Config,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        Arc::new(Self { store, auth, config, clock, metrics: Metrics::default() })
+    }
+
+    /// Adds our counters, each with the prefix `imap_`.
+    pub fn register(&self, registry: &mut prometheus_client::registry::Registry) {
+        self.metrics.register(registry.sub_registry_with_prefix("imap"));
+    }
+
+    /// Serves one connection until it ends: by LOGOUT, by the client, by silence, or because `shutdown`
+    /// became `true`, which is said with `* BYE`. `peer.private` false: no password is taken.
+    pub async fn run<S>(self: Arc<Self>, stream: S, peer: Peer, shutdown: watch::Receiver<bool>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        // Boxed: the state of a session is large, and most of its life it waits.
+        Box::pin(session::Session::new(self, Box::new(stream), peer, shutdown).serve()).await;
+    }
+}

@@ -1,0 +1,313 @@
+//! The selected mailbox as this session has been told it is: which number means which UID, and what has
+//! happened that the client does not know yet.
+//!
+//! Only UIDs are kept, four bytes for each message; flags and the rest are read from the store when asked.
+//! What others do comes from the store's change log, and is told in the order EXPUNGE, EXISTS, FETCH, so
+//! that the numbers are right at every line (RFC 9051 §7.5.1).
+
+use crate::fetch;
+use crate::parse::{Bound, Set};
+use crate::reply::Error;
+use crate::session::Session;
+use storage::{Change, ChangeKind, Message};
+use types::{MailboxId, ModSeq, Uid, UidSet};
+
+/// Entries of the change log read at a time.
+const CHANGES: usize = 1_000;
+/// Rows of messages asked for at a time, when flags of many changed.
+const ROWS: usize = 1_000;
+
+#[derive(Debug)]
+pub(crate) struct Selected {
+    pub(crate) mailbox: MailboxId,
+    /// Opened with EXAMINE.
+    pub(crate) read_only: bool,
+    /// Ascending; a message's number is its place, counted from 1.
+    uids: Vec<Uid>,
+    /// The change log has been read up to here.
+    modseq: ModSeq,
+    /// Read from it but not told: new messages, messages that went, messages with other flags.
+    fresh: Vec<Uid>,
+    gone: Vec<Uid>,
+    flagged: Vec<Uid>,
+    /// Flags that the client knows from the answer to its own command.
+    own: Vec<(ModSeq, UidSet)>,
+}
+
+impl Selected {
+    /// `modseq` must not be newer than the list of UIDs.
+    pub(crate) fn new(mailbox: MailboxId, read_only: bool, uids: Vec<Uid>, modseq: ModSeq) -> Self {
+        Self {
+            mailbox,
+            read_only,
+            uids,
+            modseq,
+            fresh: Vec::new(),
+            gone: Vec::new(),
+            flagged: Vec::new(),
+            own: Vec::new(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.uids.len()
+    }
+
+    /// The message number of a UID. `None`: not (or no longer) in what the client knows.
+    pub(crate) fn number_of(&self, uid: Uid) -> Option<u32> {
+        let at = self.uids.binary_search(&uid).ok()?;
+        u32::try_from(at + 1).ok()
+    }
+
+    /// The UIDs of a set that the client knows, ascending.
+    pub(crate) fn members(&self, set: &UidSet) -> Vec<Uid> {
+        let mut members = Vec::new();
+        for (first, last) in set.ranges() {
+            let from = self.uids.partition_point(|uid| uid < first);
+            let to = self.uids.partition_point(|uid| uid <= last);
+            members.extend_from_slice(self.uids.get(from..to).unwrap_or_default());
+        }
+        members
+    }
+
+    /// What a set of the client's means, as UIDs.
+    ///
+    /// A range of numbers becomes the range between its two UIDs: a UID in between that the client does
+    /// not know belongs to no message, since UIDs only ascend. UIDs past the last one known are cut off:
+    /// there may be a message, but the client has not been told its number.
+    pub(crate) fn resolve(&self, set: &Set, by_uid: bool) -> Result<UidSet, Error> {
+        let Some(last_known) = self.uids.last().copied() else {
+            let asks_for_number = |b: Bound| !by_uid && matches!(b, Bound::Number(n) if n != 1);
+            if set.0.iter().any(|(a, b)| asks_for_number(*a) || asks_for_number(*b)) {
+                return Err(Error::Bad("there is no message of that number, the mailbox is empty"));
+            }
+            return Ok(UidSet::new());
+        };
+        let bound = |bound: Bound| match bound {
+            Bound::Last => Ok(last_known),
+            Bound::Number(n) if by_uid => Uid::new(n).ok_or(Error::Bad("0 is no UID")),
+            Bound::Number(n) => {
+                let place = usize::try_from(n).ok().and_then(|n| n.checked_sub(1));
+                let uid = place.and_then(|place| self.uids.get(place));
+                uid.copied().ok_or(Error::Bad("there is no message of that number"))
+            }
+        };
+        let mut ranges = Vec::with_capacity(set.0.len());
+        for (a, b) in &set.0 {
+            let (a, b) = (bound(*a)?, bound(*b)?);
+            let (first, last) = (a.min(b), a.max(b).min(last_known));
+            if first <= last {
+                ranges.push((first, last));
+            }
+        }
+        Ok(UidSet::from_ranges(ranges))
+    }
+
+    /// The client has been told these flags in an answer; the change log need not tell them again.
+    pub(crate) fn told(&mut self, rows: &[Message]) {
+        let mut rest: Vec<_> =
+            rows.iter().map(|r| (r.modseq, r.uid)).filter(|(m, _)| *m > self.modseq).collect();
+        rest.sort_unstable();
+        for run in rest.chunk_by(|a, b| a.0 == b.0) {
+            let uids = run.iter().map(|(_, uid)| *uid).collect();
+            self.own.extend(run.first().map(|(modseq, _)| (*modseq, uids)));
+        }
+    }
+
+    /// Reads entries of the change log.
+    fn take_in(&mut self, changes: &[Change]) {
+        for change in changes.iter().filter(|c| c.mailbox == self.mailbox) {
+            let Some((uid, _)) = change.message else { continue };
+            match change.kind {
+                ChangeKind::MessageAdded if self.newest().is_none_or(|newest| newest < uid) => {
+                    self.fresh.push(uid);
+                }
+                ChangeKind::MessageGone => self.gone.push(uid),
+                ChangeKind::FlagsChanged => {
+                    let own = |(modseq, uids): &(ModSeq, UidSet)| {
+                        *modseq == change.modseq && uids.contains(uid)
+                    };
+                    if !self.own.iter().any(own) {
+                        self.flagged.push(uid);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn newest(&self) -> Option<Uid> {
+        self.fresh.last().or(self.uids.last()).copied()
+    }
+
+    /// Makes what was read from the log part of the list. Gives the numbers of the messages that went, each
+    /// as it is when those before it are out, and whether there are new ones.
+    fn settle(&mut self, expunge: bool) -> (Vec<u32>, bool) {
+        let mut gone = std::mem::take(&mut self.gone);
+        gone.sort_unstable();
+        // A message may come and go before anybody is told of it.
+        let fresh = std::mem::take(&mut self.fresh);
+        let fresh: Vec<Uid> =
+            fresh.into_iter().filter(|uid| gone.binary_search(uid).is_err()).collect();
+        let mut numbers = Vec::new();
+        if expunge {
+            numbers = gone.iter().filter_map(|uid| self.number_of(*uid)).collect();
+            if !numbers.is_empty() {
+                self.uids.retain(|uid| gone.binary_search(uid).is_err());
+            }
+            for (before, number) in (0..).zip(&mut numbers) {
+                *number -= before;
+            }
+        } else {
+            self.gone = gone;
+        }
+        self.uids.extend_from_slice(&fresh);
+        (numbers, !fresh.is_empty())
+    }
+
+    /// Messages whose flags are to be told.
+    fn flagged(&self) -> Vec<Uid> {
+        self.members(&self.flagged.iter().copied().collect())
+    }
+}
+
+/// Tells the client what happened in its mailbox. With `expunge` false, messages that went keep their
+/// numbers until the next time.
+pub(crate) async fn tell(session: &mut Session, expunge: bool) -> Result<(), Error> {
+    if session.selected.is_none() {
+        return Ok(());
+    }
+    let account = session.account()?;
+    let newest = session.listen().1.map(storage::Watch::seen).unwrap_or_default();
+    let store = session.store();
+    let Some(selected) = &mut session.selected else { return Ok(()) };
+    if newest > selected.modseq {
+        loop {
+            let news = store.changes(account, selected.modseq, CHANGES).await?;
+            selected.take_in(&news.changes);
+            selected.modseq = selected.modseq.max(news.state);
+            if !news.more {
+                break;
+            }
+        }
+        selected.own.clear();
+    }
+    let (gone, any_new) = selected.settle(expunge);
+    let count = selected.len();
+    for number in gone {
+        fetch::response(session.wire.out(), number, "EXPUNGE\r\n");
+        session.wire.relieve().await?;
+    }
+    if any_new {
+        session.wire.say(&format!("* {count} EXISTS"));
+    }
+    tell_flags(session).await
+}
+
+async fn tell_flags(session: &mut Session) -> Result<(), Error> {
+    let (account, mailbox) = session.here()?;
+    let uids = session.view()?.flagged();
+    for uids in uids.chunks(ROWS) {
+        let uids = uids.iter().copied().collect();
+        let rows = session.store().messages(account, mailbox, &uids).await?;
+        fetch::say_flags(session, &rows, true).await?;
+    }
+    if let Some(selected) = &mut session.selected {
+        selected.flagged = Vec::new();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use types::EmailId;
+
+    fn uid(n: u32) -> Uid {
+        Uid::new(n).unwrap()
+    }
+
+    fn view(uids: &[u32]) -> Selected {
+        let uids = uids.iter().map(|n| uid(*n)).collect();
+        Selected::new(MailboxId(1), false, uids, ModSeq(10))
+    }
+
+    #[test]
+    fn sets() {
+        #[track_caller]
+        fn check(uids: &[u32], set: &str, by_uid: bool, expect: Option<&[u32]>) {
+            let view = view(uids);
+            let set = crate::parse::Parser::new(set.as_bytes()).set().unwrap();
+            let found = view.resolve(&set, by_uid).ok().map(|set| view.members(&set));
+            let found = found.map(|uids| uids.into_iter().map(Uid::get).collect::<Vec<_>>());
+            assert_eq!(found.as_deref(), expect, "{set:?}");
+        }
+        let uids = &[3, 5, 9, 20];
+        check(uids, "1", false, Some(&[3]));
+        check(uids, "2:3", false, Some(&[5, 9]));
+        check(uids, "3:2,1", false, Some(&[3, 5, 9]));
+        check(uids, "*", false, Some(&[20]));
+        check(uids, "3:*", false, Some(&[9, 20]));
+        check(uids, "5", false, None);
+        check(uids, "1:5", false, None);
+        check(uids, "4:10", true, Some(&[5, 9]));
+        check(uids, "1:*", true, Some(uids));
+        check(uids, "100:*", true, Some(&[20]));
+        check(uids, "100", true, Some(&[]));
+        check(uids, "20:4294967295", true, Some(&[20]));
+        check(&[], "1:*", false, Some(&[]));
+        check(&[], "*", false, Some(&[]));
+        check(&[], "2", false, None);
+        check(&[], "2:9", true, Some(&[]));
+    }
+
+    fn change(modseq: u64, kind: ChangeKind, mailbox: u32, n: u32) -> Change {
+        let message = Some((uid(n), EmailId(n.into())));
+        Change { modseq: ModSeq(modseq), kind, mailbox: MailboxId(mailbox), message }
+    }
+
+    #[test]
+    fn numbers_follow_what_was_told() {
+        use ChangeKind::{FlagsChanged, MessageAdded, MessageGone};
+        let mut view = view(&[1, 2, 3, 4, 5]);
+        view.take_in(&[
+            change(11, MessageGone, 1, 4),
+            change(11, MessageGone, 1, 2),
+            change(12, MessageAdded, 1, 6),
+            change(12, MessageAdded, 1, 7),
+            change(13, MessageGone, 1, 6),
+            change(13, MessageGone, 2, 1),
+            change(14, FlagsChanged, 1, 4),
+            change(14, FlagsChanged, 1, 5),
+        ]);
+        assert_eq!(view.settle(false), (vec![], true));
+        assert_eq!(view.len(), 6, "what went still has its number");
+        assert_eq!(view.number_of(uid(7)), Some(6));
+        assert_eq!(view.settle(true), (vec![2, 3], false));
+        assert_eq!(view.number_of(uid(7)), Some(4));
+        assert_eq!(view.flagged(), [uid(5)]);
+        assert_eq!(view.settle(true), (vec![], false));
+    }
+
+    #[test]
+    fn own_flags_are_told_once() {
+        let mut view = view(&[1, 2]);
+        let row = |n, modseq| Message {
+            uid: uid(n),
+            email: EmailId(1),
+            modseq: ModSeq(modseq),
+            flags: types::Flags::default(),
+            received_unix_s: 0,
+            saved_unix_s: 0,
+            size_bytes: 0,
+        };
+        view.told(&[row(1, 12), row(2, 9)]);
+        let log: Vec<_> = [(11, 1), (12, 1), (12, 2)]
+            .map(|(m, n)| change(m, ChangeKind::FlagsChanged, 1, n))
+            .into();
+        view.take_in(&log[1..]);
+        assert_eq!(view.flagged(), [uid(2)], "somebody else changed 2");
+        view.take_in(&log[..1]);
+        assert_eq!(view.flagged(), [uid(1), uid(2)], "somebody else changed 1 before");
+    }
+}

@@ -1,0 +1,294 @@
+//! One connection: reads a command, finds its row, has it answered, tells what else happened, and so on
+//! until the end. Commands are answered strictly in the order they came.
+
+use crate::commands::{self, Command, When};
+use crate::metrics::{Counted, Verb};
+use crate::parse::{LiteralHeader, Parser};
+use crate::reply::{self, Answer, Error};
+use crate::selected::Selected;
+use crate::wire::{Frame, Stop, Stream, Wire};
+use crate::{Service, capabilities};
+use auth::Identity;
+use bytes::BytesMut;
+use std::sync::Arc;
+use std::time::Duration;
+use storage::{Store, Watch};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use types::{AccountId, MailboxId, Peer};
+
+/// Commands in a row that make no sense, before login: a web browser or a port scanner is talking.
+const BAD_BEFORE_LOGIN: u32 = 10;
+/// The same after login: a client that will not find its way any more.
+const BAD_AFTER_LOGIN: u32 = 50;
+/// Wrong passwords on one connection.
+const FAILED_LOGINS: u32 = 3;
+
+pub(crate) struct Session {
+    pub(crate) service: Arc<Service>,
+    pub(crate) wire: Wire,
+    pub(crate) peer: Peer,
+    /// Of the command that is being answered.
+    pub(crate) tag: String,
+    identity: Option<(Identity, Watch)>,
+    pub(crate) selected: Option<Selected>,
+    opened: Instant,
+    failed_logins: u32,
+    bad_in_a_row: u32,
+    /// The last words; set when the connection ends after the command that is being answered.
+    farewell: Option<&'static str>,
+}
+
+impl Session {
+    pub(crate) fn new(
+        service: Arc<Service>,
+        stream: Box<dyn Stream>,
+        peer: Peer,
+        shutdown: watch::Receiver<bool>,
+    ) -> Self {
+        let write_timeout = Duration::from_millis(service.config.limits.write_timeout_ms);
+        let metrics = &service.metrics;
+        let counters = (metrics.received_bytes.clone(), metrics.sent_bytes.clone());
+        Self {
+            wire: Wire::new(stream, write_timeout, shutdown, counters),
+            service,
+            peer,
+            tag: String::new(),
+            identity: None,
+            selected: None,
+            opened: Instant::now(),
+            failed_logins: 0,
+            bad_in_a_row: 0,
+            farewell: None,
+        }
+    }
+
+    pub(crate) async fn serve(mut self) {
+        let _open = Counted::new(&self.service.metrics.connections);
+        let greeting =
+            format!("* OK [{}] {} ready", self.capabilities(), self.service.config.hostname);
+        self.wire.say(&greeting);
+        while self.farewell.is_none() {
+            match self.step().await {
+                Ok(()) => {}
+                Err(stop @ (Stop::Silent | Stop::Shutdown)) => {
+                    self.farewell = Some(match stop {
+                        Stop::Silent => "Nothing was heard for too long",
+                        _ => "The server is going down, come back in a minute",
+                    });
+                }
+                Err(stop) => {
+                    tracing::debug!(peer = %self.peer.ip, reason = %stop, "imap connection ended");
+                    return;
+                }
+            }
+        }
+        if let Some(words) = self.farewell.filter(|words| !words.is_empty()) {
+            self.wire.say(&format!("* BYE {words}"));
+        }
+        self.wire.close().await;
+    }
+
+    /// Reads and answers one command, or decides about one literal.
+    async fn step(&mut self) -> Result<(), Stop> {
+        let limit = self.command_bytes();
+        let until = self.until();
+        match self.wire.frame(limit, until).await? {
+            Frame::Command(command) => self.command(&command).await,
+            Frame::Literal(header) => self.literal(header, limit).await,
+            Frame::BareLineFeed(command) => {
+                self.refuse(&command, Error::Bad("a line must end with CR and LF"));
+                Ok(())
+            }
+            Frame::BadLiteral(command) => {
+                // Nobody knows where the next command begins.
+                self.refuse(&command, Error::Bad("the literal's size is too large a number"));
+                self.end("The command could not be read to its end");
+                Ok(())
+            }
+            Frame::TooLong(command) => {
+                self.refuse(&command, Error::Bad("the command is too long"));
+                self.end("The command could not be read to its end");
+                Ok(())
+            }
+        }
+    }
+
+    /// A command announces a literal: to be read by its verb, taken into the command, or refused.
+    async fn literal(&mut self, header: LiteralHeader, limit: usize) -> Result<(), Stop> {
+        let mut p = Parser::new(self.wire.pending());
+        let row = p.tag().and_then(|_| p.sp()).ok().and_then(|()| commands::find(&mut p));
+        // An error means that it is another literal, a mailbox name: then the verb needs its bytes first.
+        if row.is_some_and(|row| row.streams && self.welcome(row).is_ok() && (row.check)(p).is_ok())
+        {
+            let command = self.wire.take_pending();
+            return self.command(&command).await;
+        }
+        if !self.wire.accept(header, limit) {
+            let command = self.wire.take_pending();
+            self.refuse(&command, Error::no("TOOBIG", "the literal is too large for this command"));
+            if !header.waits {
+                self.end("The literal is too large");
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers something that is no whole command with its tag, if it has one.
+    fn refuse(&mut self, command: &BytesMut, error: Error) {
+        let tag = Parser::new(command).tag().unwrap_or("*").to_owned();
+        self.count(&Err(error), &tag);
+    }
+
+    async fn command(&mut self, command: &[u8]) -> Result<(), Stop> {
+        let mut p = Parser::new(command);
+        let tag = match p.tag().and_then(|tag| p.sp().map(|()| tag)) {
+            Ok(tag) => tag,
+            Err(syntax) => {
+                self.count(&Err(syntax.into()), "*");
+                return Ok(());
+            }
+        };
+        tag.clone_into(&mut self.tag);
+        let row = commands::find(&mut p);
+        let verb = row.map_or("unknown", |row| row.name);
+        self.service.metrics.commands.get_or_create(&Verb { verb }).inc();
+        let answer = match row.ok_or(Error::Bad("there is no such command")) {
+            Ok(row) => match self.welcome(row) {
+                Ok(()) => (row.answer)(self, p).await,
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(error),
+        };
+        if let Err(Error::Stop(stop)) = answer {
+            return Err(stop);
+        }
+        self.tell(row.is_none_or(|row| !row.keeps_numbers)).await?;
+        self.count(&answer, tag);
+        self.wire.relieve().await
+    }
+
+    fn welcome(&self, row: &Command) -> Result<(), Error> {
+        match row.when {
+            When::Always => Ok(()),
+            When::NotAuthenticated if self.identity.is_none() => Ok(()),
+            When::NotAuthenticated => Err(Error::Bad("you are logged in already")),
+            _ if self.identity.is_none() => Err(Error::Bad("log in first")),
+            When::Selected if self.selected.is_none() => Err(Error::Bad("select a mailbox first")),
+            When::Authenticated | When::Selected => Ok(()),
+        }
+    }
+
+    /// Says how a command ended; ends the connection after too much nonsense.
+    fn count(&mut self, answer: &Answer, tag: &str) {
+        if let Err(Error::Storage(error)) = answer
+            && error.class() == types::ErrorClass::Corrupt
+        {
+            tracing::error!(%error, "damaged mail");
+        }
+        if matches!(answer, Err(Error::Syntax(_) | Error::Bad(_))) {
+            self.bad_in_a_row += 1;
+        } else {
+            self.bad_in_a_row = 0;
+        }
+        self.wire.say(&reply::completion(tag, answer));
+        let most = if self.identity.is_none() { BAD_BEFORE_LOGIN } else { BAD_AFTER_LOGIN };
+        if self.bad_in_a_row >= most {
+            self.end("Too many commands that make no sense");
+        }
+    }
+
+    /// Ends the connection after this command, with a last word, or with none when it has been said.
+    pub(crate) fn end(&mut self, words: &'static str) {
+        self.farewell.get_or_insert(words);
+    }
+
+    /// Tells what others, or this command, changed in the selected mailbox.
+    pub(crate) async fn tell(&mut self, expunge: bool) -> Result<(), Stop> {
+        match crate::selected::tell(self, expunge).await {
+            Err(Error::Stop(stop)) => Err(stop),
+            Err(error) => {
+                // The answer itself stands; the news is told when the store works again.
+                tracing::warn!(%error, "cannot tell a client what changed");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    // --- what verbs ask
+
+    pub(crate) fn store(&self) -> Store {
+        self.service.store.clone()
+    }
+
+    pub(crate) fn capabilities(&self) -> String {
+        let limits = &self.service.config.limits;
+        capabilities::line(limits, self.peer.private, self.identity.is_some())
+    }
+
+    /// The account that is logged in. The table of commands sees to it that there is one.
+    pub(crate) fn account(&self) -> Result<AccountId, Error> {
+        self.identity.as_ref().map(|(who, _)| who.account).ok_or(Error::Bad("log in first"))
+    }
+
+    /// The mailbox that is selected, with its account.
+    pub(crate) fn here(&self) -> Result<(AccountId, MailboxId), Error> {
+        Ok((self.account()?, self.view()?.mailbox))
+    }
+
+    pub(crate) fn view(&self) -> Result<&Selected, Error> {
+        self.selected.as_ref().ok_or(Error::Bad("select a mailbox first"))
+    }
+
+    /// The mailbox that is selected, when it may be changed.
+    pub(crate) fn writable(&self) -> Result<(AccountId, MailboxId), Error> {
+        if self.view()?.read_only {
+            return Err(Error::no(
+                "READ-ONLY",
+                "the mailbox was opened with EXAMINE, it cannot be changed",
+            ));
+        }
+        self.here()
+    }
+
+    pub(crate) fn log_in(&mut self, who: Identity) {
+        let watch = self.service.store.watch(who.account);
+        self.identity = Some((who, watch));
+    }
+
+    /// Counts a wrong password.
+    pub(crate) fn login_failed(&mut self) {
+        self.failed_logins += 1;
+        if self.failed_logins >= FAILED_LOGINS {
+            self.end("Too many wrong passwords");
+        }
+    }
+
+    /// The connection and the news of the account, both to wait on.
+    pub(crate) fn listen(&mut self) -> (&mut Wire, Option<&mut Watch>) {
+        (&mut self.wire, self.identity.as_mut().map(|(_, watch)| watch))
+    }
+
+    pub(crate) fn command_bytes(&self) -> usize {
+        let limits = &self.service.config.limits;
+        let bytes = match self.identity {
+            Some(_) => limits.command_bytes,
+            None => limits.command_bytes_before_login,
+        };
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+
+    /// How long to wait for the client: all of the time before login together, so that one who sends a
+    /// byte now and then gains nothing.
+    pub(crate) fn until(&self) -> Instant {
+        if self.identity.is_some() {
+            return Instant::now() + self.patience();
+        }
+        self.opened + Duration::from_millis(self.service.config.limits.login_timeout_ms)
+    }
+
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_millis(self.service.config.limits.idle_timeout_ms)
+    }
+}

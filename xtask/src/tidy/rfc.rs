@@ -80,8 +80,9 @@ fn citations(text: &str) -> Vec<(u32, usize)> {
     for (number, line) in (1..).zip(text.lines()) {
         for (at, _) in line.match_indices("RFC") {
             let joined = line.get(..at).is_some_and(|head| head.ends_with(char::is_alphanumeric));
+            // `RFC822.SIZE` is a word of IMAP: only with a space it is a citation.
             let rest = line.get(at + 3..).unwrap_or_default();
-            let rest = rest.strip_prefix([' ', '\u{a0}', '-']).unwrap_or(rest);
+            let rest = rest.strip_prefix([' ', '\u{a0}']).unwrap_or_default();
             let digits: String = rest.chars().take_while(char::is_ascii_digit).take(6).collect();
             if let (false, Ok(rfc)) = (joined, digits.parse()) {
                 found.push((rfc, number));
@@ -101,7 +102,8 @@ mod tests {
             |text: &str, expect: &[(u32, usize)]| assert_eq!(citations(text), expect, "{text}");
         check("/// RFC 9051 §6.3.12", &[(9051, 1)]);
         check("RFC 1939 §5, RFC 5322", &[(1939, 1), (5322, 1)]);
-        check("\nspec: \"RFC5321\"", &[(5321, 2)]);
+        check("\nspec: \"RFC 5321\"", &[(5321, 2)]);
+        check("FETCH 1 (RFC822.SIZE)", &[]);
         check("(RFC\u{a0}6532)", &[(6532, 1)]);
         check("an RFC says so; XRFC 12; RFC n", &[]);
     }

@@ -35,7 +35,7 @@ mod metrics;
 mod refusal;
 mod steps;
 
-pub use antispam::Thresholds;
+pub use antispam::{JUNK_STRING, TEST_STRING, Thresholds};
 pub use envelope::{Envelope, Recipient};
 pub use refusal::Refusal;
 pub use steps::{Passage, STEPS, Step};

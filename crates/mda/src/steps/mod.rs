@@ -27,7 +27,7 @@ pub struct Step {
     pub spec: &'static str,
 }
 
-/// In the order of the way, not of the alphabet: cheap refusals first, the trace when all is known.
+// unsorted: a letter takes them in turn, cheap refusals first, the trace when all is known
 pub static STEPS: &[Step] = &[
     Step { name: "loops", run: loops::run, spec: "RFC 5321 §6.3" },
     Step { name: "verdict", run: verdict::run, spec: "is the letter wanted: antispam says" },

@@ -1,4 +1,5 @@
-//! The fields we put before a letter, always in this order: `Return-Path`, `Received`, `X-Spam-Status`.
+//! The fields we put before a letter, always in this order: `Return-Path`, `Received`, `X-Spam-Status`, and one
+//! more before a letter whose first line is no field of its own.
 //!
 //! ```text
 //! Time-stamp-line = "Received:" FWS Stamp CRLF                       ; RFC 5321 §4.4
@@ -15,6 +16,9 @@ use types::{Address, Date};
 
 /// Of what a client calls itself this much is kept (RFC 5321 §4.5.3.1.2).
 const HELO_BYTES: usize = 255;
+/// A letter that begins with a blank would go on with our last field and could add words to the verdict. This
+/// field takes them.
+const SHIELD: &str = "X-Defect: the letter begins in the middle of a field\r\n";
 
 #[expect(clippy::unnecessary_wraps, reason = "the shape of the column")]
 pub(super) fn run(passage: &mut Passage<'_>) -> Result<(), Refusal> {
@@ -25,6 +29,9 @@ pub(super) fn run(passage: &mut Passage<'_>) -> Result<(), Refusal> {
         trace.push_str("X-Spam-Status: ");
         trace.push_str(&verdict.header_value());
         trace.push_str("\r\n");
+    }
+    if passage.message.raw().starts_with(b" ") || passage.message.raw().starts_with(b"\t") {
+        trace.push_str(SHIELD);
     }
     passage.trace = trace.into_bytes();
     Ok(())
@@ -146,5 +153,17 @@ mod tests {
         assert!(trace[last..].ends_with("\r\n"));
         assert!(!trace.contains("\r\n\r\n"));
         assert!(trace[..last].ends_with("+0000\r\n"));
+    }
+
+    #[test]
+    fn a_letter_cannot_go_on_with_our_last_field() {
+        let envelope = envelope("a@example.test", &["b@example.test"]);
+        for (raw, shielded) in
+            [(&b" No, score=0\r\n"[..], true), (b"\tx", true), (b"", false), (b"\r\n", false)]
+        {
+            let mut passage = passage(&envelope, raw);
+            run(&mut passage).unwrap();
+            assert_eq!(passage.trace.ends_with(SHIELD.as_bytes()), shielded);
+        }
     }
 }

@@ -1,0 +1,175 @@
+//! LMTP as RFC 2033 has it: one answer for each recipient, after the commit.
+
+use crate::world::{World, without_trace};
+use smtp::Kind::Lmtp;
+
+const LHLO: &str = "S: 220 mx.example.test LMTP OpenPoczta
+    C: LHLO client.example.test
+    S: 250-mx.example.test
+    S: 250-8BITMIME
+    S: 250-BINARYMIME
+    S: 250-CHUNKING
+    S: 250-ENHANCEDSTATUSCODES
+    S: 250-LIMITS RCPTMAX=*
+    S: 250-PIPELINING
+    S: 250-SIZE *
+    S: 250 SMTPUTF8";
+
+/// The example of RFC 2033 §4.2, with our people.
+#[tokio::test]
+async fn one_answer_for_each_recipient() {
+    let world = World::new().await;
+    let script = r"
+        C: MAIL FROM:<chris@bar.test>
+        S: 250 2.1.0 *
+        C: RCPT TO:<alice+x@example.test>
+        S: 250 2.1.5 *
+        C: RCPT TO:<jones@example.test>
+        S: 550 5.1.1 *
+        C: RCPT TO:<bob@example.test>
+        S: 250 2.1.5 *
+        C: RCPT TO:<alice@example.test>
+        S: 250 2.1.5 *
+        C: DATA
+        S: 354 *
+        C: Blah blah blah...
+        C: etc. etc. etc.
+        C: .
+        S: 250 2.1.5 <alice+x@example.test> * delivered
+        S: 250 2.1.5 <bob@example.test> * delivered
+        S: 250 2.1.5 <alice@example.test> * delivered
+        C: QUIT
+        S: 221 2.0.0 *";
+    world.talk(Lmtp, &format!("{LHLO}{script}")).await;
+    for name in ["alice", "bob"] {
+        let letters = world.inbox(name).await;
+        assert_eq!(letters.len(), 1, "{name}");
+        assert!(letters[0].contains(" with LMTP id "), "{}", letters[0]);
+        assert_eq!(without_trace(&letters[0]), "Blah blah blah...\r\netc. etc. etc.\r\n");
+    }
+}
+
+#[tokio::test]
+async fn as_postfix_pipelines() {
+    let world = World::new().await;
+    let script = r"
+        C| MAIL FROM:<a@b.test> SIZE=30\r\nRCPT TO:<alice@example.test>\r\nRCPT TO:<ghost@example.test>\r\nRCPT TO:<bob@example.test>\r\nDATA\r\n
+        S: 250 2.1.0 *
+        S: 250 2.1.5 *
+        S: 550 5.1.1 *
+        S: 250 2.1.5 *
+        S: 354 *
+        C| Subject: one\r\n\r\n1\r\n.\r\nRSET\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<bob@example.test>\r\nDATA\r\n
+        S: 250 2.1.5 <alice@example.test> *
+        S: 250 2.1.5 <bob@example.test> *
+        S: 250 2.0.0 *
+        S: 250 2.1.0 *
+        S: 250 2.1.5 *
+        S: 354 *
+        C| Subject: two\r\n\r\n2\r\n.\r\nQUIT\r\n
+        S: 250 2.1.5 <bob@example.test> *
+        S: 221 *";
+    world.talk(Lmtp, &format!("{LHLO}{script}")).await;
+    assert_eq!(
+        world.bodies("bob").await,
+        ["Subject: one\r\n\r\n1\r\n", "Subject: two\r\n\r\n2\r\n"]
+    );
+}
+
+#[tokio::test]
+async fn refusals_also_come_for_each_recipient() {
+    let mut world = World::choosy().await;
+    world.limits.message_bytes = 2000;
+    let begin = r"
+        C: MAIL FROM:<a@b.test>
+        S: 250 *
+        C: RCPT TO:<alice@example.test>
+        S: 250 *
+        C: RCPT TO:<bob@example.test>
+        S: 250 *
+        C: DATA
+        S: 354 *";
+    let mut client = world.connect(Lmtp);
+    client.steps(LHLO).await;
+    client.steps(begin).await;
+    client.send("0123456789\r\n".repeat(200) + ".\r\n").await;
+    client.steps("S: 552 5.3.4 *\nS: 552 5.3.4 *").await;
+    client.steps(begin).await;
+    client.send("Received: by x; y\r\n".repeat(51) + "\r\nx\r\n.\r\n").await;
+    client.steps("S: 554 5.4.6 <alice@example.test> *\nS: 554 5.4.6 <bob@example.test> *").await;
+    client.steps(begin).await;
+    client.send(format!("Subject: x\r\n\r\n{}\r\n.\r\n", mda::TEST_STRING)).await;
+    client.steps("S: 550 5.7.1 <alice@example.test> *\nS: 550 5.7.1 <bob@example.test> *").await;
+    client.steps(begin).await;
+    client
+        .play(
+            "C| From: a@b.test\\r\\n\\r\\nok\\r\\n.\\r\\nQUIT\\r\\n\nS: 250 *\nS: 250 *\nS: 221 *",
+        )
+        .await;
+    assert_eq!(world.bodies("alice").await, ["From: a@b.test\r\n\r\nok\r\n"]);
+}
+
+#[tokio::test]
+async fn other_dialects_are_refused() {
+    let world = World::new().await;
+    world
+        .talk(
+            Lmtp,
+            "S: 220 *
+             C: HELO x
+             S: 500 5.5.1 *
+             C: EHLO x
+             S: 500 5.5.1 *
+             C: MAIL FROM:<a@b.test>
+             S: 503 5.5.1 *
+             C: QUIT
+             S: 221 *",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn a_store_that_is_closed_is_a_temporary_failure() {
+    let world = World::new().await;
+    let mut client = world.connect(Lmtp);
+    client.steps(LHLO).await;
+    client
+        .steps(
+            "C: MAIL FROM:<a@b.test>
+             S: 250 *
+             C: RCPT TO:<alice@example.test>
+             S: 250 *
+             C: RCPT TO:<bob@example.test>
+             S: 250 *
+             C: DATA
+             S: 354 *",
+        )
+        .await;
+    world.store.close().await;
+    client
+        .play(
+            "C: x
+             C: .
+             S: 451 4.3.0 <alice@example.test> *
+             S: 451 4.3.0 <bob@example.test> *
+             C: QUIT
+             S: 221 *",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn two_letters_with_one_message_id_are_two_letters() {
+    let world = World::new().await;
+    let letter = |body: &str| {
+        format!(
+            "C: MAIL FROM:<a@b.test>\nS: 250 *\nC: RCPT TO:<alice@example.test>\nS: 250 *\n\
+             C: DATA\nS: 354 *\nC: Message-ID: <same@b.test>\nC: \nC: {body}\nC: .\nS: 250 *\n"
+        )
+    };
+    let script = format!("{LHLO}\n{}{}C: QUIT\nS: 221 *", letter("one"), letter("two"));
+    world.talk(Lmtp, &script).await;
+    let bodies = world.bodies("alice").await;
+    assert_eq!(bodies.len(), 2);
+    assert!(bodies[0].ends_with("one\r\n") && bodies[1].ends_with("two\r\n"));
+}

@@ -95,14 +95,12 @@ fn tables(text: &str) -> Vec<Table> {
     found
 }
 
-/// Names of the rows, from the tokens after the table's name; none when it is not a slice or array.
+/// Names of the rows, from the tokens after the table's name; none when it is not a slice.
 fn rows(text: &str, tokens: &[Token<'_>]) -> Option<Vec<String>> {
     let equals = tokens.iter().position(|token| token.kind == Kind::Sign('='))?;
-    let mut tokens = tokens.get(equals + 1..)?;
-    if let [Token { kind: Kind::Sign('&'), .. }, rest @ ..] = tokens {
-        tokens = rest;
-    }
-    let [Token { kind: Kind::Sign('['), .. }, tokens @ ..] = tokens else {
+    let [Token { kind: Kind::Sign('&'), .. }, Token { kind: Kind::Sign('['), .. }, tokens @ ..] =
+        tokens.get(equals + 1..)?
+    else {
         return None;
     };
     let mut rows = Vec::new();
@@ -283,7 +281,7 @@ mod tests {
             &[],
         );
         check("static RULES: &[R] = &[];", &[]);
-        check("static STEPS: [S; 2] = [S(\"a\", 1), S(\"b\", 2)];", &[]);
+        check("static HEADERS: [(&str, &str); 2] = [(\"b\", x), (\"a\", y)];", &[]);
         check("static ENGINES: &[(&str, F)] = &[(\"memory\", f), (\"sqlite\", g),];", &[]);
     }
 

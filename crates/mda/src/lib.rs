@@ -10,14 +10,14 @@
 //! let config = mda::Config { hostname: "mx.example.test".into(), domains: vec!["example.test".into()], ..Default::default() };
 //! let mda = mda::Mda::new(store, config, Arc::new(types::SystemClock));
 //! let alice = mda.recipient(&"alice+lists@example.test".parse().unwrap()).await?;
-//! let envelope = mda::Envelope {
+//! let envelope = Arc::new(mda::Envelope {
 //!     sender: None,
 //!     recipients: vec![alice],
 //!     client_ip: std::net::Ipv4Addr::LOCALHOST.into(),
 //!     helo: "client.example.test".into(),
 //!     protocol: "LMTP",
 //!     id: "1".into(),
-//! };
+//! });
 //! for answer in mda.deliver(&envelope, "Subject: hello\r\n\r\n".into()).await { answer?; }
 //! # Ok(()) }
 //! ```

@@ -1,4 +1,5 @@
 //! Letters into a real mail store.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use bytes::Bytes;
 use mda::{Config, Delivered, Envelope, Mda, Refusal};

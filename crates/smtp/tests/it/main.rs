@@ -1,4 +1,5 @@
 //! Conversations with a real mail store behind them, over an in-memory pipe.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
 
 mod abuse;
 mod chunking;

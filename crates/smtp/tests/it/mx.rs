@@ -170,6 +170,21 @@ async fn order_and_syntax() {
               S: 250 *
               C: DATA
               S: 503 5.5.1 *
+              C: QUIT
+              S: 221 *",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn the_small_verbs_and_those_not_offered() {
+    let world = World::new().await;
+    world
+        .talk(
+            Smtp,
+            r"S: 220 *
+              C: HELO c
+              S: 250 *
               C: RSET x
               S: 501 *
               C: RSET

@@ -68,14 +68,20 @@ impl Intent for CreateMailbox {
         {
             return Err(Error::MailboxFixed("another mailbox has this special use"));
         }
-        for (at, _) in name.match_indices('/') {
-            let above = name.get(..at).unwrap_or_default();
-            if !existing.iter().any(|row| row.name == above) {
-                put_new(facts, self.account, above, None)?;
-            }
+        for above in missing_above(&existing, &name) {
+            put_new(facts, self.account, &above, None)?;
         }
         put_new(facts, self.account, &name, self.special_use)
     }
+}
+
+/// The levels above a name that are no mailboxes yet, highest first.
+fn missing_above(existing: &[MailboxRow], name: &str) -> Vec<String> {
+    let above = name.match_indices('/').filter_map(|(at, _)| name.get(..at));
+    above
+        .filter(|above| !existing.iter().any(|row| row.name == *above))
+        .map(str::to_owned)
+        .collect()
 }
 
 fn put_new(
@@ -141,7 +147,11 @@ impl Intent for RenameMailbox {
         if existing.iter().any(|other| other.name == name) {
             return Err(Error::MailboxExists);
         }
+        let missing = missing_above(&existing, &name);
         if row.special_use == Some(SpecialUse::Inbox) {
+            for above in missing {
+                put_new(facts, account, &above, None)?;
+            }
             let new = put_new(facts, account, &name, None)?;
             return empty_into(facts, account, &row, new.id);
         }
@@ -154,6 +164,10 @@ impl Intent for RenameMailbox {
             canonical_name(&format!("{name}{below}"))
         };
         let names: Vec<String> = moved.iter().map(renamed).collect::<Result<_>>()?;
+        // RFC 9051 §6.3.6: the levels above the new name are made.
+        for above in missing {
+            put_new(facts, account, &above, None)?;
+        }
         let modseq = facts.next_modseq(account)?;
         for (old, name) in moved.into_iter().zip(names) {
             put_again(facts, account, &MailboxRow { name, ..old }, modseq)?;

@@ -1,13 +1,13 @@
 //! What is counted.
 
 use crate::{Delivered, Refusal};
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
 /// What became of a letter for one recipient.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Outcome {
     Inbox,
     Junk,
@@ -17,7 +17,7 @@ pub(crate) enum Outcome {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
-    outcome: Outcome,
+    outcome: &'static str,
 }
 
 #[derive(Default)]
@@ -26,6 +26,15 @@ pub(crate) struct Metrics {
 }
 
 impl Outcome {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Inbox => "inbox",
+            Self::Junk => "junk",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+
     pub(crate) fn of(answer: Result<Delivered, Refusal>) -> Self {
         match answer {
             Ok(Delivered::Inbox) => Self::Inbox,
@@ -47,6 +56,6 @@ impl Metrics {
     }
 
     pub(crate) fn count(&self, outcome: Outcome) {
-        self.deliveries.get_or_create(&Labels { outcome }).inc();
+        self.deliveries.get_or_create(&Labels { outcome: outcome.name() }).inc();
     }
 }

@@ -1,13 +1,13 @@
 //! What is counted for each kind of listener.
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 /// What became of a letter at the end of its data. With several recipients, the best of their outcomes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Outcome {
     /// For good.
     Refused,
@@ -19,7 +19,7 @@ pub(crate) enum Outcome {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
-    outcome: Outcome,
+    outcome: &'static str,
 }
 
 #[derive(Default)]
@@ -29,6 +29,17 @@ pub(crate) struct Metrics {
     letters: Family<Labels, Counter>,
     letter_bytes: Counter,
     refused_recipients: Counter,
+}
+
+impl Outcome {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::Junk => "junk",
+            Self::Accepted => "accepted",
+        }
+    }
 }
 
 impl Metrics {
@@ -52,7 +63,7 @@ impl Metrics {
     }
 
     pub(crate) fn letter(&self, outcome: Outcome, size_bytes: u64) {
-        self.letters.get_or_create(&Labels { outcome }).inc();
+        self.letters.get_or_create(&Labels { outcome: outcome.name() }).inc();
         self.letter_bytes.inc_by(size_bytes);
     }
 

@@ -139,6 +139,6 @@ async fn what_happened_is_counted() {
     world.mda.deliver(&envelope, mda::TEST_STRING.into()).await;
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-    assert!(text.contains("mda_deliveries_total{outcome=\"Inbox\"} 1\n"), "{text}");
-    assert!(text.contains("mda_deliveries_total{outcome=\"Refused\"} 1\n"), "{text}");
+    assert!(text.contains("mda_deliveries_total{outcome=\"inbox\"} 1\n"), "{text}");
+    assert!(text.contains("mda_deliveries_total{outcome=\"refused\"} 1\n"), "{text}");
 }

@@ -4,6 +4,7 @@ use crate::{
     AccountRow, BlobRef, ChangeKind, ChangeRow, EmailRow, Error, MailboxRow, MessageRow, Op,
     Result, Txn,
 };
+use std::collections::BTreeSet;
 use types::{AccountId, EmailId, Flag, Flags, MailboxId, ModSeq, Uid, UidSet, UidValidity};
 
 /// Applies one fact. `blob` says where the frame's message bytes lie; [`Op::EmailAdd`] needs it.
@@ -186,14 +187,19 @@ fn remove(
     uids: &UidSet,
 ) -> Result<()> {
     let mut counters = mailbox_of(txn, account, mailbox)?;
+    let mut emails = BTreeSet::new();
     for row in txn.messages(account, mailbox, uids)? {
         count(&mut counters, &row, -1);
         txn.delete_message(account, mailbox, row.uid, row.email)?;
-        if txn.homes(account, row.email)?.is_empty() {
-            txn.delete_email(row.email)?;
-        }
+        emails.insert(row.email);
         let message = Some((row.uid, row.email));
         remember(txn, account, modseq, ChangeKind::MessageGone, mailbox, message)?;
+    }
+    // Once for each email, not for each row: a mailbox may hold thousands of copies of one.
+    for email in emails {
+        if txn.homes(account, email)?.is_empty() {
+            txn.delete_email(email)?;
+        }
     }
     counters.modseq = counters.modseq.max(modseq);
     txn.put_mailbox(account, &counters)

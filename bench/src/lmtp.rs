@@ -19,6 +19,8 @@ const LETTER_BYTES: usize = 5000;
 const SEED: u64 = 1;
 /// Not counted: threads, caches and files of a first moment.
 const WARM_UP: Duration = Duration::from_millis(500);
+/// The server tidies up its index for a moment after a load.
+const SETTLE: Duration = Duration::from_millis(500);
 /// No answer for so long is a server that hangs.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -49,6 +51,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 with_cpu(std::process::id(), || bound::run(&load, &pool, folder.path()))?;
             measured.bound_per_s.push(done.per_second());
             measured.bound_cpu_ms.push(cpu_ms / done.exact_count());
+            settle();
             let (done, cpu_ms) = with_cpu(server.pid(), || deliver(&load, &pool, server.lmtp))?;
             measured.delivered_per_s.push(done.per_second());
             measured.cpu_ms.push(cpu_ms / done.exact_count());
@@ -63,6 +66,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         println!("Saved {} rows in {}", rows.len(), path.display());
     }
     Ok(())
+}
+
+/// Lets what the last measurement left for the disk be written, so that the next does not pay for it.
+#[expect(clippy::disallowed_methods, reason = "there is no executor here that could be blocked")]
+fn settle() {
+    rustix::fs::sync();
+    std::thread::sleep(SETTLE);
+    rustix::fs::sync();
 }
 
 /// What `work` did, and how much CPU the process used meanwhile.

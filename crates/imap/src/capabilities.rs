@@ -29,7 +29,7 @@ const fn row(name: &'static str, shown: Shown, spec: &'static str) -> Capability
 
 use Shown::{AfterLogin, Always, NoLogin, ToLogIn};
 
-/// Sorted by name, but for the version, which some clients expect first.
+// unsorted: by name, but for the version, which some clients expect first
 pub static CAPABILITIES: &[Capability] = &[
     row("IMAP4rev1", Always, "RFC 3501"),
     Capability {

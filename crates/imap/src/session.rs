@@ -3,7 +3,7 @@
 
 use crate::commands::{self, Command, When};
 use crate::metrics::{Counted, Verb};
-use crate::parse::{LiteralHeader, Parser};
+use crate::parse::{LITERAL_BYTES, LiteralHeader, Parser};
 use crate::reply::{self, Answer, Error};
 use crate::selected::Selected;
 use crate::wire::{Frame, Stop, Stream, Wire};
@@ -21,6 +21,7 @@ use types::{AccountId, MailboxId, Peer};
 const BAD_BEFORE_LOGIN: u32 = 10;
 /// The same after login: a client that will not find its way any more.
 const BAD_AFTER_LOGIN: u32 = 50;
+const NO_SUCH_COMMAND: Error = Error::Bad("there is no such command");
 /// Wrong passwords on one connection.
 const FAILED_LOGINS: u32 = 3;
 
@@ -114,24 +115,39 @@ impl Session {
         }
     }
 
-    /// A command announces a literal: to be read by its verb, taken into the command, or refused.
+    /// A command announces a literal: to be read by its verb, taken into the command, or refused. A command
+    /// that is wrong before it is answered at once, so that nothing is sent in vain.
     async fn literal(&mut self, header: LiteralHeader, limit: usize) -> Result<(), Stop> {
-        let mut p = Parser::new(self.wire.pending());
-        let row = p.tag().and_then(|_| p.sp()).ok().and_then(|()| commands::find(&mut p));
-        // An error means that it is another literal, a mailbox name: then the verb needs its bytes first.
-        if row.is_some_and(|row| row.streams && self.welcome(row).is_ok() && (row.check)(p).is_ok())
-        {
-            let command = self.wire.take_pending();
-            return self.command(&command).await;
-        }
-        if !self.wire.accept(header, limit) {
-            let command = self.wire.take_pending();
-            self.refuse(&command, Error::no("TOOBIG", "the literal is too large for this command"));
-            if !header.waits {
-                self.end("The literal is too large");
+        let error = match self.look_ahead() {
+            Ok(true) => {
+                let command = self.wire.take_pending();
+                return self.command(&command).await;
             }
+            Err(error) if header.waits => error,
+            _ if self.wire.accept(header, limit) => return Ok(()),
+            _ => Error::no("TOOBIG", "the literal is too large for this command"),
+        };
+        let command = self.wire.take_pending();
+        self.refuse(&command, error);
+        if !header.waits {
+            self.end("The literal is too large");
         }
         Ok(())
+    }
+
+    /// What is wrong with the command so far; whether its verb reads the announced literal itself.
+    fn look_ahead(&self) -> Result<bool, Error> {
+        let mut p = Parser::new(self.wire.pending());
+        p.tag()?;
+        p.sp()?;
+        let row = commands::find(&mut p).ok_or(NO_SUCH_COMMAND)?;
+        self.welcome(row)?;
+        match (row.check)(p) {
+            Ok(()) => Ok(row.streams),
+            // It is another literal, a mailbox name: the verb needs its bytes first.
+            Err(syntax) if syntax.expected == LITERAL_BYTES => Ok(false),
+            Err(syntax) => Err(syntax.into()),
+        }
     }
 
     /// Answers something that is no whole command with its tag, if it has one.
@@ -153,7 +169,7 @@ impl Session {
         let row = commands::find(&mut p);
         let verb = row.map_or("unknown", |row| row.name);
         self.service.metrics.commands.get_or_create(&Verb { verb }).inc();
-        let answer = match row.ok_or(Error::Bad("there is no such command")) {
+        let answer = match row.ok_or(NO_SUCH_COMMAND) {
             Ok(row) => match self.welcome(row) {
                 Ok(()) => (row.answer)(self, p).await,
                 Err(error) => Err(error),

@@ -18,6 +18,8 @@ use tokio::time::Instant;
 const OUTPUT_BYTES: usize = 64 * 1024;
 /// A literal of this size is written from where it lies, not copied into the buffer first.
 const DIRECT_BYTES: usize = 32 * 1024;
+/// Literals of one command, which is looked at again for each. Clients send one or two.
+const LITERALS: usize = 100;
 /// Room for a command when a connection wakes up: thousands of them sleep, so it is small.
 const INPUT_BYTES: usize = 1024;
 /// Room to read when more is on the way than fitted.
@@ -63,6 +65,8 @@ pub(crate) struct Wire {
     framed: usize,
     /// Bytes after them that have been searched for a line end.
     searched: usize,
+    /// In the command so far.
+    literals: usize,
     output: Vec<u8>,
     write_timeout: Duration,
     shutdown: watch::Receiver<bool>,
@@ -82,6 +86,7 @@ impl Wire {
             input: BytesMut::new(),
             framed: 0,
             searched: 0,
+            literals: 0,
             output: Vec::new(),
             write_timeout,
             shutdown,
@@ -150,6 +155,7 @@ impl Wire {
     fn take(&mut self, length: usize) -> BytesMut {
         self.framed = 0;
         self.searched = 0;
+        self.literals = 0;
         self.input.split_to(length.min(self.input.len()))
     }
 
@@ -161,9 +167,10 @@ impl Wire {
     pub(crate) fn accept(&mut self, header: LiteralHeader, limit: usize) -> bool {
         let size = usize::try_from(header.size_bytes).unwrap_or(usize::MAX);
         match self.framed.checked_add(size) {
-            Some(end) if end <= limit => self.framed = end,
+            Some(end) if end <= limit && self.literals < LITERALS => self.framed = end,
             _ => return false,
         }
+        self.literals += 1;
         if header.waits {
             self.output.extend_from_slice(b"+ OK\r\n");
         }

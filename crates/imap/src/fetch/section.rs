@@ -332,8 +332,6 @@ mod tests {
 
     #[test]
     fn ranges() {
-        let letter = b"Subject: x\r\n\r\nhello world\r\n";
-        let index = Index::of(letter);
         #[track_caller]
         fn check(index: &Index, letter: &[u8], text: &str, expect: Option<&str>) {
             let section = section(text).unwrap();
@@ -343,6 +341,8 @@ mod tests {
             let text = bytes.map(|b| String::from_utf8(b.to_vec()).unwrap());
             assert_eq!(text.as_deref(), expect);
         }
+        let letter = b"Subject: x\r\n\r\nhello world\r\n";
+        let index = Index::of(letter);
         check(&index, letter, "BODY[]", Some("Subject: x\r\n\r\nhello world\r\n"));
         check(&index, letter, "BODY[]<0.3>", Some("Sub"));
         check(&index, letter, "BODY[TEXT]<6.5>", Some("world"));

@@ -12,7 +12,7 @@ mod set;
 mod text;
 
 pub(crate) use set::{Bound, Set};
-pub(crate) use text::LiteralHeader;
+pub(crate) use text::{LITERAL_BYTES, LiteralHeader};
 
 use std::fmt;
 

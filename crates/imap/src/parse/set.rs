@@ -39,8 +39,9 @@ impl Parser<'_> {
         if self.take(b'*') {
             return Ok(Bound::Last);
         }
+        let before = self.clone();
         match self.number() {
-            Ok(0) | Err(_) => self.wanted("a message number or *"),
+            Ok(0) | Err(_) => before.wanted("a message number or *"),
             Ok(n) => Ok(Bound::Number(n)),
         }
     }

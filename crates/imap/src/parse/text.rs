@@ -4,6 +4,9 @@ use super::{Parsed, Parser};
 use crate::mailbox_name;
 use std::borrow::Cow;
 
+/// What is missing when a command is right so far, but ends in the announcement of a literal.
+pub(crate) const LITERAL_BYTES: &str = "the bytes of the literal";
+
 /// The announcement of a literal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LiteralHeader {
@@ -122,7 +125,7 @@ impl<'a> Parser<'a> {
         let header = self.literal_header()?;
         let size = usize::try_from(header.size_bytes).unwrap_or(usize::MAX);
         let Some(bytes) = self.rest().get(..size) else {
-            return self.wanted("the bytes of the literal");
+            return self.wanted(LITERAL_BYTES);
         };
         if bytes.contains(&0) {
             return self.wanted("a literal without NUL");

@@ -242,16 +242,16 @@ mod tests {
 
     #[test]
     fn keys() {
+        #[track_caller]
+        fn check(found: Option<Query>, expect: Option<&str>) {
+            assert_eq!(found.map(|q| format!("{q:?}")).as_deref(), expect);
+        }
         let uids = [3, 5, 9].into_iter().filter_map(Uid::new).collect();
         let view = Selected::new(MailboxId(1), false, uids, ModSeq(0));
         let query = |text: &str| {
             let program = whole(text.as_bytes(), program).ok()?;
             program.key.query(&view, &[Query::Or(vec![Query::Email(EmailId(7))])], 1_000).ok()
         };
-        #[track_caller]
-        fn check(found: Option<Query>, expect: Option<&str>) {
-            assert_eq!(found.map(|q| format!("{q:?}")).as_deref(), expect);
-        }
         check(query("ALL"), Some("All"));
         check(query("unseen"), Some("Not(Flag(Seen))"));
         check(query("SEEN ANSWERED"), Some("And([Flag(Seen), Flag(Answered)])"));

@@ -1,0 +1,13 @@
+//! The server as a client sees it: over an in-memory pipe, on a real store in a temporary folder.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that cannot go on should stop"
+)]
+
+mod abuse;
+mod fetching;
+mod harness;
+mod sharing;
+mod transcripts;

@@ -8,6 +8,7 @@ mod arrows;
 mod changelog;
 mod deps;
 mod heads;
+mod licences;
 mod links;
 mod rfc;
 mod sizes;
@@ -29,6 +30,11 @@ static CHECKS: &[Check] = &[
     Check { name: "changelog", about: "changelog.d names say the kind", run: changelog::check },
     Check { name: "deps", about: "a small tree, each entry with its reason", run: deps::check },
     Check { name: "heads", about: "a source file opens with what it is for", run: heads::check },
+    Check {
+        name: "licences",
+        about: "what we link can be used under MIT or Apache 2.0",
+        run: licences::check,
+    },
     Check { name: "links", about: "links between documents point somewhere", run: links::check },
     Check { name: "rfc", about: "cited RFCs and docs/rfc.tsv agree", run: rfc::check },
     Check { name: "sizes", about: "no big files, a README one can read", run: sizes::check },

@@ -1,0 +1,158 @@
+//! What can be typed after `openpoczta`, and how it ends: 0 well, 1 it could not, 2 it was asked wrongly.
+
+use crate::logs::Format;
+use crate::{account, app, config, demo, logs};
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tracing::Level;
+
+#[derive(Parser)]
+#[command(name = "openpoczta", version, about = "A mail platform in one binary")]
+struct Arguments {
+    /// error, warn, info, debug or trace; without it what the configuration says, or warn in the demo
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log: Option<Level>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// A working server with a filled mailbox on this machine only, to look around
+    Demo(DemoArguments),
+    /// The server, as the configuration file says
+    Serve {
+        /// The configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// The configuration file: is it right, what can stand in it
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Accounts of a server that is not running
+    #[command(subcommand)]
+    Account(AccountCommand),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct DemoArguments {
+    /// Keep the mail in this folder; without it: a temporary one, removed at the end
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Add accounts u0000@example.test, u0001@example.test and so on
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=100_000))]
+    pub(crate) users: u32,
+    /// Begin with empty mailboxes
+    #[arg(long)]
+    pub(crate) no_seed: bool,
+    /// Add this to every port, so that several demos can run side by side
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    pub(crate) base_port_offset: u16,
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Say what is wrong with a file, if anything
+    Check {
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Print a file with every key, its default and what it is for
+    Describe,
+}
+
+#[derive(Subcommand)]
+enum AccountCommand {
+    /// Make an account; the password is asked, or read from standard input
+    Add(AccountArguments),
+    /// Give an account a new password
+    Passwd(AccountArguments),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct AccountArguments {
+    /// such as alice@example.test
+    pub(crate) address: String,
+    /// The configuration file of the server
+    #[arg(long, value_name = "FILE", required_unless_present = "data")]
+    pub(crate) config: Option<PathBuf>,
+    /// Its data folder, when there is no configuration file
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+pub(crate) fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    match arguments.command.run(arguments.log) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<config::Problems>() => {
+            say(&format!("{error}"));
+            ExitCode::from(2)
+        }
+        Err(error) => {
+            say(&format!("openpoczta: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Command {
+    fn run(self, level: Option<Level>) -> Result<()> {
+        match self {
+            Self::Demo(arguments) => {
+                logs::start(level.unwrap_or(Level::WARN), Format::Text);
+                runtime()?.block_on(demo::run(&arguments))
+            }
+            Self::Serve { config: file } => {
+                let config = config::load(&file)?;
+                logs::start(level.unwrap_or(config.log_level), config.log_format);
+                runtime()?.block_on(app::serve(&config, &file))
+            }
+            Self::Config(ConfigCommand::Check { config: file }) => {
+                config::load(&file)?;
+                print(&format!("{} is fine\n", file.display()))
+            }
+            Self::Config(ConfigCommand::Describe) => {
+                print(&config::describe(&config::Config::default()))
+            }
+            Self::Account(AccountCommand::Add(arguments)) => {
+                runtime()?.block_on(account::add(&arguments))
+            }
+            Self::Account(AccountCommand::Passwd(arguments)) => {
+                runtime()?.block_on(account::passwd(&arguments))
+            }
+        }
+    }
+}
+
+/// To standard output, for programs and people who asked.
+pub(crate) fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("standard output is closed")
+}
+
+/// A line for people, beside what programs read. Nobody reading it is no reason to stop.
+pub(crate) fn say(line: &str) {
+    drop(writeln!(std::io::stderr(), "{line}"));
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().build().context("the threads of the server could not be started")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn arguments_fit_together() {
+        Arguments::command().debug_assert();
+        let demo = Arguments::try_parse_from(["openpoczta", "demo", "--users", "3"]).unwrap();
+        assert!(matches!(demo.command, Command::Demo(DemoArguments { users: 3, .. })));
+    }
+}

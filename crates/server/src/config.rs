@@ -1,0 +1,588 @@
+//! The configuration file: one TOML, every key with a default, every mistake named with its line.
+//!
+//! [`KEYS`] is the table: a row is a key, what it is for, how it is read and shown. `config describe`
+//! prints it as a file that can be used as it is.
+//!
+//! ```toml
+//! hostname = "mail.example.test"
+//! [imap]
+//! listen = ["127.0.0.1:143"]
+//! ```
+
+use crate::listeners::{LISTENERS, ListenerRow};
+use crate::logs::Format;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use toml::de::{DeTable, DeValue};
+use types::Limits;
+
+/// All that `serve` has to know.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Config {
+    pub(crate) hostname: String,
+    /// Domains whose mail is taken; none: those of the accounts.
+    pub(crate) domains: Vec<String>,
+    pub(crate) data_folder: PathBuf,
+    pub(crate) index: String,
+    pub(crate) segment_bytes: u64,
+    pub(crate) reserve_bytes: u64,
+    pub(crate) cache_bytes: u64,
+    pub(crate) limits: Limits,
+    pub(crate) junk_points: f32,
+    pub(crate) refuse_points: f32,
+    pub(crate) log_level: tracing::Level,
+    pub(crate) log_format: Format,
+    /// Where each listener listens, by its name; nowhere: it is off.
+    pub(crate) listen: BTreeMap<&'static str, Vec<SocketAddr>>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let options = storage::Options::in_folder("/var/lib/openpoczta");
+        let spam = antispam::Thresholds::default();
+        Self {
+            hostname: "localhost".to_owned(),
+            domains: Vec::new(),
+            data_folder: options.folder,
+            index: options.index,
+            segment_bytes: options.segment_bytes,
+            reserve_bytes: options.reserve_bytes,
+            cache_bytes: options.cache_bytes,
+            limits: Limits::default(),
+            junk_points: spam.junk,
+            refuse_points: spam.refuse,
+            log_level: tracing::Level::INFO,
+            log_format: Format::Text,
+            listen: LISTENERS.iter().map(|row| (row.name, vec![row.default_address()])).collect(),
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn storage_options(&self) -> storage::Options {
+        storage::Options {
+            folder: self.data_folder.clone(),
+            index: self.index.clone(),
+            segment_bytes: self.segment_bytes,
+            reserve_bytes: self.reserve_bytes,
+            cache_bytes: self.cache_bytes,
+        }
+    }
+
+    pub(crate) fn thresholds(&self) -> antispam::Thresholds {
+        antispam::Thresholds { junk: self.junk_points, refuse: self.refuse_points }
+    }
+}
+
+/// A key: its name with dots, what it is for, its value as TOML, and how a value is taken over.
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    get: fn(&Config) -> String,
+    set: fn(&mut Config, &Value<'_>) -> Result<(), String>,
+}
+
+/// Sorted by section, then by what an operator looks for first. Listeners add `NAME.listen` each.
+static KEYS: &[Key] = &[
+    Key {
+        name: "hostname",
+        about: "The name of this server, as it greets others and signs `Received`.",
+        get: |c| quote(&c.hostname),
+        set: |c, v| v.hostname().map(|name| c.hostname = name),
+    },
+    Key {
+        name: "domains",
+        about: "Domains whose mail is taken; the first one completes user names without @. Empty: those of the accounts.",
+        get: |c| list(c.domains.iter()),
+        set: |c, v| v.domains().map(|domains| c.domains = domains),
+    },
+    Key {
+        name: "data.folder",
+        about: "Where mail is kept. One server at a time.",
+        get: |c| quote(&c.data_folder.to_string_lossy()),
+        set: |c, v| v.text().map(|text| c.data_folder = text.into()),
+    },
+    Key {
+        name: "data.index",
+        about: "The index of the mail: `sqlite:` in the data folder, or `memory:`, rebuilt at each start.",
+        get: |c| quote(&c.index),
+        set: |c, v| v.one_of(&["sqlite:", "memory:"]).map(|text| text.clone_into(&mut c.index)),
+    },
+    Key {
+        name: "data.segment_bytes",
+        about: "Size at which a file of the log is closed and the next begins.",
+        get: |c| c.segment_bytes.to_string(),
+        set: |c, v| v.integer(1 << 20, 1 << 32).map(|n| c.segment_bytes = n),
+    },
+    Key {
+        name: "data.reserve_bytes",
+        about: "With less room than this on the disk, new letters are refused for a while (452), so that deletes still work.",
+        get: |c| c.reserve_bytes.to_string(),
+        set: |c, v| v.integer(1 << 20, 1 << 40).map(|n| c.reserve_bytes = n),
+    },
+    Key {
+        name: "data.cache_bytes",
+        about: "Memory for letters that were read lately.",
+        get: |c| c.cache_bytes.to_string(),
+        set: |c, v| v.integer(0, 1 << 40).map(|n| c.cache_bytes = n),
+    },
+    Key {
+        name: "limits.message_bytes",
+        about: "The largest letter that is taken.",
+        get: |c| c.limits.message_bytes.to_string(),
+        set: |c, v| v.integer(64 << 10, 1 << 30).map(|n| c.limits.message_bytes = n),
+    },
+    Key {
+        name: "limits.recipients",
+        about: "Recipients of one letter; RFC 5321 wants at least 100.",
+        get: |c| c.limits.recipients.to_string(),
+        set: |c, v| v.integer(100, 100_000).map(|n| c.limits.recipients = n),
+    },
+    Key {
+        name: "limits.connections",
+        about: "Connections of one listener at a time.",
+        get: |c| c.limits.connections.to_string(),
+        set: |c, v| v.integer(1, 1_000_000).map(|n| c.limits.connections = n),
+    },
+    Key {
+        name: "limits.line_bytes",
+        about: "The longest command line of SMTP, LMTP and POP3.",
+        get: |c| c.limits.line_bytes.to_string(),
+        set: |c, v| v.integer(512, 1 << 20).map(|n| c.limits.line_bytes = n),
+    },
+    Key {
+        name: "limits.command_bytes",
+        about: "The longest IMAP command with its literals, the letter of APPEND aside.",
+        get: |c| c.limits.command_bytes.to_string(),
+        set: |c, v| v.integer(8 << 10, 1 << 26).map(|n| c.limits.command_bytes = n),
+    },
+    Key {
+        name: "limits.command_bytes_before_login",
+        about: "The same before login.",
+        get: |c| c.limits.command_bytes_before_login.to_string(),
+        set: |c, v| v.integer(1 << 10, 1 << 20).map(|n| c.limits.command_bytes_before_login = n),
+    },
+    Key {
+        name: "limits.idle_timeout_ms",
+        about: "Silence after which a connection is closed; RFC 9051 wants at least 30 minutes.",
+        get: |c| c.limits.idle_timeout_ms.to_string(),
+        set: |c, v| v.integer(1000, 86_400_000).map(|n| c.limits.idle_timeout_ms = n),
+    },
+    Key {
+        name: "limits.login_timeout_ms",
+        about: "The same before login.",
+        get: |c| c.limits.login_timeout_ms.to_string(),
+        set: |c, v| v.integer(1000, 3_600_000).map(|n| c.limits.login_timeout_ms = n),
+    },
+    Key {
+        name: "limits.write_timeout_ms",
+        about: "How long a peer may leave an answer unread.",
+        get: |c| c.limits.write_timeout_ms.to_string(),
+        set: |c, v| v.integer(1000, 3_600_000).map(|n| c.limits.write_timeout_ms = n),
+    },
+    Key {
+        name: "log.level",
+        about: "error, warn, info, debug or trace.",
+        get: |c| quote(&c.log_level.to_string().to_lowercase()),
+        set: |c, v| {
+            let word = v.one_of(&["error", "warn", "info", "debug", "trace"])?;
+            word.parse().map(|level| c.log_level = level).map_err(|_| "is no level".to_owned())
+        },
+    },
+    Key {
+        name: "log.format",
+        about: "text for people, json for programs; always on standard error.",
+        get: |c| quote(c.log_format.name()),
+        set: |c, v| {
+            let word = v.one_of(&["text", "json"])?;
+            c.log_format = if word == "json" { Format::Json } else { Format::Text };
+            Ok(())
+        },
+    },
+    Key {
+        name: "spam.junk_points",
+        about: "From this score on, a letter goes to Junk.",
+        get: |c| format!("{:?}", c.junk_points),
+        set: |c, v| v.number(0.1, 1000.0).map(|n| c.junk_points = n),
+    },
+    Key {
+        name: "spam.refuse_points",
+        about: "From this score on, a letter is refused.",
+        get: |c| format!("{:?}", c.refuse_points),
+        set: |c, v| v.number(0.1, 1000.0).map(|n| c.refuse_points = n),
+    },
+];
+
+/// Everything that is wrong with a file, one sentence each, with `file:line` in front.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Problems(Vec<String>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// Reads and checks a file.
+pub(crate) fn load(file: &Path) -> Result<Config, Problems> {
+    let name = file.display().to_string();
+    match std::fs::read_to_string(file) {
+        Ok(text) => parse(&name, &text),
+        Err(error) => Err(Problems(vec![format!(
+            "{name}: cannot be read ({error}). Give the path of your file after --config; \
+             `openpoczta config describe` prints one to begin with"
+        )])),
+    }
+}
+
+/// `file` is the name that stands in the messages.
+pub(crate) fn parse(file: &str, text: &str) -> Result<Config, Problems> {
+    let mut reader = Reader { file, text, config: Config::default(), problems: Vec::new() };
+    match DeTable::parse(text) {
+        Ok(table) => reader.table("", table.get_ref()),
+        Err(error) => {
+            let at = error.span().map_or(0, |span| span.start);
+            let message = error.message().replace('\n', ", ");
+            reader.problem(at, &format!("this is not TOML: {message}"));
+        }
+    }
+    if reader.problems.is_empty() { Ok(reader.config) } else { Err(Problems(reader.problems)) }
+}
+
+/// The whole configuration as a file with comments.
+pub(crate) fn describe(config: &Config) -> String {
+    let mut out =
+        String::from("# OpenPoczta configuration. Every key has the default shown here.\n");
+    let mut section = "";
+    for key in KEYS {
+        let (head, name) = key.name.rsplit_once('.').unwrap_or(("", key.name));
+        if head != section {
+            let _ = write!(out, "\n[{head}]\n");
+            section = head;
+        }
+        let _ = write!(out, "# {}\n{name} = {}\n", key.about, (key.get)(config));
+    }
+    for row in LISTENERS {
+        let addresses = config.listen.get(row.name).map(Vec::as_slice).unwrap_or_default();
+        let (name, about, value) = (row.name, row.about, list(addresses.iter()));
+        let _ = write!(out, "\n[{name}]\n# {about} Empty: off.\nlisten = {value}\n");
+    }
+    out
+}
+
+struct Reader<'a> {
+    file: &'a str,
+    text: &'a str,
+    config: Config,
+    problems: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn table(&mut self, prefix: &str, table: &DeTable<'_>) {
+        for (key, value) in table {
+            let name = match prefix {
+                "" => key.get_ref().to_string(),
+                _ => format!("{prefix}.{}", key.get_ref()),
+            };
+            let is_section = names().any(|known| section_of(known) == Some(&name));
+            match value.get_ref() {
+                DeValue::Table(inner) if is_section => self.table(&name, inner),
+                DeValue::Table(_) => {
+                    let nearest = closest(&name, names().filter_map(section_of));
+                    let fix = format!(
+                        "unknown section [{name}]; the nearest one is [{nearest}]. Correct or remove it \
+                         (`openpoczta config describe` lists all)"
+                    );
+                    self.problem(key.span().start, &fix);
+                }
+                _ if is_section => {
+                    let fix = format!("{name} is a section: write [{name}] on a line of its own");
+                    self.problem(key.span().start, &fix);
+                }
+                inner => self.value(key.span().start, value.span().start, &name, inner),
+            }
+        }
+    }
+
+    fn value(&mut self, key_at: usize, value_at: usize, name: &str, value: &DeValue<'_>) {
+        let value = Value(value);
+        let result = if let Some(key) = KEYS.iter().find(|key| key.name == name) {
+            (key.set)(&mut self.config, &value)
+        } else if let Some(row) = listener(name) {
+            value.addresses(row).map(|list| {
+                self.config.listen.insert(row.name, list);
+            })
+        } else {
+            let nearest = nearest(name);
+            let fix = format!(
+                "unknown key {name}; the nearest one is {nearest}. Correct or remove it \
+                 (`openpoczta config describe` lists all keys)"
+            );
+            return self.problem(key_at, &fix);
+        };
+        if let Err(reason) = result {
+            self.problem(value_at, &format!("{name} {reason}"));
+        }
+    }
+
+    fn problem(&mut self, at: usize, message: &str) {
+        let before = self.text.get(..at).unwrap_or(self.text);
+        let line = before.matches('\n').count() + 1;
+        self.problems.push(format!("{}:{line}: {message}", self.file));
+    }
+}
+
+/// A value of the file, taken as what a key wants. The error completes a sentence that begins with the key.
+struct Value<'a>(&'a DeValue<'a>);
+
+impl Value<'_> {
+    fn text(&self) -> Result<String, String> {
+        match self.0.as_str() {
+            Some("") => Err("is empty: remove it, or write a value between the quotes".to_owned()),
+            Some(text) => Ok(text.to_owned()),
+            None => Err(format!("must be a text in quotes, not a {}", self.0.type_str())),
+        }
+    }
+
+    fn one_of(&self, words: &[&'static str]) -> Result<&'static str, String> {
+        let text = self.text()?;
+        let found = words.iter().find(|word| **word == text);
+        found.copied().ok_or_else(|| {
+            let nearest = closest(&text, words.iter().copied());
+            format!(
+                "cannot be {text:?}: write one of {} (the nearest is {nearest})",
+                words.join(", ")
+            )
+        })
+    }
+
+    fn domains(&self) -> Result<Vec<String>, String> {
+        let Some(array) = self.0.as_array() else {
+            return Err(format!(
+                "must be a list such as [\"example.test\"], not a {}",
+                self.0.type_str()
+            ));
+        };
+        array.iter().map(|item| Value(item.get_ref()).hostname()).collect()
+    }
+
+    fn hostname(&self) -> Result<String, String> {
+        let text = self.text()?;
+        match format!("postmaster@{text}").parse::<types::Address>() {
+            Ok(address) => Ok(address.domain().to_owned()),
+            Err(_) => {
+                Err(format!("cannot be {text:?}: write a name such as \"mail.example.test\""))
+            }
+        }
+    }
+
+    /// A whole number from `low` to `high`, both included.
+    fn integer<N: TryFrom<i64>>(&self, low: i64, high: i64) -> Result<N, String> {
+        let range = format!("must be a whole number from {low} to {high}");
+        let Some(text) = self.0.as_integer() else {
+            return Err(format!("{range}, not a {}", self.0.type_str()));
+        };
+        let number = i64::from_str_radix(text.as_str(), text.radix()).ok();
+        let fits = number.filter(|n| (low..=high).contains(n));
+        fits.and_then(|n| N::try_from(n).ok()).ok_or(range)
+    }
+
+    fn number(&self, low: f32, high: f32) -> Result<f32, String> {
+        let text = match self.0 {
+            DeValue::Integer(text) => text.as_str(),
+            DeValue::Float(text) => text.as_str(),
+            _ => return Err(format!("must be a number, not a {}", self.0.type_str())),
+        };
+        let number = text.parse().ok().filter(|n| (low..=high).contains(n));
+        number.ok_or_else(|| format!("must be a number from {low} to {high}"))
+    }
+
+    fn addresses(&self, row: &ListenerRow) -> Result<Vec<SocketAddr>, String> {
+        let example = format!("write a list such as [\"127.0.0.1:{}\"]", row.port);
+        let Some(array) = self.0.as_array() else {
+            return Err(format!("must be a list, not a {}: {example}", self.0.type_str()));
+        };
+        let mut list = Vec::new();
+        for item in array {
+            let text = Value(item.get_ref()).text()?;
+            let address: SocketAddr = text
+                .parse()
+                .map_err(|_| format!("cannot be {text:?}: {example}, an IP address and a port"))?;
+            if row.takes_passwords && !address.ip().to_canonical().is_loopback() {
+                return Err(format!(
+                    "cannot be {text:?}: {} takes passwords, and this version does not speak TLS, so that \
+                     they would cross the network in the clear. Listen on 127.0.0.1:{} and put a TLS proxy \
+                     in front of it",
+                    row.name,
+                    address.port()
+                ));
+            }
+            list.push(address);
+        }
+        Ok(list)
+    }
+}
+
+fn quote(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+fn list<T: ToString>(items: impl Iterator<Item = T>) -> String {
+    let quoted: Vec<String> = items.map(|item| quote(&item.to_string())).collect();
+    format!("[{}]", quoted.join(", "))
+}
+
+fn listener(name: &str) -> Option<&'static ListenerRow> {
+    let section = name.strip_suffix(".listen")?;
+    LISTENERS.iter().find(|row| row.name == section)
+}
+
+/// The names of all keys.
+fn names() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().map(|key| key.name).chain(LISTENERS.iter().map(|row| row.key))
+}
+
+fn section_of(name: &'static str) -> Option<&'static str> {
+    name.rsplit_once('.').map(|(section, _)| section)
+}
+
+/// The key most like a wrong one: the same word in another section, else the most like it in its own
+/// section, else the most like it anywhere.
+fn nearest(wrong: &str) -> &'static str {
+    let (section, word) = wrong.rsplit_once('.').unwrap_or(("", wrong));
+    let last = |name: &'static str| name.rsplit_once('.').map_or(name, |(_, last)| last);
+    let same_word = names().find(|name| last(name) == word && word != "listen");
+    let in_section = || names().filter(|name| section_of(name) == Some(section));
+    let like_it = || in_section().min_by_key(|name| distance(word, last(name)));
+    same_word.or_else(like_it).unwrap_or_else(|| closest(wrong, names()))
+}
+
+fn closest(wrong: &str, known: impl Iterator<Item = &'static str>) -> &'static str {
+    known.min_by_key(|name| distance(wrong, name)).unwrap_or_default()
+}
+
+/// Letters to change, add or remove (Levenshtein). Both are short: keys of our table, words of an operator.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, a) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (cell, b) in row.iter_mut().skip(1).zip(&b) {
+            let up = *cell;
+            let change = diagonal + usize::from(a != *b);
+            *cell = change.min(up + 1).min(left + 1);
+            (diagonal, left) = (up, *cell);
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_describe_prints_is_the_default() {
+        let text = describe(&Config::default());
+        assert_eq!(parse("x.toml", &text), Ok(Config::default()), "{text}");
+        assert_eq!(parse("x.toml", ""), Ok(Config::default()));
+        for name in names() {
+            let last = name.rsplit('.').next().unwrap();
+            assert!(text.contains(&format!("\n{last} = ")), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_key_is_taken_over() {
+        let text = "hostname = 'mail.example.test'\ndomains = ['Example.TEST']\n\
+            [data]\nfolder = '/srv/mail'\nindex = 'memory:'\nsegment_bytes = 0x200000\n\
+            reserve_bytes = 2_000_000\ncache_bytes = 0\n\
+            [limits]\nmessage_bytes = 100000\nrecipients = 200\nconnections = 7\nline_bytes = 600\n\
+            command_bytes = 9000\ncommand_bytes_before_login = 2000\nidle_timeout_ms = 2000\n\
+            login_timeout_ms = 3000\nwrite_timeout_ms = 4000\n\
+            [log]\nlevel = 'debug'\nformat = 'json'\n\
+            [spam]\njunk_points = 5\nrefuse_points = 9.5\n\
+            [imap]\nlisten = ['[::1]:143', '127.0.0.2:144']\n\
+            [smtp]\nlisten = ['0.0.0.0:25']\n[pop3]\nlisten = []\n";
+        let config = parse("x.toml", text).unwrap();
+        let default = Config::default();
+        for key in KEYS {
+            assert_ne!((key.get)(&config), (key.get)(&default), "{}", key.name);
+        }
+        assert_eq!(config.segment_bytes, 2 << 20);
+        assert_eq!(config.listen["imap"].len(), 2);
+        assert!(config.listen["pop3"].is_empty());
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        #[track_caller]
+        fn check(text: &str, line: u32, says: &[&str]) {
+            let problems = parse("x.toml", text).unwrap_err().to_string();
+            let start = format!("x.toml:{line}: ");
+            assert!(problems.starts_with(&start), "{problems}");
+            for part in says {
+                assert!(problems.contains(part), "{part}: {problems}");
+            }
+        }
+        check(
+            "# mine\n\n[imap]\nlisten_on = ['x']\n",
+            4,
+            &["imap.listen_on", "nearest one is imap.listen."],
+        );
+        check(
+            "[limit]\nrecipients = 100\n",
+            1,
+            &["unknown section [limit]; the nearest one is [limits]"],
+        );
+        check("limits.recipient = 100", 1, &["nearest one is limits.recipients."]);
+        check("[data]\nlevel = 'info'", 2, &["nearest one is log.level."]);
+        check("[spam]\njunk = 4", 2, &["nearest one is spam.junk_points."]);
+        check("[imapp]\nlisten = []", 1, &["nearest one is [imap]."]);
+        check("hostnaem = 'x'", 1, &["nearest one is hostname."]);
+        check(
+            "[limits]\n\nrecipients = 5",
+            3,
+            &["limits.recipients must be a whole number from 100 to"],
+        );
+        check("[limits]\nrecipients = '500'", 2, &["not a string"]);
+        check("[log]\nlevel = 'loud'", 2, &["cannot be \"loud\"", "error, warn, info"]);
+        check("log = 'info'", 1, &["log is a section: write [log]"]);
+        check("[imap]\nlisten = ['0.0.0.0:143']", 2, &["TLS proxy", "127.0.0.1:143"]);
+        check("[http]\nlisten = ['[::]:80']", 2, &["TLS proxy"]);
+        check("[smtp]\nlisten = ['25']", 2, &["cannot be \"25\"", "127.0.0.1:25"]);
+        check("[smtp]\nlisten = '0.0.0.0:25'", 2, &["must be a list"]);
+        check("hostname = 'a b'", 1, &["such as \"mail.example.test\""]);
+        check("hostname = ", 1, &["not TOML"]);
+        check("hostname = 'a'\nhostname = 'b'", 2, &["duplicate key"]);
+        check("[spam]\njunk_points = nan", 2, &["must be a number from"]);
+        check("[spam]\njunk_points = 'x'", 2, &["not a string"]);
+    }
+
+    #[test]
+    fn all_mistakes_at_once() {
+        let problems = parse("x.toml", "a = 1\nhostname = 2\n[log]\nlevel = 3\n").unwrap_err();
+        assert_eq!(problems.0.len(), 3, "{problems}");
+    }
+
+    #[test]
+    fn distances() {
+        #[track_caller]
+        fn check(a: &str, b: &str, expect: usize) {
+            assert_eq!(distance(a, b), expect);
+            assert_eq!(distance(b, a), expect);
+        }
+        check("", "abc", 3);
+        check("kitten", "sitting", 3);
+        check("żółw", "żółw", 0);
+    }
+}

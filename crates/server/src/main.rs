@@ -1,0 +1,27 @@
+//! `openpoczta`: a mail platform in one binary. Reads configuration, opens ports, wires the rooms together.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `cli` | what can be typed, and what happens then |
+//! | `config` | the configuration file: the table `KEYS` |
+//! | `listeners` | the ports: the table [`listeners::LISTENERS`], the accept loop |
+//! | `app` | the wiring: store, services, start and stop |
+//! | `demo`, `first_letter`, `seed` | `openpoczta demo` |
+//! | `account` | `openpoczta account` |
+//! | `http`, `metrics`, `logs` | the HTTP connection, `/metrics` and `/healthz`, log lines |
+
+mod account;
+mod app;
+mod cli;
+mod config;
+mod demo;
+mod first_letter;
+mod http;
+mod listeners;
+mod logs;
+mod metrics;
+mod seed;
+
+fn main() -> std::process::ExitCode {
+    cli::run()
+}

@@ -1,28 +1,94 @@
-//! Bytes in some charset as UTF-8: the WHATWG list, and what to do when the label is missing, wrong or unknown.
+//! Bytes in some charset as UTF-8: the WHATWG list, the charsets of mail that it leaves out, and what to do when
+//! the label is missing, wrong or unknown.
+//!
+//! The others are rows in [`OWN`]; `charset_own` holds their tables and readers.
 
+use crate::charset_own::{CP850, MAC_CE, decode_hz, decode_iso_2022_kr, decode_utf_7};
 use encoding_rs::{Encoding, REPLACEMENT, UTF_8, WINDOWS_1252};
+
+/// A charset that mail has and the WHATWG list has not.
+struct Own {
+    /// Lower case, with `-` where others write `_` or a blank.
+    labels: &'static [&'static str],
+    decode: fn(&[u8]) -> String,
+}
+
+static OWN: &[Own] = &[
+    Own {
+        labels: &["utf-7", "unicode-1-1-utf-7", "csunicode11utf7", "x-unicode-2-0-utf-7"],
+        decode: decode_utf_7,
+    },
+    Own { labels: &["hz-gb-2312", "hz"], decode: decode_hz },
+    Own { labels: &["iso-2022-kr", "csiso2022kr"], decode: decode_iso_2022_kr },
+    Own {
+        labels: &["cp850", "cp-850", "ibm850", "ibm-850", "850", "cspc850multilingual"],
+        decode: |bytes| CP850.decode(bytes),
+    },
+    Own {
+        labels: &[
+            "x-mac-ce",
+            "x-mac-centraleurroman",
+            "macce",
+            "mac-ce",
+            "x-mac-latin2",
+            "mac-latin2",
+            "maclatin2",
+        ],
+        decode: |bytes| MAC_CE.decode(bytes),
+    },
+];
+
+/// How a label is decoded.
+enum Charset {
+    Whatwg(&'static Encoding),
+    Own(&'static Own),
+}
+
+impl Charset {
+    fn decode(&self, bytes: &[u8]) -> String {
+        match self {
+            Self::Whatwg(encoding) => encoding.decode(bytes).0.into_owned(),
+            Self::Own(own) => (own.decode)(bytes),
+        }
+    }
+}
 
 /// The bytes as UTF-8. Without a label, or with one nobody knows: UTF-8 if they are, else windows-1252, the
 /// superset of ASCII that most unlabelled mail is in. Never fails; what has no character becomes U+FFFD.
 pub fn decode_charset(bytes: &[u8], label: Option<&str>) -> String {
     match label.and_then(find) {
-        Some(encoding) if encoding != UTF_8 => encoding.decode(bytes).0.into_owned(),
-        Some(_) => UTF_8.decode(bytes).0.into_owned(),
-        None => text_or(bytes, WINDOWS_1252),
+        Some(charset) => charset.decode(bytes),
+        None => text_or(bytes, &Charset::Whatwg(WINDOWS_1252)),
     }
 }
 
 /// Raw bytes of a header: UTF-8 if they are (RFC 6532 §3.2), else the letter's charset, else windows-1252.
 pub(crate) fn header_bytes(bytes: &[u8], letter_charset: Option<&str>) -> String {
-    let fallback = letter_charset.and_then(find).filter(|e| *e != UTF_8);
-    text_or(bytes, fallback.unwrap_or(WINDOWS_1252))
+    if let Ok(text) = simdutf8::basic::from_utf8(bytes) {
+        return text.to_owned();
+    }
+    let usable = |charset: &Charset| !matches!(charset, Charset::Whatwg(e) if *e == UTF_8);
+    let fallback = letter_charset.and_then(find).filter(usable);
+    text_or(bytes, &fallback.unwrap_or(Charset::Whatwg(WINDOWS_1252)))
 }
 
-fn text_or(bytes: &[u8], fallback: &'static Encoding) -> String {
-    match simdutf8::basic::from_utf8(bytes) {
-        Ok(text) => text.to_owned(),
-        Err(_) => fallback.decode_without_bom_handling(bytes).0.into_owned(),
+fn text_or(bytes: &[u8], fallback: &Charset) -> String {
+    match (simdutf8::basic::from_utf8(bytes), fallback) {
+        (Ok(text), _) => text.to_owned(),
+        (Err(_), Charset::Whatwg(encoding)) => {
+            encoding.decode_without_bom_handling(bytes).0.into_owned()
+        }
+        (Err(_), own) => own.decode(bytes),
     }
+}
+
+/// Whether text of this charset goes back to ASCII at the end of each piece, so that no character is split over
+/// encoded words.
+pub(crate) fn has_shifts(label: &str) -> bool {
+    let begins = |prefix: &str| {
+        label.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    };
+    begins("iso-2022") || begins("hz") || begins("utf-7") || begins("unicode-1-1-utf-7")
 }
 
 /// Whether a label is one we can decode, or says plain ASCII.
@@ -36,18 +102,27 @@ fn is_ascii_label(label: &str) -> bool {
         .any(|l| l.eq_ignore_ascii_case(label.trim()))
 }
 
-/// By the labels of the WHATWG list and some that mail adds: `iso8859_2`, `cp-1250`. Text that says it is ASCII
-/// and has other bytes is text without a label.
-fn find(label: &str) -> Option<&'static Encoding> {
+/// By the labels of the WHATWG list, by [`OWN`], and by some that mail adds: `iso8859_2`, `cp-1250`. Text that
+/// says it is ASCII and has other bytes is text without a label.
+fn find(label: &str) -> Option<Charset> {
     let label = label.trim();
     if is_ascii_label(label) {
         return None;
     }
     let known = |label: &str| Encoding::for_label(label.as_bytes()).filter(|e| *e != REPLACEMENT);
-    known(label).or_else(|| {
-        let tidy = label.to_ascii_lowercase().replace('_', "-");
-        known(&tidy).or_else(|| known(&tidy.replacen("cp-", "cp", 1)))
-    })
+    if let Some(encoding) = known(label) {
+        return Some(Charset::Whatwg(encoding));
+    }
+    let tidy = label.to_ascii_lowercase().replace(['_', ' '], "-");
+    if let Some(own) = OWN.iter().find(|own| own.labels.contains(&&*tidy)) {
+        return Some(Charset::Own(own));
+    }
+    let without = |prefix: &str| tidy.strip_prefix(prefix).map(|rest| format!("cp{rest}"));
+    known(&tidy)
+        .or_else(|| known(&without("cp-")?))
+        .or_else(|| known(&format!("windows-{}", tidy.strip_prefix("win-")?)))
+        .or_else(|| known(tidy.strip_prefix("x-")?))
+        .map(Charset::Whatwg)
 }
 
 #[cfg(test)]
@@ -75,7 +150,15 @@ mod tests {
         check(b"caf\xe9", "us-ascii", "café");
         check(b"abc", "x-user-defined-bogus", "abc");
         check(b"a\xffb", "utf-8", "a\u{fffd}b");
-        check(b"~{VPND~}", "hz-gb-2312", "~{VPND~}");
+        check(b"~{VPND~}", "hz-gb-2312", "中文");
+        check(b"\x1b$)C\x0eGQ1[\x0f", "ISO-2022-KR", "한글");
+        check(b"+AQU +AXw-", "utf-7", "ą ż");
+        check(b"+AQU-", "UNICODE-1-1-UTF-7", "ą");
+        check(b"\x82\x85", "cp-850", "éà");
+        check(b"\x82\x85", "IBM850", "éà");
+        check(b"\x88\xfd", "x-mac-ce", "ąż");
+        check(b"\x93\xfa\x96\x7b", "x_sjis", "日本");
+        check(b"abc", "", "abc");
     }
 
     #[test]
@@ -89,5 +172,6 @@ mod tests {
         check(b"caf\xe9", None, "café");
         check(b"caf\xe9", Some("utf-8"), "café");
         check(b"caf\xe9", Some("nobody-knows"), "café");
+        check(b"\x88\xfd", Some("x-mac-ce"), "ąż");
     }
 }

@@ -22,16 +22,19 @@
 //! | `headers` | fields, and the table [`HEADERS`] of those we know |
 //! | `index` | [`Index`], [`Part`], [`Envelope`]; `codec`: its stored form |
 //! | `address`, `date`, `words`, `params` | values of header fields |
-//! | `decode`, `charset`, `html` | bodies: the table [`DECODERS`], charsets, text out of HTML |
+//! | `decode`, `charset`, `charset_own`, `html` | bodies: the table [`DECODERS`], charsets, text out of HTML |
+//! | `embedded`, `tnef` | files inside text, inside `winmail.dat`; encoded letters |
 //! | `defects`, `limits` | what can be wrong; how much we look at |
 #![warn(missing_docs)]
 
 mod address;
 mod charset;
+mod charset_own;
 mod codec;
 mod date;
 mod decode;
 mod defects;
+mod embedded;
 mod headers;
 mod html;
 mod index;
@@ -40,6 +43,7 @@ mod lines;
 mod message;
 mod params;
 mod scan;
+mod tnef;
 mod words;
 
 pub use address::{Mailbox, MailboxKind, NamedAddress, parse_addresses};
@@ -51,6 +55,7 @@ pub use decode::{
     encode_base64,
 };
 pub use defects::{Defect, DefectKind};
+pub use embedded::{EmbeddedFile, Wrapping};
 pub use headers::{Field, HEADERS, Header, HeaderRow, Headers, header_fields, unfold};
 pub use html::html_to_text;
 pub use index::{Envelope, Index, Part, PartKind};

@@ -22,3 +22,9 @@ pub const PREVIEW_BYTES: usize = 32 * 1024;
 pub const LINE_BYTES: usize = 998;
 /// Offsets are 32 bits wide. Longer input is read up to here, with a defect.
 pub const MESSAGE_BYTES: usize = u32::MAX as usize - 1;
+/// Letters that were encoded against RFC 2045 §6.4, each inside another: the fourth stays bytes.
+pub const ENCODED_DEPTH: usize = 3;
+/// Files inside the text or TNEF stream of one part; Outlook sends a handful.
+pub const EMBEDDED_FILES: usize = 1_000;
+/// MAPI properties read of one TNEF attachment; Outlook writes about forty.
+pub const TNEF_PROPERTIES: u32 = 1_000;

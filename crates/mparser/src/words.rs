@@ -4,7 +4,7 @@
 //! encoded-word = "=?" charset ["*" language] "?" ("B" / "Q") "?" encoded-text "?="     ; RFC 2231 §5
 //! ```
 
-use crate::charset::{decode_charset, header_bytes};
+use crate::charset::{decode_charset, has_shifts, header_bytes};
 use crate::decode::{decode_base64, push_base64, push_hex_escapes};
 use crate::headers::unfold;
 use memchr::memmem;
@@ -70,8 +70,8 @@ impl<'a> Reader<'a> {
     }
 
     fn word(&mut self, charset: &'a str, bytes: &[u8]) {
-        // Words of the ISO-2022 family begin and end in ASCII: a character is never split over them.
-        let whole = charset.get(..8).is_some_and(|c| c.eq_ignore_ascii_case("iso-2022"));
+        // Words with shifts begin and end in ASCII: a character is never split over them.
+        let whole = has_shifts(charset);
         if whole || !self.charset.eq_ignore_ascii_case(charset) {
             self.flush();
             self.charset = charset;

@@ -34,7 +34,7 @@ pub static CAPABILITIES: &[Capability] = &[
     row("IMAP4rev1", Always, "RFC 3501"),
     Capability {
         values: |limits| vec![limits.message_bytes.to_string()],
-        ..row("APPENDLIMIT=", AfterLogin, "RFC 7889 §3")
+        ..row("APPENDLIMIT=", AfterLogin, "RFC 7889")
     },
     Capability {
         values: |_| auth::MECHANISMS.iter().map(|m| m.name.to_owned()).collect(),

@@ -31,13 +31,13 @@ const fn row(
 
 /// Sorted by name.
 static ITEMS: &[Item] = &[
-    row("APPENDLIMIT", |_, limits| limits.message_bytes.to_string(), "RFC 7889 §4"),
+    row("APPENDLIMIT", |_, limits| limits.message_bytes.to_string(), "RFC 7889"),
     row("DELETED", |mailbox, _| mailbox.deleted.to_string(), "RFC 9051 §6.3.11"),
     row("HIGHESTMODSEQ", |mailbox, _| mailbox.modseq.to_string(), "RFC 7162 §3.1.7"),
     row("MAILBOXID", |mailbox, _| format!("(F{})", mailbox.id), "RFC 8474 §4.3"),
     row("MESSAGES", |mailbox, _| mailbox.total.to_string(), "RFC 9051 §6.3.11"),
     row("RECENT", |_, _| "0".to_owned(), "RFC 3501 §6.3.10"),
-    row("SIZE", |mailbox, _| mailbox.size_bytes.to_string(), "RFC 8438 §3"),
+    row("SIZE", |mailbox, _| mailbox.size_bytes.to_string(), "RFC 8438"),
     row("UIDNEXT", |mailbox, _| uid_next(mailbox).to_string(), "RFC 9051 §6.3.11"),
     row("UIDVALIDITY", |mailbox, _| mailbox.uid_validity.to_string(), "RFC 9051 §6.3.11"),
     row("UNSEEN", |mailbox, _| mailbox.unseen.to_string(), "RFC 9051 §6.3.11"),

@@ -35,7 +35,7 @@ static ITEMS: &[(&str, Item, &str)] = &[
     ("ENVELOPE", Item::Envelope, "RFC 9051 §6.4.5"),
     ("FLAGS", Item::Flags, "RFC 9051 §6.4.5"),
     ("INTERNALDATE", Item::InternalDate, "RFC 9051 §6.4.5"),
-    ("MODSEQ", Item::ModSeq, "RFC 7162 §3.1.5"),
+    ("MODSEQ", Item::ModSeq, "RFC 7162 §3.1.4.2"),
     ("RFC822.SIZE", Item::Size, "RFC 9051 §6.4.5"),
     ("THREADID", Item::ThreadId, "RFC 8474 §5.2"),
     ("UID", Item::Uid, "RFC 9051 §6.4.5"),
@@ -80,7 +80,7 @@ fn item(p: &mut Parser<'_>) -> Parsed<Item> {
     }
 }
 
-/// `PREVIEW (LAZY)` (RFC 8970 §3.1): ours are always at hand, so that it makes no difference.
+/// `PREVIEW (LAZY)` (RFC 8970): ours are always at hand, so that it makes no difference.
 fn lazy(p: &mut Parser<'_>) -> Parsed<()> {
     let mut ahead = p.clone();
     ahead.skip_spaces();

@@ -7,7 +7,9 @@
 )]
 
 mod abuse;
+mod counting;
 mod fetching;
 mod harness;
+mod mutate;
 mod sharing;
 mod transcripts;

@@ -14,7 +14,7 @@
 use crate::harness::{Client, Server};
 use std::path::PathBuf;
 
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/imap")
 }
 

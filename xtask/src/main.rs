@@ -9,7 +9,9 @@ mod bench;
 mod bless;
 mod check;
 mod demo;
+mod differential;
 mod fuzz;
+mod hard_cases;
 mod new;
 mod spawn;
 mod test;
@@ -59,10 +61,22 @@ static COMMANDS: &[Command] = &[
         run: demo::debug,
     },
     Command {
+        name: "differential",
+        arguments: "[--save]",
+        about: "compare mparser with the crate mail-parser on real letters; fetches both",
+        run: differential::run,
+    },
+    Command {
         name: "fuzz",
         arguments: "NAME SECONDS",
         about: "run one fuzz target for that long (needs nightly Rust and cargo-fuzz)",
         run: fuzz::run,
+    },
+    Command {
+        name: "hard-cases",
+        arguments: "[--save]",
+        about: "the letters other parsers stumble over: result and time of each",
+        run: hard_cases::run,
     },
     Command {
         name: "new",

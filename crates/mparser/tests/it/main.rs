@@ -9,6 +9,8 @@
 mod bombs;
 mod corpus;
 mod hard;
+mod hard_cases;
+mod hard_table;
 mod mutate;
 mod prepend;
 mod sections;

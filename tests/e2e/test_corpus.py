@@ -18,10 +18,19 @@ CONNECTIONS = 8
 poplib._MAXLINE = 1 << 20
 
 
+# A program that calls itself a document: goes to Junk, where it must be found just as it was sent.
+JUNK = [
+    b"From: x@corpus.example.test\r\nSubject: invoice %d\r\nMIME-Version: 1.0\r\n"
+    b"Content-Type: application/octet-stream\r\nContent-Disposition: attachment; filename=invoice.pdf.exe\r\n"
+    b"\r\nMZ\r\n" % number
+    for number in range(10)
+]
+
+
 class Corpus(unittest.TestCase):
     def test_every_byte_comes_back(self):
-        letters = corpus(LETTERS)
-        self.assertGreaterEqual(len(letters), 1000)
+        letters = corpus(LETTERS) + JUNK
+        self.assertGreaterEqual(len(letters), 1000 + len(JUNK))
         with Server() as server:
             began = time.monotonic()
             self.send(server, letters)
@@ -31,6 +40,9 @@ class Corpus(unittest.TestCase):
             junk = self.by_imap(server, "Junk")
             self.compare("IMAP", letters, inbox + junk)
             print(f"corpus: {len(inbox)} in INBOX, {len(junk)} in Junk")
+            self.assertGreaterEqual(len(junk), len(JUNK))
+            for letter in junk:
+                self.assertEqual(split_trace(letter)[0]["junk"], b"Yes")
             # POP3 sees the inbox only.
             by_pop3 = self.by_pop3(server)
             self.assertEqual(collections.Counter(by_pop3), collections.Counter(inbox))

@@ -1,7 +1,6 @@
 //! `cargo xtask new command imap REPLACE`: the file of a new IMAP command, and the rows to add by hand.
 //!
-//! The rows are printed and not written: where they go is a thing to look at. `docs/howto/imap-command.md`
-//! walks through a command that is there.
+//! The rows are printed and not written: where they go is a thing to look at.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use std::path::Path;
@@ -35,8 +34,9 @@ fn imap_command(root: &Path, name: &str) -> Result<String> {
          \n  docs/rfc.tsv, if the RFC is new there (TAB between)\n    nnnn\tpartial\tits title\
          \n  crates/imap/src/capabilities.rs, in CAPABILITIES, when it works and has a name there\n    \
          row(\"{name}\", AfterLogin, \"RFC nnnn\"),\n\n\
-         Then a conversation that shows it (docs/howto/imap-command.md), one sentence in\n\
-         changelog.d/imap-{}.added.md, and `cargo xtask check`.\n",
+         Then a conversation that shows it, testdata/imap/{module}.txt, named in the list `transcripts!` of\n\
+         crates/imap/tests/it/transcripts.rs; one sentence in changelog.d/imap-{}.added.md; `cargo xtask check`.\n\
+         docs/howto/imap-command.md walks through a command that is there.\n",
         name.to_ascii_lowercase(),
     ))
 }

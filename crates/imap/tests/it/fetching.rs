@@ -141,3 +141,25 @@ async fn huge_structures_are_told_soon() {
     assert!((9_000..11_000).contains(&open(&lines[1])), "{}", open(&lines[1]));
     assert!(begin.elapsed().as_secs() < 1, "{:?}", begin.elapsed());
 }
+
+#[tokio::test]
+async fn one_damaged_letter_does_not_hide_the_others() {
+    let server = Server::start().await;
+    for text in ["first", "second", "third"] {
+        deliver(&server, format!("Subject: x\r\n\r\nthe {text} text\r\n").as_bytes()).await;
+    }
+    for entry in std::fs::read_dir(server.folder.path().join("log")).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        if let Some(at) = bytes.windows(10).position(|window| window == b"the second") {
+            bytes[at] ^= 1;
+            std::fs::write(path, bytes).unwrap();
+        }
+    }
+    let mut client = server.select().await;
+    let (lines, status) = client.ask("FETCH 1:3 (UID BODY.PEEK[TEXT])").await;
+    let told = "* 1 FETCH (UID 1 BODY[TEXT] {16}|the first text|)|* 3 FETCH (UID 3 BODY[TEXT] {16}|the third text|)";
+    assert_eq!(lines.join("|"), told);
+    assert!(status.starts_with("NO [CORRUPTION] Stored bytes are damaged"), "{status}");
+    assert_eq!(client.ok("FETCH 2 RFC822.SIZE").await, ["* 2 FETCH (RFC822.SIZE 31)"]);
+}

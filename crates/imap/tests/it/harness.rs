@@ -81,7 +81,7 @@ pub(crate) struct Server {
     pub(crate) alice: AccountId,
     pub(crate) service: Arc<Service>,
     pub(crate) stop: watch::Sender<bool>,
-    _folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Server {
@@ -103,7 +103,7 @@ impl Server {
             limits,
         };
         let service = Service::new(store.clone(), auth, config, clock);
-        Self { store, alice, service, stop: watch::channel(false).0, _folder: folder }
+        Self { store, alice, service, stop: watch::channel(false).0, folder }
     }
 
     /// Puts a letter into INBOX.

@@ -14,7 +14,7 @@ say "2/3 The web UI (npm, in web/)"
 scripts/web.sh
 
 say "3/3 The server (cargo build --release; the first time takes some minutes)"
-cargo build --quiet --release -p server --bin openpoczta ||
+cargo build --release -p server --bin openpoczta ||
   fail "the build failed; see above. If crates could not be fetched, check the network."
 
 say "Starting the demo; Ctrl-C stops it"

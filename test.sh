@@ -26,7 +26,7 @@ stage() {
   current=$1
   shift
   local from=$SECONDS
-  say "" "== $current"
+  printf "\n== %s\n" "$current"
   "$@" </dev/null
   summary+=("$(printf '%-20s %8d' "$current" "$((SECONDS - from))")")
 }

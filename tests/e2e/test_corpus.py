@@ -56,6 +56,12 @@ class Corpus(unittest.TestCase):
         refused = []
 
         def sender():
+            try:
+                send_all()
+            except Exception as error:
+                refused.append(repr(error))
+
+        def send_all():
             with lmtp(server) as session:
                 while True:
                     try:

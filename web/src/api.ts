@@ -36,6 +36,8 @@ export type Attachment = {
   name: string | null;
   type: string;
   size: number;
+  disposition: string | null;
+  cid: string | null;
 };
 
 /** What the reading pane needs on top. */
@@ -197,8 +199,9 @@ function refused(refusals: Refusals | undefined): void {
 
 // --- Addresses of things that are not JSON --------------------------------------------------
 
-export function letterUrl(id: string, theme: 'light' | 'dark'): string {
-  return `/message/${encodeURIComponent(id)}/html?images=0&theme=${theme}`;
+/** The letter as a page of its own; `lang` is for the few words the server adds. */
+export function letterUrl(id: string, theme: 'light' | 'dark', lang: string): string {
+  return `/message/${encodeURIComponent(id)}/html?images=0&theme=${theme}&lang=${lang}`;
 }
 
 export function blobUrl(part: Attachment, name: string): string {

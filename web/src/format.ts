@@ -7,8 +7,8 @@ import { locale } from './i18n';
 const DAY_MS = 86_400_000;
 
 const dates = computed(() => {
-  const of = (options: Intl.DateTimeFormatOptions) =>
-    new Intl.DateTimeFormat(locale.value, options);
+  const tag = locale.value;
+  const of = (options: Intl.DateTimeFormatOptions) => new Intl.DateTimeFormat(tag, options);
   return {
     time: of({ hour: 'numeric', minute: '2-digit' }),
     weekday: of({ weekday: 'short' }),
@@ -16,7 +16,7 @@ const dates = computed(() => {
     year: of({ day: 'numeric', month: 'short', year: 'numeric' }),
     full: of({ dateStyle: 'full', timeStyle: 'short' }),
     relative: new Intl.RelativeTimeFormat(locale.value, { numeric: 'auto' }),
-    list: new Intl.ListFormat(locale.value, { type: 'unit', style: 'narrow' }),
+    list: new Intl.ListFormat(locale.value, { type: 'unit', style: 'short' }),
   };
 });
 
@@ -121,6 +121,9 @@ function parse(iso: string | null): Date | undefined {
 
 /** Whole calendar days from `date` to `now`, in the reader's time zone; negative in the future. */
 function daysBetween(date: Date, now: Date): number {
-  const midnight = (d: Date) => new Date(d.getFullYear(), d.getMonth(), d.getDate()).getTime();
   return Math.round((midnight(now) - midnight(date)) / DAY_MS);
+}
+
+function midnight(date: Date): number {
+  return new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();
 }

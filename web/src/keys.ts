@@ -40,9 +40,6 @@ export const SHORTCUTS: readonly Shortcut[] = [
   { keys: ['z'], group: 'keysDo', label: 'keyUndo', run: undoLast },
 ];
 
-/** Set by `step` and `back`: the list moves the focus to the row of the cursor. */
-export const focusRow = signal(0);
-
 /** Call once. */
 export function startKeys(): void {
   addEventListener('keydown', (event) => {
@@ -75,7 +72,7 @@ export async function step(by: 1 | -1): Promise<void> {
   if (id === undefined) return;
   list.cursor.value = id;
   if (letter !== null) go({ folder, letter: id });
-  focusRow.value += 1;
+  list.focusRow.value += 1;
 }
 
 export function openLetter(id: string): void {
@@ -92,7 +89,7 @@ export function back(): void {
   }
   if (route.value.letter === null) return;
   closeLetter();
-  focusRow.value += 1;
+  list.focusRow.value += 1;
 }
 
 function openCursor(): void {
@@ -124,10 +121,10 @@ function seen(on: boolean): void {
   target((ids) => void actions.setSeen(ids, on));
 }
 
-function isTyping(target: EventTarget | null): boolean {
-  if (!(target instanceof HTMLElement)) return false;
+function isTyping(at: EventTarget | null): boolean {
+  if (!(at instanceof HTMLElement)) return false;
   return (
-    target.closest('input:not([type=checkbox]), textarea, select, dialog, [contenteditable]') !==
+    at.closest('input:not([type=checkbox]), textarea, select, dialog, [contenteditable]') !==
     null
   );
 }

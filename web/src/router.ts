@@ -12,9 +12,6 @@ export const route = signal<Route>(parse(location.hash));
 
 /** Call once: follows the back and forward buttons and hand-typed addresses. */
 export function startRouter(): void {
-  const follow = () => {
-    route.value = parse(location.hash);
-  };
   addEventListener('popstate', follow);
   addEventListener('hashchange', follow);
 }
@@ -54,6 +51,10 @@ export function closeLetter(): void {
 export function replace(to: Route): void {
   history.replaceState(null, '', href(to));
   route.value = to;
+}
+
+function follow(): void {
+  route.value = parse(location.hash);
 }
 
 function parse(hash: string): Route {

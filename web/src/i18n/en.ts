@@ -64,7 +64,9 @@ export const en = {
 
   // The letter
   pickLetter: 'Choose a letter to read',
-  pickLetterKeys: '{next} and {previous} walk through the list, {open} opens, {help} shows all keys',
+  pickWalk: 'walk through the list',
+  pickOpen: 'open a letter',
+  pickHelp: 'show all shortcuts',
   letterPane: 'Letter',
   letterTools: 'What to do with this letter',
   letterBody: 'Text of the letter “{subject}”',
@@ -84,7 +86,7 @@ export const en = {
   fieldDate: 'Date',
   fieldSize: 'Size',
   attachments: { one: '{n} attachment', other: '{n} attachments' },
-  download: 'Download {name}, {size}',
+  download: 'Download',
   attachmentName: 'attachment',
   letterGone: 'This letter is no longer here',
   letterGoneLead: 'It was moved or deleted, perhaps from another device.',
@@ -122,7 +124,6 @@ export const en = {
   actionFailed: 'That did not work. Nothing was changed.',
   networkTrouble: 'The server cannot be reached. Check your connection and try again.',
   serverTrouble: 'The server could not do this just now. Please try again.',
-  serverSaid: 'The server answered: {message}',
 
   // Keys
   keysMove: 'Moving around',

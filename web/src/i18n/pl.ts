@@ -76,7 +76,9 @@ export const pl: Table<'one' | 'few' | 'many' | 'other'> = {
   emptyTrashLead: 'Usunięte wiadomości leżą tu, dopóki nie usuniesz ich na dobre.',
 
   pickLetter: 'Wybierz wiadomość do przeczytania',
-  pickLetterKeys: '{next} i {previous} – ruch po liście, {open} – otwarcie, {help} – wszystkie skróty',
+  pickWalk: 'ruch po liście',
+  pickOpen: 'otwarcie wiadomości',
+  pickHelp: 'wszystkie skróty',
   letterPane: 'Wiadomość',
   letterTools: 'Co zrobić z tą wiadomością',
   letterBody: 'Treść wiadomości „{subject}”',
@@ -106,7 +108,7 @@ export const pl: Table<'one' | 'few' | 'many' | 'other'> = {
     many: '{n} załączników',
     other: '{n} załącznika',
   },
-  download: 'Pobierz {name}, {size}',
+  download: 'Pobierz',
   attachmentName: 'załącznik',
   letterGone: 'Tej wiadomości już tu nie ma',
   letterGoneLead: 'Została przeniesiona lub usunięta, może z innego urządzenia.',
@@ -151,7 +153,6 @@ export const pl: Table<'one' | 'few' | 'many' | 'other'> = {
   actionFailed: 'Nie udało się. Nic nie zostało zmienione.',
   networkTrouble: 'Nie można połączyć się z serwerem. Sprawdź połączenie i spróbuj ponownie.',
   serverTrouble: 'Serwer nie mógł tego teraz zrobić. Spróbuj ponownie.',
-  serverSaid: 'Odpowiedź serwera: {message}',
 
   keysMove: 'Poruszanie się',
   keysDo: 'Działania',

@@ -89,7 +89,7 @@ export function opened(id: string): void {
 
 async function moveBack(before: Map<string, Record<string, true>>): Promise<void> {
   const ids = [...before.keys()];
-  await change(() => api.updateEmails(updates(ids, (id) => before.get(id) ?? {})));
+  await change(() => api.updateEmails(updates(ids, (id) => ({ mailboxIds: before.get(id) ?? {} }))));
   await refreshAll();
 }
 
@@ -107,7 +107,9 @@ function takeAway(ids: readonly string[], to: string | null): void {
   }
   const open = route.peek().letter;
   const position = list.positionOf(open);
+  const cursor = list.cursor.peek();
   list.drop(ids);
+  if (cursor !== null && ids.includes(cursor)) list.focusRow.value += 1;
   if (open === null || !ids.includes(open)) return;
   const next = list.idAt(position) ?? list.idAt(position - 1);
   if (narrow.peek() || position < 0 || next === undefined) closeLetter();

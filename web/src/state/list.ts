@@ -19,6 +19,8 @@ export const total = signal(0);
 export const version = signal(0);
 /** The letter the keyboard stands on. */
 export const cursor = signal<string | null>(null);
+/** Raised when the focus shall go to the row of the cursor. */
+export const focusRow = signal(0);
 export const fresh = signal<ReadonlySet<string>>(new Set());
 
 let mailboxId = '';

@@ -57,15 +57,13 @@ export function byRole(role: Role): Folder | undefined {
 
 /** Counts at once what we just did; the server's own numbers follow and win. */
 export function adjustCounts(id: string, letters: number, unread: number): void {
-  mailboxes.value = (mailboxes.value ?? []).map((box) =>
-    box.id === id
-      ? {
-          ...box,
-          totalEmails: Math.max(0, box.totalEmails + letters),
-          unreadEmails: Math.max(0, box.unreadEmails + unread),
-        }
-      : box,
-  );
+  const all = mailboxes.value ?? [];
+  const at = all.findIndex((box) => box.id === id);
+  const box = all[at];
+  if (!box) return;
+  const totalEmails = Math.max(0, box.totalEmails + letters);
+  const unreadEmails = Math.max(0, box.unreadEmails + unread);
+  mailboxes.value = all.with(at, { ...box, totalEmails, unreadEmails });
 }
 
 function tree(boxes: readonly api.Mailbox[]): Folder[] {
@@ -87,7 +85,7 @@ function tree(boxes: readonly api.Mailbox[]): Folder[] {
     for (const box of level) {
       if (seen.has(box.id)) continue;
       seen.add(box.id);
-      ordered.push(folder(box, Math.min(depth, MAX_DEPTH)));
+      ordered.push(asFolder(box, Math.min(depth, MAX_DEPTH)));
       walk(box.id, depth + 1);
     }
   };
@@ -95,7 +93,7 @@ function tree(boxes: readonly api.Mailbox[]): Folder[] {
   return ordered;
 }
 
-function folder(box: api.Mailbox, depth: number): Folder {
+function asFolder(box: api.Mailbox, depth: number): Folder {
   const role = asRole(box.role);
   return {
     ...box,

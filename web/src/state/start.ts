@@ -32,9 +32,7 @@ export function startMail(): void {
   effect(() => {
     const id = letterId.value;
     if (!inside.value || id === null) return;
-    void fetchLetter(id).then(() => {
-      if (route.peek().letter === id) opened(id);
-    });
+    void read(id);
   });
   effect(() => {
     const unread = byRole('inbox')?.unreadEmails ?? 0;
@@ -42,4 +40,9 @@ export function startMail(): void {
     const title = place === undefined ? PRODUCT : `${place} – ${PRODUCT}`;
     document.title = unread > 0 && inside.value ? `(${unread}) ${title}` : title;
   });
+}
+
+async function read(id: string): Promise<void> {
+  await fetchLetter(id);
+  if (route.peek().letter === id) opened(id);
 }

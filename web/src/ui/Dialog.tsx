@@ -1,7 +1,7 @@
 // A modal: the browser's own <dialog> keeps the focus inside, closes on Escape and gives the
 // focus back. A click beside it closes it too.
 import type { ComponentChildren } from 'preact';
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import { t } from '../i18n';
 import { IconButton } from './Button';
 
@@ -16,28 +16,29 @@ type Props = {
 
 export function Dialog({ title, onClose, children, class: name, question }: Props) {
   const box = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  // Before the next key press, which is meant for the dialog already.
+  useLayoutEffect(() => {
     const dialog = box.current;
     dialog?.showModal();
     return () => dialog?.close();
   }, []);
   return (
+    // oxlint-disable-next-line jsx-a11y/no-noninteractive-element-interactions -- Escape does the same
     <dialog
       ref={box}
       class={`dialog ${name ?? ''}`}
       role={question ? 'alertdialog' : undefined}
       aria-labelledby="dialog-title"
       onClose={onClose}
-      // oxlint-disable-next-line jsx-a11y/no-noninteractive-element-interactions -- Escape does the same
       onMouseDown={(event) => {
         if (event.target === box.current) onClose();
       }}
     >
       <div class="dialog-box">
-        <header class="dialog-head">
+        <div class="dialog-head">
           <h2 id="dialog-title">{title}</h2>
           {!question && <IconButton icon="close" label={t('close')} onClick={onClose} edge="end" />}
-        </header>
+        </div>
         {children}
       </div>
     </dialog>

@@ -4,7 +4,6 @@ import { destroy, toDestroy } from '../state/actions';
 import { Dialog } from '../ui/Dialog';
 
 export function DestroyDialog({ ids }: { ids: readonly string[] }) {
-  const close = () => (toDestroy.value = null);
   return (
     <Dialog title={t('destroyTitle')} onClose={close} question>
       <p class="dialog-text">{t('destroyText')}</p>
@@ -25,4 +24,8 @@ export function DestroyDialog({ ids }: { ids: readonly string[] }) {
       </div>
     </Dialog>
   );
+}
+
+function close() {
+  toDestroy.value = null;
 }

@@ -14,7 +14,7 @@ import { LanguageSwitch } from './LanguageSwitch';
 export function Folders() {
   const hidden = compact.value && !drawerOpen.value;
   return (
-    <div class="folders" inert={hidden}>
+    <header class="folders" inert={hidden}>
       <div class="brand">
         <Logo />
         <span class="brand-name">OpenPoczta</span>
@@ -35,7 +35,7 @@ export function Folders() {
         </ul>
       </nav>
       <Account />
-    </div>
+    </header>
   );
 }
 

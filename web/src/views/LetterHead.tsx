@@ -61,7 +61,8 @@ export function LetterHead({ email, letter }: { email: Email; letter: Letter | u
   );
 }
 
-export function Attachments({ parts }: { parts: readonly Attachment[] }) {
+export function Attachments({ parts: all }: { parts: readonly Attachment[] }) {
+  const parts = all.filter((part) => !isShownInside(part));
   if (parts.length === 0) return null;
   return (
     <div class="attachments">
@@ -76,10 +77,10 @@ export function Attachments({ parts }: { parts: readonly Attachment[] }) {
                 class="chip"
                 href={blobUrl(part, name)}
                 download={name}
-                aria-label={t('download', { name, size })}
                 title={name}
               >
                 <Icon name={fileIcon(part.type)} />
+                <span class="sr-only">{t('download')}</span>
                 <bdi class="chip-name">{name}</bdi>
                 <span class="chip-size">{size}</span>
                 <Icon name="download" />
@@ -133,7 +134,6 @@ function Details({ email, letter }: { email: Email; letter: Letter | undefined }
 /** to me, Jan Kowalski and 3 others */
 function recipients(who: readonly Address[]): string {
   if (who.length === 0) return t('noRecipient');
-  const mine = (one: Address) => one.email.toLowerCase() === user.value.toLowerCase();
   const ordered = who.toSorted((a, b) => Number(mine(b)) - Number(mine(a)));
   const named = ordered
     .slice(0, NAMED)
@@ -141,6 +141,15 @@ function recipients(who: readonly Address[]): string {
   const rest = who.length - named.length;
   const names = t('toNames', { names: personNames(named) });
   return rest > 0 ? `${names} ${tn('andMore', rest)}` : names;
+}
+
+function mine(one: Address): boolean {
+  return one.email.toLowerCase() === user.value.toLowerCase();
+}
+
+/** A picture in the text of the letter; the server counts it with the files (RFC 8621 §4.1.4). */
+function isShownInside({ cid, disposition, type }: Attachment): boolean {
+  return cid !== null && disposition !== 'attachment' && type.startsWith('image/');
 }
 
 function fileIcon(type: string): IconName {

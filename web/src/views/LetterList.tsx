@@ -3,7 +3,6 @@
 import { useSignal } from '@preact/signals';
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { t } from '../i18n';
-import { focusRow } from '../keys';
 import { route } from '../router';
 import * as list from '../state/list';
 import { current } from '../state/mailboxes';
@@ -55,8 +54,8 @@ export function LetterList() {
   }, []);
 
   useEffect(() => {
-    if (focusRow.value > 0) wantFocus.current = true;
-  }, [focusRow.value]);
+    if (list.focusRow.value > 0) wantFocus.current = true;
+  }, [list.focusRow.value]);
   useEffect(() => {
     const id = list.cursor.value;
     const position = list.positionOf(id);
@@ -67,7 +66,7 @@ export function LetterList() {
     link?.focus({ preventScroll: true });
     // Not on the screen yet (a phone still shows the letter): try again when it is.
     wantFocus.current = document.activeElement !== link;
-  }, [list.cursor.value, focusRow.value, route.value.letter]);
+  }, [list.cursor.value, list.focusRow.value, route.value.letter]);
 
   const loading = list.status.value === 'loading';
   const rows = loading ? WAITING_ROWS : total;

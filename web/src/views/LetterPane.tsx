@@ -1,20 +1,20 @@
 // The right column: what can be done with the letter, who wrote it, and the letter itself in a
 // frame that may neither run scripts nor reach this page.
-import { useEffect, useRef } from 'preact/hooks';
 import { useSignal } from '@preact/signals';
+import { useEffect, useRef } from 'preact/hooks';
 import { type Letter, letterUrl } from '../api';
 import { clean } from '../format';
-import { t } from '../i18n';
-import { back, SHORTCUTS } from '../keys';
-import { fetchLetter, opened } from '../state/letter';
+import { lang, t } from '../i18n';
+import { back, keysOn } from '../keys';
 import { route } from '../router';
+import { fetchLetter, opened } from '../state/letter';
 import { dark, narrow } from '../state/screen';
 import { signIns } from '../state/session';
+import { Postmark } from '../ui/Postmark';
 import { EmptyView } from './EmptyView';
 import { LetterBars } from './LetterBars';
 import { Attachments, LetterHead } from './LetterHead';
 import { LetterTools } from './LetterTools';
-import { Postmark } from './Login';
 
 export function LetterPane() {
   const pane = useRef<HTMLElement>(null);
@@ -74,30 +74,35 @@ function Frame({ letter }: { letter: Letter }) {
   const subject = clean(letter.subject) || t('noSubject');
   return (
     <iframe
-      key={`${theme}-${signIns.value}`}
+      key={`${theme}-${lang.value}-${signIns.value}`}
       class={shown.value ? 'letter-frame' : 'letter-frame letter-frame-waiting'}
       title={t('letterBody', { subject })}
       sandbox="allow-popups allow-popups-to-escape-sandbox"
       referrerpolicy="no-referrer"
-      src={letterUrl(letter.id, theme)}
+      src={letterUrl(letter.id, theme, lang.value)}
       onLoad={() => (shown.value = true)}
     />
   );
 }
 
 function NoLetter() {
-  const key = (label: string) => SHORTCUTS.find((row) => row.label === label)?.keys[0] ?? '';
-  const hint = t('pickLetterKeys', {
-    next: key('keyNext'),
-    previous: key('keyPrevious'),
-    open: key('keyOpen'),
-    help: key('keyHelp'),
-  });
   return (
     <div class="no-letter">
       <Postmark />
       <p class="empty-title">{t('pickLetter')}</p>
-      <p class="empty-lead">{hint}</p>
+      {keysOn.value && (
+        <ul class="pick-keys">
+          <li>
+            <kbd>j</kbd> <kbd>k</kbd> {t('pickWalk')}
+          </li>
+          <li>
+            <kbd>Enter</kbd> {t('pickOpen')}
+          </li>
+          <li>
+            <kbd>?</kbd> {t('pickHelp')}
+          </li>
+        </ul>
+      )}
     </div>
   );
 }

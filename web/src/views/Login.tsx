@@ -6,6 +6,7 @@ import { t, tn } from '../i18n';
 import { signIn, user } from '../state/session';
 import { Icon } from '../ui/Icon';
 import { Logo } from '../ui/Logo';
+import { Postmark } from '../ui/Postmark';
 import { LanguageSwitch } from './LanguageSwitch';
 
 type Trouble = 'denied' | 'network' | 'server' | 'empty' | null;
@@ -44,7 +45,8 @@ export function Login({ again }: { again?: boolean }) {
     } catch (error) {
       const said = error instanceof ApiError ? error : new ApiError('server');
       if (said.trouble === 'throttled') waitS.value = Math.ceil(said.retryAfterS);
-      else trouble.value = said.trouble === 'denied' || said.trouble === 'network' ? said.trouble : 'server';
+      else if (said.trouble === 'denied' || said.trouble === 'network') trouble.value = said.trouble;
+      else trouble.value = 'server';
       secret.current?.select();
     } finally {
       busy.value = false;
@@ -53,9 +55,9 @@ export function Login({ again }: { again?: boolean }) {
 
   const words = message(trouble.value, waitS.value);
   return (
-    <div class={again ? 'login login-again' : 'login'}>
+    <main class={again ? 'login login-again' : 'login'}>
       {!again && <Postmark />}
-      <main class="login-card">
+      <div class="login-card">
         <div class="login-brand">
           <Logo />
           <span>OpenPoczta</span>
@@ -106,9 +108,9 @@ export function Login({ again }: { again?: boolean }) {
             {busy.value ? t('signingIn') : t('signIn')}
           </button>
         </form>
-      </main>
+      </div>
       {!again && <LanguageSwitch />}
-    </div>
+    </main>
   );
 }
 
@@ -126,17 +128,4 @@ function message(trouble: Trouble, waitS: number): string {
     default:
       return '';
   }
-}
-
-/** The waves and rings that cancel a stamp, large and faint behind the card. */
-export function Postmark() {
-  return (
-    <svg class="postmark" viewBox="0 0 640 320" aria-hidden="true" focusable="false">
-      <circle cx="160" cy="160" r="148" />
-      <circle cx="160" cy="160" r="104" />
-      {[-84, -42, 0, 42, 84].map((y) => (
-        <path key={y} d={`M300 ${160 + y}q28-26 56 0t56 0 56 0 56 0 56 0 56 0`} />
-      ))}
-    </svg>
-  );
 }

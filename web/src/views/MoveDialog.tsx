@@ -1,6 +1,6 @@
 // Choose a folder: type a part of its name, or walk with the arrows, then Enter.
 import { useSignal } from '@preact/signals';
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { t } from '../i18n';
 import { moveTo, toMove } from '../state/actions';
 import { current, type Folder, folders } from '../state/mailboxes';
@@ -11,17 +11,16 @@ export function MoveDialog({ ids }: { ids: readonly string[] }) {
   const wanted = useSignal('');
   const at = useSignal(0);
   const input = useRef<HTMLInputElement>(null);
-  const found = folders.value.filter(
-    (folder) => folder.id !== current.value?.id && matches(folder.label, wanted.value),
-  );
+  const found = folders.value
+    .filter((folder) => folder.id !== current.value?.id && matches(folder.label, wanted.value))
+    .toSorted((a, b) => unlikely(a) - unlikely(b));
   const chosen = found[Math.min(at.value, found.length - 1)];
 
-  useEffect(() => input.current?.focus(), []);
+  useLayoutEffect(() => input.current?.focus(), []);
   useEffect(() => {
     document.getElementById(optionId(chosen))?.scrollIntoView({ block: 'nearest' });
   }, [chosen?.id]);
 
-  const close = () => (toMove.value = null);
   function choose(folder: Folder | undefined) {
     if (!folder) return;
     close();
@@ -77,8 +76,17 @@ export function MoveDialog({ ids }: { ids: readonly string[] }) {
   );
 }
 
+function close() {
+  toMove.value = null;
+}
+
 function optionId(folder: Folder | undefined): string {
   return `move-${folder?.id ?? 'none'}`;
+}
+
+/** Hardly anybody moves a letter to drafts or sent: they come last. */
+function unlikely(folder: Folder): number {
+  return folder.role === 'drafts' || folder.role === 'sent' ? 1 : 0;
 }
 
 /** Without case and accents, so that "wysl" finds "Wysłane". */

@@ -6,6 +6,7 @@ import { IconButton } from '../ui/Button';
 export function ToastView() {
   const shown = toast.value;
   return (
+    // oxlint-disable-next-line jsx-a11y/no-noninteractive-element-interactions -- it only stays longer
     <div role="status" onMouseEnter={keepToast} onMouseLeave={letToastGo} onFocusIn={keepToast} onFocusOut={letToastGo}>
       {shown && (
         <div class={shown.bad ? 'toast toast-bad' : 'toast'}>

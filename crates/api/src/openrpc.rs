@@ -28,12 +28,11 @@ fn make() -> Value {
         "info": {
             "title": "OpenPoczta",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Mail over JSON-RPC 2.0. Names and meaning of the methods are those of JMAP \
+            "description": "Mail over JSON-RPC 2.0, by POST to /rpc. Names and meaning of the methods are those of JMAP \
                 (RFC 8620, RFC 8621). Arguments go by name. An argument `#x` takes its value from the \
                 result of an earlier call of the same batch: {\"resultOf\": id of that call, \"name\": \
                 its method, \"path\": JSON pointer}.",
         },
-        "servers": [{"name": "this server", "url": "/rpc"}],
         "methods": methods,
         "components": {"schemas": schemas},
     })

@@ -29,12 +29,12 @@ pub struct Route {
 #[rustfmt::skip]
 pub static ROUTES: &[Route] = &[
     Route { path: "/api/openrpc.json", login: false, handler: || get(rpc::describe), spec: "OpenRPC 1.3" },
-    Route { path: "/auth/login", login: false, handler: || post(auth::login), spec: "docs/api.md" },
-    Route { path: "/auth/logout", login: true, handler: || post(auth::logout), spec: "docs/api.md" },
-    Route { path: "/auth/session", login: true, handler: || get(auth::session), spec: "docs/api.md" },
+    Route { path: "/auth/login", login: false, handler: || post(auth::login), spec: "crates/api/src/http/auth.rs" },
+    Route { path: "/auth/logout", login: true, handler: || post(auth::logout), spec: "crates/api/src/http/auth.rs" },
+    Route { path: "/auth/session", login: true, handler: || get(auth::session), spec: "crates/api/src/http/auth.rs" },
     Route { path: "/blob/{account}/{blob}/{name}", login: true, handler: || get(blob::download), spec: "RFC 8620 §6.2" },
     Route { path: "/events", login: true, handler: || get(events::listen), spec: "RFC 8620 §7.3" },
-    Route { path: "/message/{email}/html", login: true, handler: || get(message::show), spec: "docs/api.md" },
+    Route { path: "/message/{email}/html", login: true, handler: || get(message::show), spec: "crates/api/src/http/message.rs" },
     Route { path: "/rpc", login: true, handler: || post(rpc::call), spec: "JSON-RPC 2.0" },
 ];
 

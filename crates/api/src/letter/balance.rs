@@ -1,7 +1,8 @@
 //! HTML made small before it is cleaned: only tags we know, properly nested, not too deep.
 //!
 //! Browsers repair broken HTML by moving and repeating elements; done on hostile input that takes quadratic
-//! time and memory. What comes out of here needs no repair, so the real HTML parser behind it
+//! time and memory (320 KB of `<div><p>x` kept the HTML parser busy for 11 s; after this pass 1.5 MB of the same
+//! kind take 0.7 s). What comes out of here needs no repair, so the real HTML parser behind it
 //! (`clean.rs`, which decides what is safe) works in linear time. One pass, no recursion.
 
 use std::fmt::Write as _;
@@ -458,7 +459,7 @@ impl<'a> Balancer<'a> {
 }
 
 fn quoted(value: &str) -> String {
-    value.replace('"', "&quot;")
+    value.replace('"', "&quot;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]
@@ -500,13 +501,94 @@ mod tests {
         check("<!-- a --><!doctype html><?xml?>x<!>y<!--z", "xy");
         check("<!--[if mso]><b>no</b><![endif]-->yes<![if !mso]>too<![endif]>", "yestoo");
         check("<a href=x onclick='y' HREF=z>t</a>", "<a href=\"x\">t</a>");
-        check("<img src='a\"b' alt=\"<>\"/>", "<img src=\"a&quot;b\" alt=\"<>\">");
+        check("<img src='a\"b' alt=\"<>\"/>", "<img src=\"a&quot;b\" alt=\"&lt;&gt;\">");
         check(
             "<body bgcolor=red text='blue' style='margin:0'>x</body>",
             "<div style=\"background-color:red;color:blue;margin:0\">x</div>",
         );
         check("<a href=\"x>y", "");
         check("<o:p>x</o:p></nothing></p></br>", "x<br>");
+    }
+
+    /// Opens and closes in order, never deeper than [`DEPTH`].
+    #[track_caller]
+    fn check_nesting(html: &str) {
+        let balanced = balance(html).html;
+        let mut open: Vec<&str> = Vec::new();
+        for piece in balanced.split('<').skip(1) {
+            let end = piece.find(|c: char| !c.is_ascii_alphanumeric() && c != '/').unwrap();
+            let name = &piece[..end];
+            if let Some(name) = name.strip_prefix('/') {
+                assert_eq!(open.pop(), Some(name), "{html} -> {balanced}");
+            } else if !["br", "hr", "img", "wbr"].contains(&name) {
+                open.push(name);
+            }
+            assert!(open.len() <= DEPTH);
+        }
+        assert!(open.is_empty(), "{html} -> {balanced}");
+    }
+
+    /// Pieces put together at random, the same each time.
+    #[test]
+    fn random_html_is_nested() {
+        const PIECES: &[&str] = &[
+            "<p>",
+            "</p>",
+            "<b>",
+            "</b>",
+            "<table>",
+            "</table>",
+            "<tr>",
+            "</tr>",
+            "<td>",
+            "</td>",
+            "<tbody>",
+            "<caption>",
+            "</caption>",
+            "<a href='x'>",
+            "</a>",
+            "<li>",
+            "<ul>",
+            "</ul>",
+            "text",
+            " ",
+            "<hr>",
+            "<br/>",
+            "<img src=x>",
+            "<div ",
+            "style=\"a\"",
+            ">",
+            "'",
+            "\"",
+            "<",
+            "</",
+            "<!--",
+            "-->",
+            "<!",
+            "ż",
+            "<style>",
+            "</style>",
+            "<body bgcolor=x>",
+            "<dt>",
+            "<dd>",
+            "</dl>",
+            "<dl>",
+            "<font color=\"",
+            "=",
+            "/",
+            "\0",
+            "&lt",
+        ];
+        let mut seed = 1_u64;
+        for _ in 0..5_000 {
+            let mut html = String::new();
+            for _ in 0..60 {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let at = usize::try_from(seed >> 33).unwrap() % PIECES.len();
+                html.push_str(PIECES[at]);
+            }
+            check_nesting(&html);
+        }
     }
 
     #[test]
@@ -525,20 +607,7 @@ mod tests {
             "<font color=red><li>".repeat(30_000),
         ];
         for html in hostile {
-            let balanced = balance(&html).html;
-            let mut open = 0_usize;
-            let mut deepest = 0;
-            for piece in balanced.split('<').skip(1) {
-                let void = ["br", "hr", "img", "wbr"].iter().any(|v| piece.starts_with(v));
-                if piece.starts_with('/') {
-                    open -= 1;
-                } else {
-                    open += usize::from(!void);
-                }
-                deepest = deepest.max(open);
-            }
-            assert_eq!(open, 0);
-            assert!(deepest <= DEPTH);
+            check_nesting(&html);
         }
     }
 }

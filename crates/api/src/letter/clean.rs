@@ -94,7 +94,7 @@ impl Filter {
         }
     }
 
-    /// Images of the letter come inside; those of other servers become an empty frame.
+    /// Images of the letter come inside (`cid:`, RFC 2392 §2); those of other servers become an empty frame.
     fn image(&self, value: &str) -> String {
         let address = squeezed(value);
         if let Some(id) = strip_scheme(&address, "cid:") {

@@ -1,11 +1,11 @@
 //! Email/changes (RFC 8621 §4.3).
 
 use super::{Answer, Context, value};
-use crate::Result;
 use crate::jmap::changes::{Changed, Log};
 use crate::jmap::ids;
+use crate::{Error, Result, limits};
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use storage::{Change, ChangeKind};
 use types::{EmailId, MailboxId, Uid};
 
@@ -17,35 +17,39 @@ pub(crate) fn run(ctx: &Context, params: Map<String, Value>) -> Answer<'_> {
 
 async fn answer(ctx: &Context, log: Log) -> Result<Changed> {
     let (window, end) = log.window(|change| change.message.map(|(_, email)| email))?;
-    let mut touched: BTreeMap<EmailId, Vec<&Change>> = BTreeMap::new();
-    for change in window {
-        if let Some((_, email)) = change.message {
-            touched.entry(email).or_default().push(change);
-        }
+    let touched: BTreeSet<EmailId> =
+        window.iter().filter_map(|change| change.message.map(|(_, email)| email)).collect();
+    let mut homes: Vec<(EmailId, Vec<Row>)> = Vec::with_capacity(touched.len());
+    for email in touched {
+        let rows = match ctx.store().homes(log.account, email).await {
+            Err(storage::Error::NoMessage) => Vec::new(),
+            other => other?,
+        };
+        let rows = rows.iter().map(|(mailbox, message)| (*mailbox, message.uid));
+        homes.push((email, rows.collect()));
     }
-    let added: HashSet<Row> =
-        log.entries.iter().filter(|c| c.kind == ChangeKind::MessageAdded).filter_map(row).collect();
-    let gone: HashSet<Row> =
-        log.entries.iter().filter(|c| c.kind == ChangeKind::MessageGone).filter_map(row).collect();
+    // Read after the homes, so that every row in them that is new is known to be.
+    let tail = ctx.store().changes(log.account, log.now, limits::CHANGES).await?;
+    if tail.more {
+        return Err(Error::NoChanges);
+    }
+    let rows_of = |kind| -> HashSet<Row> {
+        let entries = log.entries.iter().chain(&tail.changes).filter(|c| c.kind == kind);
+        entries.filter_map(row).collect()
+    };
+    let (added, gone) = (rows_of(ChangeKind::MessageAdded), rows_of(ChangeKind::MessageGone));
+    // An email was there before if a row of it was: one that was not added since.
     let old_gone: HashSet<EmailId> = log
         .entries
         .iter()
+        .chain(&tail.changes)
         .filter(|c| row(c).is_some_and(|r| gone.contains(&r) && !added.contains(&r)))
         .filter_map(|c| c.message.map(|(_, email)| email))
         .collect();
     let (mut created, mut updated, mut destroyed) = (Vec::new(), Vec::new(), Vec::new());
-    for email in touched.into_keys() {
-        let homes = ctx.store().homes(log.account, email).await;
-        let homes = match homes {
-            Err(storage::Error::NoMessage) => Vec::new(),
-            other => other?,
-        };
-        // It was there before if a row of it was: one that is still there and was not added since, or
-        // one that is gone and was not added since.
-        let old_alive =
-            homes.iter().any(|(mailbox, message)| !added.contains(&(*mailbox, message.uid)));
-        let was = old_alive || old_gone.contains(&email);
-        let list = match (was, !homes.is_empty()) {
+    for (email, rows) in homes {
+        let was = old_gone.contains(&email) || rows.iter().any(|row| !added.contains(row));
+        let list = match (was, !rows.is_empty()) {
             (true, true) => &mut updated,
             (true, false) => &mut destroyed,
             (false, true) => &mut created,

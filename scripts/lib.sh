@@ -57,15 +57,15 @@ has_node() {
     process.exit(major > 22 || (major === 22 && minor >= 12) || (major === 20 && minor >= 19) ? 0 : 1)'
 }
 
-# npm_install FOLDER : npm ci, when the lock file is another than at the last time.
+# npm_install FOLDER : npm ci, when the lock file is newer than what is installed.
 npm_install() {
-  local folder=$1 stamp=$1/node_modules/.openpoczta-installed lock
-  lock=$(sha256sum <"$folder/package-lock.json")
-  [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$lock" ] && return 0
+  local folder=$1
+  [ "$folder/node_modules/.package-lock.json" -nt "$folder/package-lock.json" ] && return 0
   say "Installing npm packages of $folder"
   # Newer npm 11 refuses a good lock file in `npm ci` when the registry lacks an optional package for
   # another platform (npm/cli issue 9846). `install --no-save` takes the same versions and keeps the lock file.
   local quiet=(--no-audit --no-fund --loglevel=error)
   (cd "$folder" && { npm ci "${quiet[@]}" 2>/dev/null || npm install --no-save "${quiet[@]}"; } </dev/null) || return 1
-  printf '%s\n' "$lock" >"$stamp"
+  # npm leaves it as it is when nothing had to change.
+  touch "$folder/node_modules/.package-lock.json"
 }

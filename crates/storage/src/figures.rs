@@ -34,9 +34,9 @@ impl Collector for CacheFigures {
         let bytes = ConstGauge::new(i64::try_from(figures.bytes).unwrap_or(i64::MAX));
         let (hits, misses) = (ConstCounter::new(figures.hits), ConstCounter::new(figures.misses));
         let rows: [(&str, &str, &dyn DynMetric); 3] = [
-            ("storage_cache_bytes", "Bytes held by the object cache", &bytes),
-            ("storage_cache_hits", "Objects found in the cache", &hits),
-            ("storage_cache_misses", "Objects not found in the cache", &misses),
+            ("cache_bytes", "Bytes held by the object cache", &bytes),
+            ("cache_hits", "Objects found in the cache", &hits),
+            ("cache_misses", "Objects not found in the cache", &misses),
         ];
         for (name, help, metric) in rows {
             metric.encode_as(&mut encoder, name, help)?;

@@ -186,6 +186,7 @@ class Life(unittest.TestCase):
                 self.assertRegex(text, rf"(?m)^openpoczta_{protocol}_\w+")
             self.assertRegex(text, r"(?m)^openpoczta_storage_letters_total 1$")
             self.assertRegex(text, r"(?m)^process_resident_memory_bytes \d+$")
+            self.assertRegex(text, r"(?m)^openpoczta_storage_cache_bytes \d+$")
             names = re.findall(r"(?m)^# TYPE (\S+)", text)
             self.assertEqual(len(names), len(set(names)), "a metric is described twice")
             web.close()

@@ -8,11 +8,15 @@ use prometheus_client::registry::Registry;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use storage::Store;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use types::{Clock, SystemClock};
+
+/// So soon after a signal, another one is the same.
+const ECHO: Duration = Duration::from_secs(1);
 
 /// `openpoczta serve`: until a signal.
 pub(crate) async fn serve(config: &Config, file: &Path) -> Result<()> {
@@ -192,7 +196,7 @@ impl Running {
         tracing::info!("stopping");
         tokio::select! {
             () = self.stop() => {}
-            () = signals.next() => tracing::warn!("stopped at once, as asked twice"),
+            () = signals.again() => tracing::warn!("stopped at once, as asked twice"),
         }
     }
 
@@ -218,6 +222,17 @@ impl Signals {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
         })
+    }
+
+    /// A second signal that somebody meant: shells and supervisors often send the first one twice.
+    async fn again(&mut self) {
+        let echoes = async {
+            loop {
+                self.next().await;
+            }
+        };
+        let _: Result<(), _> = tokio::time::timeout(ECHO, echoes).await;
+        self.next().await;
     }
 
     pub(crate) async fn next(&mut self) {

@@ -502,6 +502,13 @@ mod tests {
     }
 
     #[test]
+    fn the_page_about_it_is_up_to_date() {
+        let page = include_str!("../../../docs/ops/configuration.md");
+        let described = describe(&Config::default());
+        assert!(page.contains(&described), "put this into docs/ops/configuration.md:\n{described}");
+    }
+
+    #[test]
     fn every_key_is_taken_over() {
         let text = "hostname = 'mail.example.test'\ndomains = ['Example.TEST']\n\
             [data]\nfolder = '/srv/mail'\nindex = 'memory:'\nsegment_bytes = 0x200000\n\

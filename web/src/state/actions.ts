@@ -6,6 +6,7 @@ import { t, tn } from '../i18n';
 import { closeLetter, go, route } from '../router';
 import * as emails from './emails';
 import { refreshAll } from './events';
+import { fetchLetter, opened } from './letter';
 import * as list from './list';
 import { adjustCounts, byId, byRole, current, type Folder, type Role } from './mailboxes';
 import { narrow } from './screen';
@@ -81,10 +82,12 @@ export async function destroy(ids: readonly string[]): Promise<void> {
   }
 }
 
-/** A letter that has been opened is read from now on. */
-export function opened(id: string): void {
+/** Fetches the letter in the address; once it is there, it is read. */
+export async function read(id: string): Promise<void> {
+  await fetchLetter(id);
+  if (route.peek().letter !== id || opened.peek().is !== 'there') return;
   list.cursor.value = id;
-  void setSeen([id], true);
+  await setSeen([id], true);
 }
 
 async function moveBack(before: Map<string, Record<string, true>>): Promise<void> {
@@ -130,7 +133,7 @@ async function keyword(
 
 /** Tells the server. When it refuses: says so, shows the truth again, and returns false. */
 async function change(tell: () => Promise<void>): Promise<boolean> {
-  list.outdate();
+  list.startWrite();
   try {
     await tell();
     return true;
@@ -139,7 +142,7 @@ async function change(tell: () => Promise<void>): Promise<boolean> {
     void refreshAll();
     return false;
   } finally {
-    list.outdate();
+    list.endWrite();
   }
 }
 

@@ -16,6 +16,7 @@ const GATHER_MS = 80;
 export const offline = signal(false);
 
 let source: EventSource | null = null;
+let listened = false;
 let retryMs = FIRST_RETRY_MS;
 let retry = 0;
 let patience = 0;
@@ -23,13 +24,9 @@ let gather = 0;
 
 /** Call once, after the first sign-in. */
 export function startEvents(): void {
-  let before = 0;
   effect(() => {
     // Signed in, or signed in again: the old stream went with the old session.
-    const again = before > 0;
-    before = signIns.value;
-    connect();
-    if (again) void refreshAll();
+    if (signIns.value > 0) connect();
   });
   addEventListener('online', connectNow);
   addEventListener('offline', lost);
@@ -49,12 +46,13 @@ function connect(): void {
   const stream = api.openEvents();
   source = stream;
   stream.addEventListener('open', () => {
-    const missed = offline.value || retryMs > FIRST_RETRY_MS;
     clearTimeout(patience);
     patience = 0;
     retryMs = FIRST_RETRY_MS;
     offline.value = false;
-    if (missed) void refreshAll();
+    // What happened while nobody listened is known only by asking.
+    if (listened) void refreshAll();
+    listened = true;
   });
   stream.addEventListener('state', (event) => {
     const types = api.changedTypes((event as MessageEvent<string>).data);

@@ -30,6 +30,9 @@ let shift = 0;
 /** Raised by everything that makes answers on their way outdated. */
 let epoch = 0;
 let settle = 0;
+/** When the sight moved last, by the page's own clock. */
+let movedMs = 0;
+let writing = 0;
 let refreshing = false;
 let refreshAgain = false;
 const asked = new Set<number>();
@@ -81,10 +84,15 @@ export async function reload(): Promise<void> {
 
 /** The view says which rows it shows; whatever is missing is fetched. */
 export function setShown(start: number, end: number): void {
+  const moved = start !== shown.start || end !== shown.end;
   shown = { start, end };
+  const now = performance.now();
+  const flying = now - movedMs < SETTLE_MS;
+  if (moved) movedMs = now;
   if (missingPages().length === 0) return;
   clearTimeout(settle);
-  settle = window.setTimeout(() => void fetchMissing(), SETTLE_MS);
+  if (flying) settle = window.setTimeout(() => void fetchMissing(), SETTLE_MS);
+  else void fetchMissing();
 }
 
 /** Waits until the letter at `position` is known. */
@@ -102,7 +110,7 @@ export async function ensure(position: number): Promise<string | undefined> {
 export async function refresh(): Promise<void> {
   if (status.value === 'failed') await reload();
   if (status.value !== 'ready') return;
-  if (refreshing) {
+  if (refreshing || writing > 0) {
     refreshAgain = true;
     return;
   }
@@ -111,7 +119,7 @@ export async function refresh(): Promise<void> {
     do {
       refreshAgain = false;
       await refreshOnce();
-    } while (refreshAgain);
+    } while (again());
   } catch {
     // The event stream notices a lost server and says so; then we are called again.
   } finally {
@@ -143,10 +151,28 @@ export function drop(gone: readonly string[]): void {
   version.value += 1;
 }
 
-/** Our own change is under way: answers that were asked for before it are outdated. */
-export function outdate(): void {
+/** A change of ours is on its way: what the server tells until it is there is outdated. */
+export function startWrite(): void {
+  writing += 1;
+  outdate();
+}
+
+export function endWrite(): void {
+  writing -= 1;
+  outdate();
+  if (writing > 0 || !refreshAgain) return;
+  refreshAgain = false;
+  void refresh();
+}
+
+function outdate(): void {
   epoch += 1;
   asked.clear();
+}
+
+/** Asked to refresh meanwhile, and nothing of ours is on its way. */
+function again(): boolean {
+  return refreshAgain && writing === 0;
 }
 
 async function refreshOnce(): Promise<void> {
@@ -156,7 +182,7 @@ async function refreshOnce(): Promise<void> {
   const positions = new Set([0]);
   for (let p = pageOf(start); p <= end; p += PAGE) positions.add(p);
   const pages = await api.getPages(mailboxId, [...positions], PAGE);
-  if (mine !== epoch) {
+  if (mine !== epoch || writing > 0) {
     refreshAgain = true;
     return;
   }

@@ -2,9 +2,8 @@
 // letter in the address -> the letter, read from then on; counts -> the title of the window.
 import { computed, effect } from '@preact/signals';
 import { route } from '../router';
-import { opened } from './actions';
+import { read } from './actions';
 import { startEvents } from './events';
-import { fetchLetter } from './letter';
 import * as list from './list';
 import { byRole, current, loadMailboxes } from './mailboxes';
 import { drawerOpen } from './screen';
@@ -40,9 +39,4 @@ export function startMail(): void {
     const title = place === undefined ? PRODUCT : `${place} – ${PRODUCT}`;
     document.title = unread > 0 && inside.value ? `(${unread}) ${title}` : title;
   });
-}
-
-async function read(id: string): Promise<void> {
-  await fetchLetter(id);
-  if (route.peek().letter === id) opened(id);
 }

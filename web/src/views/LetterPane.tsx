@@ -2,12 +2,13 @@
 // frame that may neither run scripts nor reach this page.
 import { useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
-import { type Letter, letterUrl } from '../api';
+import { letterUrl } from '../api';
 import { clean } from '../format';
 import { lang, t } from '../i18n';
 import { back, keysOn } from '../keys';
 import { route } from '../router';
-import { fetchLetter, opened } from '../state/letter';
+import { read } from '../state/actions';
+import { opened } from '../state/letter';
 import { dark, narrow } from '../state/screen';
 import { signIns } from '../state/session';
 import { Postmark } from '../ui/Postmark';
@@ -44,7 +45,7 @@ export function LetterPane() {
           )}
           {state.is === 'failed' && (
             <EmptyView icon="offline" title={t('letterFailed')} lead={t('networkTrouble')}>
-              <button type="button" class="button" onClick={() => void fetchLetter(id)}>
+              <button type="button" class="button" onClick={() => void read(id)}>
                 {t('retry')}
               </button>
             </EmptyView>
@@ -56,9 +57,9 @@ export function LetterPane() {
                 <>
                   <LetterBars letter={letter} />
                   <Attachments parts={letter.attachments} />
-                  <Frame letter={letter} />
                 </>
               )}
+              <Frame id={id} subject={clean(email.subject) || t('noSubject')} />
             </article>
           )}
         </>
@@ -67,11 +68,13 @@ export function LetterPane() {
   );
 }
 
-/** A new frame for each letter: a frame that changes its address adds a step to "back". */
-function Frame({ letter }: { letter: Letter }) {
+/**
+ * Asked for at once, while the head of the letter is still on its way. Each letter has a frame of
+ * its own: a frame that changes its address adds a step to "back".
+ */
+function Frame({ id, subject }: { id: string; subject: string }) {
   const theme = dark.value ? 'dark' : 'light';
   const shown = useSignal(false);
-  const subject = clean(letter.subject) || t('noSubject');
   return (
     <iframe
       key={`${theme}-${lang.value}-${signIns.value}`}
@@ -79,7 +82,7 @@ function Frame({ letter }: { letter: Letter }) {
       title={t('letterBody', { subject })}
       sandbox="allow-popups allow-popups-to-escape-sandbox"
       referrerpolicy="no-referrer"
-      src={letterUrl(letter.id, theme, lang.value)}
+      src={letterUrl(id, theme, lang.value)}
       onLoad={() => (shown.value = true)}
     />
   );

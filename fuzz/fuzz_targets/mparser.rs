@@ -20,6 +20,14 @@ fuzz_target!(|raw: &[u8]| {
     }
     let (subject, ids) = (index.subject(), index.thread_ids());
     drop((subject, ids, index.from_(), index.attachments(), index.date()));
+    for breach in message.check() {
+        assert!(breach.offset <= index.size);
+    }
+    drop((message.ambiguity(), message.all_embedded()));
+    for name in ["Subject", "X-New"] {
+        let edited = mparser::edit::replace_header(raw, name, "new");
+        assert_eq!(Message::parse(&edited).header(name).map(|h| h.text()).as_deref(), Some("new"));
+    }
     // The first bytes as a section number.
     let numbers: Vec<u32> = raw.iter().take(6).map(|b| u32::from(b & 3)).collect();
     index.section(&numbers);

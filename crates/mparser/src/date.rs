@@ -172,6 +172,8 @@ fn parse_time(word: &str) -> Option<(u8, u8, u8)> {
 
 /// `+0130`, `-01:30`
 fn parse_offset(word: &str) -> Option<i16> {
+    // Some programs put a plus before every zone: `+-0500`.
+    let word = word.strip_prefix('+').filter(|rest| rest.starts_with('-')).unwrap_or(word);
     let (sign, rest) = match word.split_at_checked(1)? {
         ("+", rest) => (1, rest),
         ("-", rest) => (-1, rest),
@@ -205,6 +207,7 @@ mod tests {
         check("Fri, 21 Nov 97 09:55:06 GMT", "1997-11-21T09:55:06Z");
         check("Fri, 21 Nov 102 09:55:06 GMT", "2002-11-21T09:55:06Z");
         check("Fri, 21 Nov 1997 09(comment):   55  :  06 -0600", "1997-11-21T09:55:06-06:00");
+        check("Thu, 29 Aug 2002 15:36:58 +-0500", "2002-08-29T15:36:58-05:00");
         check("Thu Jan  1 00:00:00 2026", "2026-01-01T00:00:00Z");
         check("1-Jan-2026 10:00:00+0200", "2026-01-01T10:00:00+02:00");
         check("1 January 2026 10:00:00 GMT+0200", "2026-01-01T10:00:00+02:00");

@@ -24,16 +24,22 @@
 //! | `address`, `date`, `words`, `params` | values of header fields |
 //! | `decode`, `charset`, `charset_own`, `html` | bodies: the table [`DECODERS`], charsets, text out of HTML |
 //! | `embedded`, `tnef` | files inside text, inside `winmail.dat`; encoded letters |
+//! | `check`, `ambiguity`, `protection` | rules broken, doubts, signed or encrypted |
+//! | `builder`, `edit` | new letters; changes that leave all other bytes alone |
 //! | `defects`, `limits` | what can be wrong; how much we look at |
 #![warn(missing_docs)]
 
 mod address;
+mod ambiguity;
+mod builder;
 mod charset;
 mod charset_own;
+mod check;
 mod codec;
 mod date;
 mod decode;
 mod defects;
+pub mod edit;
 mod embedded;
 mod headers;
 mod html;
@@ -42,12 +48,16 @@ pub mod limits;
 mod lines;
 mod message;
 mod params;
+mod protection;
 mod scan;
 mod tnef;
 mod words;
 
 pub use address::{Mailbox, MailboxKind, NamedAddress, parse_addresses};
+pub use ambiguity::Ambiguity;
+pub use builder::{BuildError, Builder, encode_quoted_printable};
 pub use charset::decode_charset;
+pub use check::{Breach, RULES, Rule};
 pub use codec::IndexError;
 pub use date::parse_date;
 pub use decode::{
@@ -60,4 +70,5 @@ pub use headers::{Field, HEADERS, Header, HeaderRow, Headers, header_fields, unf
 pub use html::html_to_text;
 pub use index::{Envelope, Index, Part, PartKind};
 pub use message::Message;
+pub use protection::Protection;
 pub use words::{decode_header_text, encode_header_text};

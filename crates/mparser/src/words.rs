@@ -139,9 +139,11 @@ fn decode_q(content: &[u8]) -> Vec<u8> {
 }
 
 /// Text for an unstructured field or a display name: as it is when plain ASCII, else words of RFC 2047 in UTF-8,
-/// folded. Control characters, line ends among them, become blanks, so that no text can add a field.
+/// folded. Control characters, line ends among them, become blanks, so that no text can add a field; so do byte
+/// order marks, which whoever reads the words would swallow.
 pub fn encode_header_text(text: &str) -> String {
-    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let vanishes = |c: char| c.is_control() || c == '\u{feff}';
+    let text: String = text.chars().map(|c| if vanishes(c) { ' ' } else { c }).collect();
     let plain = text.is_ascii()
         && !text.contains("=?")
         && text.trim() == text
@@ -169,7 +171,7 @@ fn fold(text: &str) -> String {
 }
 
 /// Whole characters in words of at most 75 bytes, in B or Q, whichever is shorter for the whole text.
-fn encode_words(text: &str) -> String {
+pub(crate) fn encode_words(text: &str) -> String {
     let escaped = text.bytes().filter(|b| !is_q_safe(*b)).count();
     let q = text.len() + 2 * escaped <= text.len().div_ceil(3) * 4;
     let prefix = if q { "=?utf-8?Q?" } else { "=?utf-8?B?" };
@@ -181,7 +183,8 @@ fn encode_words(text: &str) -> String {
     };
     let limit = if q { room } else { room / 4 * 3 };
     let mut out = String::with_capacity(text.len() * 3);
-    let (mut word, mut used) = (String::new(), 0);
+    // RFC 2047 §2: no line with a word has more than 76 characters, and on the first one stands the field's name.
+    let (mut word, mut used) = (String::new(), 12);
     for c in text.chars() {
         if used + width(c) > limit {
             push_word(&mut out, prefix, &word, q);
@@ -279,5 +282,6 @@ mod tests {
         check("a_b=c ą");
         assert_eq!(encode_header_text("Hello"), "Hello");
         assert_eq!(encode_header_text("a\r\nBcc: x"), "a  Bcc: x");
+        assert_eq!(encode_header_text("\u{feff}b> <c=?u"), "=?utf-8?B?IGI+IDxjPT91?=");
     }
 }

@@ -29,6 +29,15 @@ pub(crate) fn machine() -> String {
     format!("{cores} cores, {}", model(&text).unwrap_or("unknown CPU"))
 }
 
+/// A sentence when other programs want the cores too: then waits measured here are partly theirs.
+pub(crate) fn busy() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/loadavg").ok()?;
+    let load: f64 = text.split_whitespace().next()?.parse().ok()?;
+    (load >= 1.0).then(|| {
+        format!("The machine is busy with something else (load {load}): rates are too low, more so at one connection.")
+    })
+}
+
 fn model(cpuinfo: &str) -> Option<&str> {
     let line = cpuinfo.lines().find(|line| line.starts_with("model name"))?;
     line.split_once(':').map(|(_, model)| model.trim())

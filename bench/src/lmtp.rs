@@ -37,6 +37,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let folder = tempfile::Builder::new().prefix("opbench-").tempdir_in(&args.folder);
     let folder = folder.with_context(|| format!("cannot write in {}", args.folder.display()))?;
     let pool = Pool::new(LETTER_BYTES, SEED);
+    let busy = cpu::busy();
     let server = Server::start(&args.server, &folder.path().join("data"))?;
     let mut all: Vec<(usize, Measured)> =
         args.connections.iter().map(|connections| (*connections, Measured::default())).collect();
@@ -61,6 +62,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let rows: Vec<Row> = all.iter().flat_map(|(n, measured)| measured.rows(*n)).collect();
     ensure!(rows.len() == all.len() * 2, "a round gave nothing to divide by");
     print!("{}", table(args, &all));
+    if let Some(busy) = busy {
+        println!("{busy}");
+    }
     if args.save {
         let path = baseline::save(&rows)?;
         println!("Saved {} rows in {}", rows.len(), path.display());

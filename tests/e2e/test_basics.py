@@ -147,8 +147,11 @@ class Life(unittest.TestCase):
                 status, [count] = imap.select(name, readonly=True)
                 if status != "OK" or not int(count):
                     continue
-                _, rows = imap.fetch("1:*", "(BODY.PEEK[])")
-                for row in (row for row in rows if isinstance(row, tuple)):
+                _, rows = imap.fetch("1:*", "(INTERNALDATE BODY.PEEK[])")
+                rows = [row for row in rows if isinstance(row, tuple)]
+                dates = [imaplib.Internaldate2tuple(row[0]) for row in rows]
+                self.assertEqual(dates, sorted(dates), "UIDs go with the dates")
+                for row in rows:
                     letter = email.message_from_bytes(row[1], policy=email.policy.default)
                     total += 1
                     subjects.append(letter["subject"] or "")

@@ -1,6 +1,7 @@
 //! Transfer encodings (RFC 2045 §6): the table of them, and how each is undone. Every decoder takes any bytes and never fails.
 
 use crate::lines::{line_at, trim_end_blanks};
+use crate::simd;
 use memchr::memchr;
 
 /// Content-Transfer-Encoding (RFC 2045 §6).
@@ -111,10 +112,14 @@ fn sextet(byte: u8) -> u8 {
 /// base64 (RFC 2045 §6.8). Foreign characters are passed over, padding may be missing, and several padded
 /// pieces may follow each other.
 pub fn decode_base64(raw: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(raw.len() / 4 * 3 + 3);
+    let mut out = Vec::with_capacity(raw.len() / 4 * 3 + 64);
     let mut rest = raw;
     let (mut bits, mut held) = (0_u32, 0_u32);
     loop {
+        if held == 0 {
+            let done = simd::base64(rest, &mut out);
+            rest = rest.get(done..).unwrap_or_default();
+        }
         // Four good characters at a time while nothing is held back.
         while held == 0
             && let Some((&[a, b, c, d], after)) = rest.split_first_chunk()
@@ -202,6 +207,11 @@ pub(crate) fn push_base64(out: &mut String, bytes: &[u8]) {
 
 /// quoted-printable (RFC 2045 §6.7). An `=` that begins no pair of hexadecimal digits stands for itself.
 pub fn decode_quoted_printable(raw: &[u8]) -> Vec<u8> {
+    simd::quoted_printable(raw).unwrap_or_else(|| quoted_printable_by_lines(raw))
+}
+
+/// Line by line, where there is no faster way.
+pub(crate) fn quoted_printable_by_lines(raw: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(raw.len());
     let mut at = 0;
     while at < raw.len() {
@@ -234,8 +244,14 @@ pub(crate) fn push_hex_escapes(out: &mut Vec<u8>, text: &[u8], mark: u8) {
     out.extend_from_slice(rest);
 }
 
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|v| u8::try_from(v).ok())
+#[inline]
+pub(crate) fn hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
 }
 
 /// uuencode: the lines between `begin` and `end`; without `begin`, every line.

@@ -92,7 +92,7 @@ kinds! {
 }
 
 /// The list under construction: a few of each kind.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Defects {
     list: Vec<Defect>,
     counts: [u8; 32],

@@ -98,21 +98,50 @@ pub static HEADERS: &[HeaderRow] = &[
 ];
 
 /// How many fields are known.
-pub(crate) const KNOWN: usize = 20;
+#[cfg(test)]
+const KNOWN: usize = 20;
+
+/// The fields whose names have this many bytes.
+fn of_length(length: usize) -> &'static [Field] {
+    match length {
+        2 => &[Field::To, Field::Cc],
+        3 => &[Field::Bcc],
+        4 => &[Field::From, Field::Date],
+        6 => &[Field::Sender],
+        7 => &[Field::Subject],
+        8 => &[Field::ReplyTo],
+        10 => &[Field::MessageId, Field::References, Field::ContentId],
+        11 => &[Field::InReplyTo, Field::ContentMd5],
+        12 => &[Field::ContentType, Field::MimeVersion],
+        16 => &[Field::ContentLanguage, Field::ContentLocation],
+        19 => &[Field::ContentDisposition, Field::ContentDescription],
+        25 => &[Field::ContentTransferEncoding],
+        _ => &[],
+    }
+}
 
 /// The row of a field name, compared without case.
 pub(crate) fn find(name: &[u8]) -> Option<&'static HeaderRow> {
-    HEADERS.iter().find(|row| row.name.as_bytes().eq_ignore_ascii_case(name))
+    let rows = of_length(name.len()).iter().filter_map(|field| HEADERS.get(*field as usize));
+    let first = name.first()? | 0x20;
+    rows.filter(|row| row.name.as_bytes().first().is_some_and(|b| b | 0x20 == first))
+        .find(|row| row.name.as_bytes().eq_ignore_ascii_case(name))
 }
 
 /// Name and colon of the line, if it begins a field; gives the end of the name and where the value begins.
 pub(crate) fn field_start(raw: &[u8], line: Line) -> Option<(usize, usize)> {
-    let text = raw.get(line.start..line.end)?;
+    field_start_at(raw, line.start)
+}
+
+/// The same by the start of the line: neither a name nor the blanks behind it reach over its end.
+#[inline]
+pub(crate) fn field_start_at(raw: &[u8], start: usize) -> Option<(usize, usize)> {
+    let text = raw.get(start..)?;
     let stop = text.iter().position(|b| *b == b':' || !(33..=126).contains(b))?;
     let gap = text.get(stop..)?;
     let blanks = gap.iter().position(|b| !matches!(b, b' ' | b'\t'))?;
     let colon = gap.get(blanks) == Some(&b':') && stop > 0;
-    colon.then_some((line.start + stop, line.start + stop + blanks + 1))
+    colon.then_some((start + stop, start + stop + blanks + 1))
 }
 
 /// Whether the line at this place continues the field before it.

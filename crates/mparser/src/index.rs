@@ -6,7 +6,7 @@ use crate::message::{slice, small};
 use crate::params::parse_value;
 use crate::{
     Defect, DefectKind, Encoding, IndexError, Mailbox, NamedAddress, codec, decode_charset,
-    decode_header_text, html, limits, parse_date, scan,
+    decode_header_text, fill, html, limits, parse_date, scan,
 };
 use std::ops::Range;
 use types::Date;
@@ -113,7 +113,10 @@ pub struct Envelope {
 impl Index {
     /// Parses any bytes as a letter.
     pub fn of(raw: &[u8]) -> Self {
-        scan::scan(raw)
+        fill::fill(
+            raw.get(..raw.len().min(limits::MESSAGE_BYTES)).unwrap_or_default(),
+            scan::scan(raw),
+        )
     }
 
     /// The stored form: versioned, checksummed, a few hundred bytes.
@@ -345,10 +348,15 @@ impl Part {
             .as_ref()
             .and_then(|(_, params)| params.iter().find(|(n, _)| n == "filename"));
         let name = given.map(|(_, v)| v.as_str()).or_else(|| self.param("name"))?;
-        let last = name.rsplit(['/', '\\']).next().unwrap_or(name);
-        let clean: String = last.chars().filter(|c| !c.is_control()).collect();
-        Some(clean.trim().to_owned()).filter(|n| !n.is_empty() && !matches!(&**n, "." | ".."))
+        clean_filename(name)
     }
+}
+
+/// Without folders and control characters; `None` when nothing is left.
+pub(crate) fn clean_filename(name: &str) -> Option<String> {
+    let last = name.rsplit(['/', '\\']).next().unwrap_or(name);
+    let clean: String = last.chars().filter(|c| !c.is_control()).collect();
+    Some(clean.trim().to_owned()).filter(|n| !n.is_empty() && !matches!(&**n, "." | ".."))
 }
 
 /// Header fields that are put in front of a letter.
@@ -418,7 +426,7 @@ pub(crate) fn envelope_texts(text: impl Fn(Field) -> Option<String>) -> Envelope
 }
 
 /// Ids between `<` and `>`; without any bracket, the words. Of too many, the first and the last ones are kept.
-fn message_ids(text: &str, most: usize) -> Vec<String> {
+pub(crate) fn message_ids(text: &str, most: usize) -> Vec<String> {
     let tidy = |id: &str| id.chars().filter(|c| !c.is_whitespace()).collect::<String>();
     let mut ids: Vec<String> = if text.contains('<') {
         let pieces = text.split('<').skip(1);

@@ -18,7 +18,9 @@
 //! | file | holds |
 //! |---|---|
 //! | `message` | [`Message`]: a letter over its bytes |
-//! | `scan` | the one pass over the bytes that finds the parts |
+//! | `view` | [`View`]: the same read lazily, nothing kept |
+//! | `scan`, `cursor`, `simd` | the one pass over the bytes that finds the parts |
+//! | `fill`, `quick` | values out of what the scan found; the short way to simple ones |
 //! | `headers` | fields, and the table [`HEADERS`] of those we know |
 //! | `index` | [`Index`], [`Part`], [`Envelope`]; `codec`: its stored form |
 //! | `address`, `date`, `words`, `params` | values of header fields |
@@ -36,11 +38,13 @@ mod charset;
 mod charset_own;
 mod check;
 mod codec;
+mod cursor;
 mod date;
 mod decode;
 mod defects;
 pub mod edit;
 mod embedded;
+mod fill;
 mod headers;
 mod html;
 mod index;
@@ -49,8 +53,11 @@ mod lines;
 mod message;
 mod params;
 mod protection;
+mod quick;
 mod scan;
+mod simd;
 mod tnef;
+mod view;
 mod words;
 
 pub use address::{Mailbox, MailboxKind, NamedAddress, parse_addresses};
@@ -71,4 +78,5 @@ pub use html::html_to_text;
 pub use index::{Envelope, Index, Part, PartKind};
 pub use message::Message;
 pub use protection::Protection;
+pub use view::{PartView, View};
 pub use words::{decode_header_text, encode_header_text};

@@ -1,37 +1,113 @@
-//! The one pass over the bytes: line by line, a stack of what is open instead of recursion.
+//! The one pass over the bytes: a stack of what is open instead of recursion, flat records as the result. Values of
+//! fields stay as they are in the letter; only what decides how the letter is built is read.
 //!
 //! A delimiter line (RFC 2046 §5.1.1) is looked for among all open multiparts, innermost first, so that a
 //! multipart whose end is missing ends where the one around it goes on. The line end before a delimiter belongs
 //! to the delimiter.
 
-use crate::charset;
-use crate::decode::{Encoding, is_clean_base64};
+use crate::cursor::Cursor;
+use crate::decode::Encoding;
 use crate::defects::{DefectKind, Defects};
-use crate::headers::{Field, KNOWN, field_start, find, is_continuation, unfold};
+use crate::headers::{Field, field_start, field_start_at, find, is_continuation};
 use crate::lines::{Line, line_at, trim_end_blanks};
 use crate::message::{slice, small};
-use crate::params::{Value, parse_value};
-use crate::{Envelope, Index, Part, PartKind, address, index, limits};
+use crate::params::parse_value;
+use crate::{limits, quick, simd};
 use memchr::memchr;
+use std::borrow::Cow;
 use std::ops::Range;
 
+/// What one pass finds.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Scan {
+    /// In the order of the letter, never empty.
+    pub(crate) records: Vec<Record>,
+    /// The known fields of all parts, those of one part together.
+    pub(crate) fields: Vec<FieldSpan>,
+    pub(crate) lines: u32,
+    /// Bytes read.
+    pub(crate) size: u32,
+    /// Of the letter's own header.
+    pub(crate) header_fields: u32,
+    pub(crate) begins_with_field: bool,
+    pub(crate) defects: Defects,
+}
+
+/// A part: offsets from the start of the letter. Small, because a hostile letter has thousands.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Record {
+    pub(crate) header: (u32, u32),
+    pub(crate) body: (u32, u32),
+    pub(crate) lines: u32,
+    /// [`NO_PARENT`] for the letter itself.
+    pub(crate) parent: u32,
+    first_field: u32,
+    fields: u8,
+    pub(crate) shape: Shape,
+    /// Directly inside `multipart/digest`: `message/rfc822` unless it says otherwise (RFC 2046 §5.1.5).
+    pub(crate) in_digest: bool,
+}
+
+pub(crate) const NO_PARENT: u32 = u32::MAX;
+
+/// How a part was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Shape {
+    #[default]
+    Leaf,
+    Multipart,
+    Message,
+    /// A multipart or message that may not be opened: `application/octet-stream`.
+    Opaque,
+    /// A multipart without boundary or without parts: `text/plain`.
+    Text,
+}
+
+/// The value of a field: the first of its name in its part.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FieldSpan {
+    field: Field,
+    start: u32,
+    end: u32,
+}
+
 /// Reads any bytes as a letter.
-pub(crate) fn scan(raw: &[u8]) -> Index {
+pub(crate) fn scan(raw: &[u8]) -> Scan {
     let mut scanner = Scanner::new(raw);
-    scanner.begin(None, false);
-    while let Some(line) = scanner.next_line() {
-        scanner.body_line(line);
-    }
+    scanner.begin(NO_PARENT, false);
+    scanner.body();
     scanner.finish()
 }
 
+/// Reads the letter's own header and nothing behind it: one record whose body is the rest, no defects to rely on.
+pub(crate) fn scan_header(raw: &[u8]) -> Scan {
+    let mut scanner = Scanner::new(raw);
+    let mut record = scanner.header(NO_PARENT, false);
+    record.body.1 = small(scanner.raw.len());
+    scanner.found.records.push(record);
+    scanner.found
+}
+
+impl Scan {
+    /// Where the value of this field of a part stands.
+    pub(crate) fn range(&self, part: &Record, field: Field) -> Option<Range<u32>> {
+        let first = part.first_field as usize;
+        let fields = self.fields.get(first..first + usize::from(part.fields))?;
+        fields.iter().find(|span| span.field == field).map(|span| span.start..span.end)
+    }
+
+    pub(crate) fn value<'a>(&self, raw: &'a [u8], part: &Record, field: Field) -> Option<&'a [u8]> {
+        self.range(part, field).map(|range| slice(raw, range))
+    }
+}
+
 /// A multipart or message whose end has not come.
-struct Open {
+struct Open<'a> {
     part: usize,
     /// Number of the first line of the body.
     first_line: u32,
     /// Empty for a message.
-    boundary: Vec<u8>,
+    boundary: Cow<'a, [u8]>,
     digest: bool,
     /// Its close delimiter was there; the rest is epilogue.
     closed: bool,
@@ -40,178 +116,126 @@ struct Open {
 
 struct Scanner<'a> {
     raw: &'a [u8],
-    at: usize,
-    /// Lines taken so far.
-    lines: u32,
-    /// Where the text of the last line ends.
-    last_end: usize,
-    parts: Vec<Part>,
-    open: Vec<Open>,
+    cursor: Cursor<'a>,
+    found: Scan,
+    open: Vec<Open<'a>>,
     /// The leaf whose body is being read, and its first line.
     leaf: Option<(usize, u32)>,
-    addresses_left: usize,
-    root: Block,
-    /// Of the first text part that names one.
-    charset: Option<String>,
-    defects: Defects,
-}
-
-/// The fields of one header that we know.
-#[derive(Default, Clone)]
-struct Block {
-    /// By [`Field`]: the value of the first field of that name.
-    values: [Option<(u32, u32)>; KNOWN],
-    header: Range<usize>,
-    count: u32,
-    begins_with_field: bool,
-}
-
-impl Block {
-    fn range(&self, field: Field) -> Option<Range<u32>> {
-        let (start, end) = (*self.values.get(field as usize)?)?;
-        Some(start..end)
-    }
-
-    /// Where a field's value begins; of a field that is not there, where the header does.
-    fn offset(&self, field: Field) -> usize {
-        self.range(field).map_or(self.header.start, |range| range.start as usize)
-    }
-
-    fn value<'a>(&self, raw: &'a [u8], field: Field) -> Option<&'a [u8]> {
-        self.range(field).map(|range| slice(raw, range))
-    }
 }
 
 impl<'a> Scanner<'a> {
     fn new(raw: &'a [u8]) -> Self {
-        let mut defects = Defects::default();
+        let mut found = Scan::default();
         let read = raw.get(..raw.len().min(limits::MESSAGE_BYTES)).unwrap_or_default();
         if read.len() < raw.len() {
-            defects.add(DefectKind::TooLarge, read.len());
+            found.defects.add(DefectKind::TooLarge, read.len());
         }
-        if let Some(at) = memchr(0, read) {
-            defects.add(DefectKind::NulByte, at);
-        }
-        Self {
-            raw: read,
-            at: 0,
-            lines: 0,
-            last_end: 0,
-            parts: Vec::new(),
-            open: Vec::new(),
-            leaf: None,
-            addresses_left: limits::ADDRESSES,
-            root: Block::default(),
-            charset: None,
-            defects,
-        }
+        found.size = small(read.len());
+        Self { raw: read, cursor: Cursor::new(read), found, open: Vec::new(), leaf: None }
     }
 
-    fn next_line(&mut self) -> Option<Line> {
-        if self.at >= self.raw.len() {
-            return None;
-        }
-        let line = line_at(self.raw, self.at);
-        self.take(line);
-        Some(line)
-    }
-
-    fn take(&mut self, line: Line) {
-        self.at = line.next;
-        self.lines += 1;
-        self.last_end = line.end;
-        if line.end - line.start > limits::LINE_BYTES {
-            self.defects.add_once(DefectKind::LongLine, line.start);
-        }
-        match (line.next - line.end, self.raw.get(line.end)) {
-            (1, Some(b'\n')) => self.defects.add_once(DefectKind::BareLf, line.end),
-            (1 | 3, _) => self.defects.add_once(DefectKind::BareCr, line.end),
-            _ => {}
+    /// Lines of bodies, from delimiter to delimiter.
+    fn body(&mut self) {
+        while let Some(start) = self.cursor.skip_to_dash() {
+            let Some(line) = self.cursor.take() else {
+                break;
+            };
+            if self.raw.get(start + 1) == Some(&b'-') {
+                self.maybe_delimiter(line);
+            }
         }
     }
 
     /// Reads a header and opens what it announces: a leaf, a multipart, or a letter whose header follows.
-    fn begin(&mut self, parent: Option<usize>, in_digest: bool) {
+    fn begin(&mut self, parent: u32, in_digest: bool) {
         let (mut parent, mut in_digest) = (parent, in_digest);
         loop {
-            let block = self.header();
-            let number = self.parts.len();
-            let (part, value) = self.describe(&block, parent, in_digest);
-            if parent.is_none() {
-                self.root = block;
-            }
-            let kind = part.kind;
-            in_digest = kind == PartKind::Multipart && part.subtype == "digest";
-            self.parts.push(part);
-            if let Some(open) = self.open.last_mut().filter(|_| parent.is_some()) {
+            let mut record = self.header(parent, in_digest);
+            let number = self.found.records.len();
+            let (boundary, digest) = self.open_what(&mut record);
+            let shape = record.shape;
+            in_digest = digest;
+            self.found.records.push(record);
+            if let Some(open) = self.open.last_mut().filter(|_| parent != NO_PARENT) {
                 open.has_children = true;
             }
-            if kind == PartKind::Leaf {
-                self.leaf = Some((number, self.lines));
+            let first_line = self.cursor.lines();
+            if !matches!(shape, Shape::Multipart | Shape::Message) {
+                self.leaf = Some((number, first_line));
                 return;
             }
-            self.open.push(Open {
-                part: number,
-                first_line: self.lines,
-                // A letter has none, whatever its type says.
-                boundary: value
-                    .boundary
-                    .filter(|_| kind == PartKind::Multipart)
-                    .unwrap_or_default(),
-                digest: in_digest,
-                closed: false,
-                has_children: false,
-            });
-            if kind == PartKind::Multipart {
+            let part = number;
+            let (closed, has_children) = (false, false);
+            self.open.push(Open { part, first_line, boundary, digest, closed, has_children });
+            if shape == Shape::Multipart {
                 return;
             }
-            parent = Some(number);
+            parent = small(number);
         }
     }
 
     /// The fields from here to the empty line, the next delimiter, or what looks like the body.
-    fn header(&mut self) -> Block {
-        let mut block = Block { header: self.at..self.at, ..Block::default() };
-        if self.parts.is_empty() {
+    fn header(&mut self, parent: u32, in_digest: bool) -> Record {
+        let start = self.cursor.at();
+        let is_root = parent == NO_PARENT;
+        if is_root {
             self.skip_leading_blanks();
         }
-        while self.at < self.raw.len() {
-            let line = line_at(self.raw, self.at);
-            if self.delimiter(line).is_some() {
-                self.defects.add(DefectKind::MissingBlankLine, line.start);
+        let first_field = self.found.fields.len();
+        let (mut seen, mut count) = (0, 0);
+        loop {
+            let at = self.cursor.at();
+            let Some(&byte) = self.raw.get(at) else {
+                break;
+            };
+            if byte == b'-' && self.delimiter(line_at(self.raw, at)).is_some() {
+                self.found.defects.add(DefectKind::MissingBlankLine, at);
                 break;
             }
-            if line.start == line.end {
-                self.take(line);
+            if matches!(byte, b'\r' | b'\n') {
+                self.cursor.take();
                 break;
             }
-            let Some((name_end, value)) = field_start(self.raw, line) else {
-                if self.junk(line) {
+            let Some((name_end, value)) = field_start_at(self.raw, at) else {
+                if self.junk(line_at(self.raw, at)) {
                     continue;
                 }
                 break;
             };
-            block.begins_with_field |= block.header.start == line.start;
-            block.count += 1;
-            self.take_field(line);
-            self.note_field(&mut block, line.start..name_end, value..self.last_end);
+            if is_root {
+                self.found.begins_with_field |= start == at;
+            }
+            count += 1;
+            let end = self.take_field();
+            self.note_field(&mut seen, count, at..name_end, value..end);
         }
-        block.header.end = self.at;
-        block
+        if is_root {
+            self.found.header_fields = count;
+        }
+        let end = small(self.cursor.at());
+        Record {
+            header: (small(start), end),
+            body: (end, end),
+            parent,
+            first_field: small(first_field),
+            fields: u8::try_from(self.found.fields.len() - first_field).unwrap_or(u8::MAX),
+            in_digest,
+            ..Record::default()
+        }
     }
 
     /// Empty lines at the very start, when a field follows them, do not end the header.
     fn skip_leading_blanks(&mut self) {
-        let mut blanks = Vec::new();
+        let mut blanks = 0;
         let mut line = line_at(self.raw, 0);
         while line.start == line.end && line.next > line.end {
-            blanks.push(line);
+            blanks += 1;
             line = line_at(self.raw, line.next);
         }
-        if !blanks.is_empty() && field_start(self.raw, line).is_some() {
-            self.defects.add(DefectKind::LeadingJunk, 0);
-            for blank in blanks {
-                self.take(blank);
+        if blanks > 0 && field_start(self.raw, line).is_some() {
+            self.found.defects.add(DefectKind::LeadingJunk, 0);
+            for _ in 0..blanks {
+                self.cursor.take();
             }
         }
     }
@@ -226,177 +250,115 @@ impl<'a> Scanner<'a> {
                 || is_continuation(self.raw, next.start)
                 || field_start(self.raw, next).is_some());
         if !goes_on {
-            self.defects.add(DefectKind::MissingBlankLine, line.start);
+            self.found.defects.add(DefectKind::MissingBlankLine, line.start);
             return false;
         }
-        let mbox = self.parts.is_empty() && line.start == 0 && self.raw.starts_with(b"From ");
+        let is_root = self.found.records.is_empty();
+        let mbox = is_root && line.start == 0 && self.raw.starts_with(b"From ");
         let kind = if mbox { DefectKind::LeadingJunk } else { DefectKind::MalformedHeader };
-        self.defects.add(kind, line.start);
-        self.take(line);
+        self.found.defects.add(kind, line.start);
+        self.cursor.take();
         true
     }
 
-    /// Takes a line and those that continue it.
-    fn take_field(&mut self, first: Line) {
-        self.take(first);
-        while self.at < self.raw.len() && is_continuation(self.raw, self.at) {
-            let line = line_at(self.raw, self.at);
-            self.take(line);
+    /// Takes a line and those that continue it; gives the end of the text.
+    fn take_field(&mut self) -> usize {
+        let mut end = self.cursor.at();
+        while let Some(line) = self.cursor.take() {
+            end = line.end;
+            if !is_continuation(self.raw, line.next) {
+                break;
+            }
         }
+        end
     }
 
-    fn note_field(&mut self, block: &mut Block, name: Range<usize>, value: Range<usize>) {
-        if block.count as usize == limits::HEADERS + 1 {
-            self.defects.add(DefectKind::HeadersReached, name.start);
+    fn note_field(&mut self, seen: &mut u32, count: u32, name: Range<usize>, value: Range<usize>) {
+        if count as usize == limits::HEADERS + 1 {
+            self.found.defects.add(DefectKind::HeadersReached, name.start);
         }
         let bytes = self.raw.get(value.clone()).unwrap_or_default();
         if !bytes.is_ascii() && simdutf8::basic::from_utf8(bytes).is_err() {
-            self.defects.add_once(DefectKind::EightBitHeader, name.start);
+            self.found.defects.add_once(DefectKind::EightBitHeader, name.start);
         }
         let Some(row) = find(self.raw.get(name.clone()).unwrap_or_default()) else {
             return;
         };
-        let Some(slot) = block.values.get_mut(row.field as usize) else {
-            return;
-        };
-        if slot.is_none() {
-            *slot = Some((small(value.start), small(value.end)));
+        let bit = 1 << row.field as u32;
+        if *seen & bit == 0 {
+            *seen |= bit;
+            let (start, end) = (small(value.start), small(value.end));
+            self.found.fields.push(FieldSpan { field: row.field, start, end });
         } else if row.once {
-            self.defects.add(DefectKind::DuplicateHeader, name.start);
+            self.found.defects.add(DefectKind::DuplicateHeader, name.start);
         }
     }
 
-    /// A part from its header; what it holds is opened by the caller.
-    fn describe(&mut self, block: &Block, parent: Option<usize>, in_digest: bool) -> (Part, Value) {
-        let start = block.header.start;
-        let type_at = block.offset(Field::ContentType);
-        let default = if in_digest { ("message", "rfc822") } else { ("text", "plain") };
-        let mut value = Value::default();
-        let (mut media_type, mut subtype) = default;
-        if let Some(raw) = block.value(self.raw, Field::ContentType) {
-            value = parse_value(raw, self.charset.as_deref());
-            match split_type(&value.head) {
-                Some(both) => (media_type, subtype) = both,
-                None => self.defects.add(DefectKind::BadContentType, type_at),
-            }
-        }
-        self.note_value(&value, media_type, type_at);
-        let mut part = Part {
-            parent: parent.map(small),
-            header: small(start)..small(block.header.end),
-            body: small(self.at)..small(self.at),
-            media_type: media_type.to_owned(),
-            subtype: subtype.to_owned(),
-            encoding: self.encoding(block),
-            ..Part::default()
-        };
-        let charset =
-            value.params.iter().find(|(name, _)| name == "charset").map(|(_, label)| label.clone());
-        if media_type == "text" && self.charset.is_none() {
-            self.charset.clone_from(&charset);
-        }
-        index::fill_content_fields(&mut part, self.charset.as_deref(), |field| {
-            block.value(self.raw, field)
-        });
-        self.choose_kind(&mut part, value.boundary.is_some(), block);
-        if part.kind == PartKind::Multipart && value.boundary_twice {
-            self.defects.add(DefectKind::DuplicateBoundary, type_at);
-        }
-        part.params = std::mem::take(&mut value.params);
-        let parent =
-            parent.filter(|p| self.parts.get(*p).is_some_and(|p| p.kind == PartKind::Message));
-        if let Some(parent) = parent {
-            let envelope = self.envelope(block, charset.as_deref());
-            if let Some(parent) = self.parts.get_mut(parent) {
-                parent.envelope = Some(Box::new(envelope));
-            }
-        }
-        (part, value)
-    }
-
-    fn note_value(&mut self, value: &Value, media_type: &str, offset: usize) {
-        if value.cut {
-            self.defects.add(DefectKind::ParamsReached, offset);
-        }
-        let charset = value.params.iter().find(|(name, _)| name == "charset");
-        if media_type == "text" && charset.is_some_and(|(_, label)| !charset::is_known(label)) {
-            self.defects.add(DefectKind::UnknownCharset, offset);
-        }
-    }
-
-    fn encoding(&mut self, block: &Block) -> Encoding {
-        let Some(raw) = block.value(self.raw, Field::ContentTransferEncoding) else {
-            return Encoding::SevenBit;
-        };
-        let encoding = match &*parse_value(raw, None).head {
-            "" => Encoding::SevenBit,
-            word => Encoding::from_name(word),
-        };
-        if matches!(encoding, Encoding::Other(_)) {
-            self.defects.add(DefectKind::BadEncoding, block.offset(Field::ContentTransferEncoding));
-        }
-        encoding
-    }
-
-    /// Leaf, multipart or message; what may not be opened becomes opaque.
-    fn choose_kind(&mut self, part: &mut Part, has_boundary: bool, block: &Block) {
-        let is_multipart = part.media_type == "multipart";
-        let is_message =
-            part.media_type == "message" && matches!(&*part.subtype, "rfc822" | "global");
+    /// Decides whether a part is opened, and how; what may not be opened becomes opaque. Gives the boundary of a
+    /// multipart and whether it is a digest.
+    fn open_what(&mut self, record: &mut Record) -> (Cow<'a, [u8]>, bool) {
+        let none = (Cow::Borrowed(&b""[..]), false);
+        let value = self.found.value(self.raw, record, Field::ContentType);
+        let head = value.map(head);
+        let (media_type, subtype) =
+            head.as_deref().and_then(split_type).unwrap_or(default_type(record.in_digest));
+        let is_multipart = media_type.eq_ignore_ascii_case("multipart");
+        let is_letter = |s: &str| ["rfc822", "global"].iter().any(|l| s.eq_ignore_ascii_case(l));
+        let is_message = media_type.eq_ignore_ascii_case("message") && is_letter(subtype);
         if !is_multipart && !is_message {
-            return;
+            return none;
         }
-        let encoded =
-            !matches!(part.encoding, Encoding::SevenBit | Encoding::EightBit | Encoding::Binary);
-        let offset = block.offset(Field::ContentType);
-        if encoded {
-            self.defects.add(DefectKind::BadEncoding, block.offset(Field::ContentTransferEncoding));
-        }
+        let digest = is_multipart && subtype.eq_ignore_ascii_case("digest");
+        let offset = self.found.range(record, Field::ContentType);
+        let offset = offset.map_or(record.header.0, |range| range.start) as usize;
+        let encoded = self.is_encoded(record);
+        let boundary = match value.filter(|_| is_multipart) {
+            Some(value) => boundary(value),
+            None => Boundary::None,
+        };
         let refused = if self.open.len() >= limits::DEPTH {
             Some(DefectKind::DepthReached)
-        } else if self.parts.len() + 1 >= limits::PARTS {
+        } else if self.found.records.len() + 1 >= limits::PARTS {
             Some(DefectKind::PartsReached)
         } else {
             None
         };
         if let Some(kind) = refused {
-            self.defects.add(kind, offset);
+            self.found.defects.add(kind, offset);
         }
-        if is_multipart && !has_boundary {
-            self.defects.add(DefectKind::MissingBoundary, offset);
-            set_type(part, "text", "plain");
-        } else if refused.is_some() || (is_message && encoded) {
+        if is_multipart && matches!(boundary, Boundary::None) {
+            self.found.defects.add(DefectKind::MissingBoundary, offset);
+            record.shape = Shape::Text;
+            return none;
+        }
+        if refused.is_some() || (is_message && encoded) {
             // RFC 2045 §6.4: a letter may not be encoded; like everything that cannot be read it is just bytes.
-            set_type(part, "application", "octet-stream");
-        } else {
-            part.kind = if is_multipart { PartKind::Multipart } else { PartKind::Message };
+            record.shape = Shape::Opaque;
+            return none;
+        }
+        record.shape = if is_multipart { Shape::Multipart } else { Shape::Message };
+        match boundary {
+            Boundary::None => none,
+            Boundary::Once(text) => (text, digest),
+            Boundary::Twice(text) => {
+                self.found.defects.add(DefectKind::DuplicateBoundary, offset);
+                (text, digest)
+            }
         }
     }
 
-    fn envelope(&mut self, block: &Block, charset: Option<&str>) -> Envelope {
-        let mut addresses = |field: Field| {
-            let Some(range) = block.range(field) else {
-                return Vec::new();
-            };
-            let (start, value) = (range.start, slice(self.raw, range));
-            let (list, used_up) = address::parse_list(value, charset, &mut self.addresses_left);
-            if used_up {
-                self.defects.add(DefectKind::AddressesReached, start as usize);
-            }
-            list
+    /// Whether a multipart or message is in an encoding that it may not have.
+    fn is_encoded(&mut self, record: &Record) -> bool {
+        let Some(range) = self.found.range(record, Field::ContentTransferEncoding) else {
+            return false;
         };
-        Envelope {
-            from: addresses(Field::From),
-            sender: addresses(Field::Sender),
-            reply_to: addresses(Field::ReplyTo),
-            to: addresses(Field::To),
-            cc: addresses(Field::Cc),
-            bcc: addresses(Field::Bcc),
-            ..index::envelope_texts(|field| {
-                let value = unfold(block.value(self.raw, field)?);
-                Some(charset::header_bytes(&value, charset))
-            })
+        let start = range.start as usize;
+        let encoding = encoding(slice(self.raw, range));
+        let plain = matches!(encoding, Encoding::SevenBit | Encoding::EightBit | Encoding::Binary);
+        if !plain {
+            self.found.defects.add(DefectKind::BadEncoding, start);
         }
+        !plain
     }
 
     /// The open multipart whose delimiter this line is, and whether it closes it.
@@ -415,16 +377,13 @@ impl<'a> Scanner<'a> {
         })
     }
 
-    fn body_line(&mut self, line: Line) {
-        // Nearly every line stops here.
-        if !self.raw.get(line.start..).unwrap_or_default().starts_with(b"--") {
-            return;
-        }
+    /// Takes part in the letter's structure when it is a delimiter. The line is taken already.
+    fn maybe_delimiter(&mut self, line: Line) {
         let Some((depth, close)) = self.delimiter(line) else {
             return;
         };
-        if !close && self.parts.len() >= limits::PARTS {
-            self.defects.add_once(DefectKind::PartsReached, line.start);
+        if !close && self.found.records.len() >= limits::PARTS {
+            self.found.defects.add_once(DefectKind::PartsReached, line.start);
             return;
         }
         self.end_parts(depth + 1, Some(line));
@@ -434,7 +393,7 @@ impl<'a> Scanner<'a> {
         open.closed = close;
         let (part, digest) = (open.part, open.digest);
         if !close {
-            self.begin(Some(part), digest);
+            self.begin(small(part), digest);
         }
     }
 
@@ -453,28 +412,27 @@ impl<'a> Scanner<'a> {
             }
             let offset = delimiter.map_or(self.raw.len(), |line| line.start);
             if !open.has_children {
-                self.defects.add(DefectKind::MissingBoundary, offset);
-                if let Some(part) = self.parts.get_mut(open.part) {
-                    part.kind = PartKind::Leaf;
-                    set_type(part, "text", "plain");
+                self.found.defects.add(DefectKind::MissingBoundary, offset);
+                if let Some(record) = self.found.records.get_mut(open.part) {
+                    record.shape = Shape::Text;
                 }
             } else if !open.closed {
-                self.defects.add(DefectKind::MissingCloseBoundary, offset);
+                self.found.defects.add(DefectKind::MissingCloseBoundary, offset);
             }
         }
     }
 
     fn end_part(&mut self, number: usize, first_line: u32, delimiter: Option<Line>) {
-        let Some(part) = self.parts.get_mut(number) else {
+        let Some(part) = self.found.records.get_mut(number) else {
             return;
         };
-        let start = part.body.start as usize;
+        let start = part.body.0 as usize;
         // The delimiter is the last line taken.
         let (end, lines_before) = match delimiter {
             Some(line) => {
-                (end_before(self.raw, line.start).max(start), self.lines.saturating_sub(1))
+                (end_before(self.raw, line.start).max(start), self.cursor.lines().saturating_sub(1))
             }
-            None => (self.raw.len(), self.lines),
+            None => (self.raw.len(), self.cursor.lines()),
         };
         let body = self.raw.get(start..end).unwrap_or_default();
         let mut lines = lines_before.saturating_sub(first_line);
@@ -485,53 +443,41 @@ impl<'a> Scanner<'a> {
             lines = 0;
         }
         let end = small(end);
-        part.body.end = end;
+        part.body.1 = end;
         part.lines = lines;
-        if part.kind == PartKind::Leaf
-            && part.encoding == Encoding::Base64
-            && !is_clean_base64(body)
-        {
-            self.defects.add(DefectKind::BadBase64, start);
-        }
         // The empty line that ended the header of a letter inside may be the line end of the delimiter, which is
         // not part of that letter.
-        let beyond = self.parts.iter_mut().skip(number + 1).rev().take_while(|p| p.body.end > end);
-        for part in beyond {
-            for place in [
-                &mut part.header.start,
-                &mut part.header.end,
-                &mut part.body.start,
-                &mut part.body.end,
-            ] {
-                *place = end.min(*place);
+        let inside = self.found.records.iter_mut().skip(number + 1).rev();
+        for part in inside.take_while(|part| part.body.1 > end) {
+            for place in [&mut part.header, &mut part.body] {
+                *place = (end.min(place.0), end.min(place.1));
             }
         }
     }
 
-    fn finish(mut self) -> Index {
+    fn finish(mut self) -> Scan {
         self.end_parts(0, None);
-        let root = std::mem::take(&mut self.root);
-        let missing =
+        let Scan { records, defects, .. } = &mut self.found;
+        let facts = self.cursor.facts();
+        let noted = [
+            (DefectKind::NulByte, facts.nul),
+            (DefectKind::BareCr, facts.bare_cr),
+            (DefectKind::BareLf, facts.bare_lf),
+            (DefectKind::LongLine, facts.long_line),
+        ];
+        for (kind, at) in noted.into_iter().filter_map(|(kind, at)| Some((kind, at?))) {
+            defects.add_once(kind, at);
+        }
+        let root = records.first().cloned().unwrap_or_default();
+        let wanted =
             [(Field::Date, DefectKind::MissingDate), (Field::From, DefectKind::MissingFrom)];
-        for (field, kind) in missing {
-            if root.range(field).is_none() {
-                self.defects.add(kind, 0);
+        for (field, kind) in wanted {
+            if self.found.range(&root, field).is_none() {
+                self.found.defects.add(kind, 0);
             }
         }
-        let charset = self.charset.take();
-        let envelope = self.envelope(&root, charset.as_deref());
-        let mut index = Index {
-            size: small(self.raw.len()),
-            lines: self.lines,
-            header_fields: root.count,
-            begins_with_field: root.begins_with_field,
-            parts: self.parts,
-            envelope,
-            preview: String::new(),
-            defects: self.defects.into_list(),
-        };
-        index.preview = index::preview(&index, self.raw);
-        index
+        self.found.lines = self.cursor.lines();
+        self.found
     }
 }
 
@@ -547,19 +493,64 @@ fn end_before(raw: &[u8], line_start: usize) -> usize {
     line_start - width
 }
 
-fn set_type(part: &mut Part, media_type: &str, subtype: &str) {
-    media_type.clone_into(&mut part.media_type);
-    subtype.clone_into(&mut part.subtype);
+/// RFC 2045 §5.2, RFC 2046 §5.1.5
+pub(crate) fn default_type(in_digest: bool) -> (&'static str, &'static str) {
+    if in_digest { ("message", "rfc822") } else { ("text", "plain") }
+}
+
+/// What stands before the first `;`, comments gone. Case as written.
+pub(crate) fn head(raw: &[u8]) -> Cow<'_, str> {
+    let end = memchr(b';', raw).unwrap_or(raw.len());
+    let text = raw.get(..end).unwrap_or_default().trim_ascii();
+    match simd::printable(text) {
+        Some(simple) if memchr(b'(', text).is_none() => Cow::Borrowed(simple),
+        _ => Cow::Owned(parse_value(raw, None).head),
+    }
+}
+
+/// The value of Content-Transfer-Encoding.
+pub(crate) fn encoding(raw: &[u8]) -> Encoding {
+    match &*head(raw) {
+        "" => Encoding::SevenBit,
+        word => Encoding::from_name(word),
+    }
 }
 
 /// `type/subtype`; what stands behind a blank is left out.
-fn split_type(head: &str) -> Option<(&str, &str)> {
+pub(crate) fn split_type(head: &str) -> Option<(&str, &str)> {
     let (media_type, subtype) = head.split_once('/')?;
     let subtype = subtype.trim_start().split([' ', '\t', '/']).next()?;
     let media_type = media_type.trim_end();
     let is_token = |t: &str| {
         !t.is_empty()
-            && t.bytes().all(|b| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?=".contains(&b))
+            && t.bytes().all(|b| match b {
+                b'(' | b')' | b'<' | b'>' | b'@' | b',' | b';' | b':' | b'\\' | b'"' | b'/' => {
+                    false
+                }
+                b'[' | b']' | b'?' | b'=' => false,
+                b => b.is_ascii_graphic(),
+            })
     };
     (is_token(media_type) && is_token(subtype)).then_some((media_type, subtype))
+}
+
+enum Boundary<'a> {
+    None,
+    Once(Cow<'a, [u8]>),
+    Twice(Cow<'a, [u8]>),
+}
+
+fn boundary(raw: &[u8]) -> Boundary<'_> {
+    if let Some(text) = quick::param(raw, b"boundary") {
+        return match text.map(<[u8]>::trim_ascii_end) {
+            None | Some(b"") => Boundary::None,
+            Some(text) => Boundary::Once(Cow::Borrowed(text)),
+        };
+    }
+    let value = parse_value(raw, None);
+    match value.boundary {
+        None => Boundary::None,
+        Some(text) if value.boundary_twice => Boundary::Twice(Cow::Owned(text)),
+        Some(text) => Boundary::Once(Cow::Owned(text)),
+    }
 }

@@ -1,0 +1,453 @@
+//! What is worth doing many bytes at a time: line ends as bit masks, base64, quoted-printable. AVX2 where the
+//! processor has it, found at run time; the portable twin elsewhere. Tests hold the two against each other.
+
+use crate::cursor::Survey;
+use crate::decode::hex;
+use crate::lines::line_at;
+
+/// Bytes behind one mask.
+pub(crate) const BLOCK_BYTES: usize = 64;
+
+/// What stands where in a block: bit 0 is its first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Masks {
+    pub(crate) cr: u64,
+    pub(crate) lf: u64,
+    pub(crate) dash: u64,
+    pub(crate) nul: u64,
+}
+
+/// Line ends of a block, and dashes at its line starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Lines {
+    pub(crate) ends: u64,
+    pub(crate) dashes: u64,
+}
+
+/// Blocks of one batch: enough to be worth a call, little enough to be no loss for who wants the header only.
+const BATCH: usize = 16;
+
+/// Some blocks, and what they tell together.
+#[derive(Debug, PartialEq, Eq, Default)]
+pub(crate) struct Batch {
+    pub(crate) blocks: [Lines; BATCH],
+    pub(crate) count: usize,
+    /// Not 0: some line begins with a dash.
+    pub(crate) dashes: u64,
+    /// Line ends, and the last of them.
+    pub(crate) lines: u32,
+    pub(crate) last_end: Option<usize>,
+}
+
+impl Batch {
+    #[inline(always)]
+    fn push(&mut self, at: usize, lines: Lines) {
+        if let Some(slot) = self.blocks.get_mut(self.count) {
+            *slot = lines;
+        }
+        self.count += 1;
+        self.dashes |= lines.dashes;
+        self.lines += lines.ends.count_ones();
+        if lines.ends != 0 {
+            self.last_end = Some(at + 63 - lines.ends.leading_zeros() as usize);
+        }
+    }
+}
+
+/// Fills the batch with the blocks of `raw` from `from` on.
+pub(crate) fn fill(raw: &[u8], from: usize, survey: &mut Survey, batch: &mut Batch) {
+    (batch.count, batch.dashes, batch.lines, batch.last_end) = (0, 0, 0, None);
+    let (blocks, rest) = raw.get(from..).unwrap_or_default().as_chunks::<BLOCK_BYTES>();
+    fill_blocks(
+        raw,
+        from,
+        blocks.get(..blocks.len().min(BATCH)).unwrap_or_default(),
+        survey,
+        batch,
+    );
+    if batch.count < BATCH && !rest.is_empty() {
+        // Filled up with a byte that no mask looks for.
+        let mut block = [b' '; BLOCK_BYTES];
+        block.iter_mut().zip(rest).for_each(|(slot, byte)| *slot = *byte);
+        fill_blocks(raw, from + blocks.len() * BLOCK_BYTES, &[block], survey, batch);
+    }
+}
+
+fn fill_blocks(
+    raw: &[u8],
+    from: usize,
+    blocks: &[[u8; BLOCK_BYTES]],
+    survey: &mut Survey,
+    batch: &mut Batch,
+) {
+    #[cfg(target_arch = "x86_64")]
+    if has_avx2() {
+        #[expect(unsafe_code, reason = "calls code for a processor feature, which was looked for")]
+        // SAFETY: the processor has what is needed, the line above says so.
+        unsafe {
+            avx2::fill(raw, from, blocks, survey, batch);
+        }
+        return;
+    }
+    for (number, block) in blocks.iter().enumerate() {
+        let at = from + number * BLOCK_BYTES;
+        batch.push(at, survey.block(raw, at, portable(block)));
+    }
+}
+
+/// AVX2 and what every processor with AVX2 has.
+#[cfg(target_arch = "x86_64")]
+fn has_avx2() -> bool {
+    is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("bmi1")
+        && is_x86_feature_detected!("lzcnt")
+        && is_x86_feature_detected!("popcnt")
+}
+
+/// The masks of a block, one byte after the other.
+fn portable(block: &[u8; BLOCK_BYTES]) -> Masks {
+    let find = |wanted: u8| {
+        block.iter().enumerate().fold(0, |mask, (at, byte)| mask | u64::from(*byte == wanted) << at)
+    };
+    Masks { cr: find(b'\r'), lf: find(b'\n'), dash: find(b'-'), nul: find(0) }
+}
+
+/// Decodes whole groups of four base64 characters, over line ends, up to something unusual or nearly the end.
+/// Gives how many bytes of `raw` are done; 0 where there is no fast way.
+pub(crate) fn base64(raw: &[u8], out: &mut Vec<u8>) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if raw.len() >= 32 && is_x86_feature_detected!("avx2") {
+        #[expect(
+            unsafe_code,
+            reason = "calls code for a processor feature, which was looked for"
+        )]
+        // SAFETY: AVX2 is there, the line above says so.
+        return unsafe { avx2::base64(raw, out) };
+    }
+    let _ = (raw, out);
+    0
+}
+
+/// quoted-printable undone; `None` where there is no fast way.
+pub(crate) fn quoted_printable(raw: &[u8]) -> Option<Vec<u8>> {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") {
+        #[expect(
+            unsafe_code,
+            reason = "calls code for a processor feature, which was looked for"
+        )]
+        // SAFETY: AVX2 is there, the line above says so.
+        return Some(unsafe { avx2::quoted_printable(raw) });
+    }
+    let _ = raw;
+    None
+}
+
+/// Bytes as text if they are UTF-8, without a copy.
+pub(crate) fn utf8(bytes: Vec<u8>) -> Result<String, Vec<u8>> {
+    if simdutf8::basic::from_utf8(&bytes).is_err() {
+        return Err(bytes);
+    }
+    #[expect(unsafe_code, reason = "the check of std would be a second one, and a slow one")]
+    // SAFETY: simdutf8 looked at all of these bytes and found them to be UTF-8.
+    Ok(unsafe { String::from_utf8_unchecked(bytes) })
+}
+
+fn is_blank(byte: Option<&u8>) -> bool {
+    matches!(byte, Some(b' ' | b'\t'))
+}
+
+/// What stands at an `=`, or at a blank in front of a line end or of the end; gives where it goes on.
+#[inline(always)]
+fn unusual(raw: &[u8], at: usize, out: &mut Vec<u8>) -> usize {
+    if raw.get(at) != Some(&b'=') {
+        // Blanks at the end of a line are not meant (RFC 2045 §6.7); those before this one are written already.
+        let mut before = at;
+        while before > 0 && is_blank(raw.get(before - 1)) {
+            before -= 1;
+            out.pop();
+        }
+        return at + 1;
+    }
+    if let (Some(high), Some(low)) = (raw.get(at + 1), raw.get(at + 2))
+        && let (Some(high), Some(low)) = (hex(*high), hex(*low))
+    {
+        out.push(high << 4 | low);
+        return at + 3;
+    }
+    let mut end = at + 1;
+    while is_blank(raw.get(end)) {
+        end += 1;
+    }
+    match raw.get(end) {
+        None => end,
+        Some(b'\r' | b'\n') => line_at(raw, end).next,
+        Some(_) => {
+            out.push(b'=');
+            at + 1
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    use super::{BLOCK_BYTES, Batch, Masks, Survey, is_blank, unusual};
+    use std::arch::x86_64::{
+        __m256i, _mm256_add_epi8, _mm256_and_si256, _mm256_cmpeq_epi8, _mm256_loadu_si256,
+        _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_movemask_epi8, _mm256_or_si256,
+        _mm256_permutevar8x32_epi32, _mm256_set1_epi8, _mm256_set1_epi32, _mm256_setr_epi8,
+        _mm256_setr_epi32, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi32,
+        _mm256_storeu_si256,
+    };
+
+    /// Bytes of a register.
+    const WIDTH: usize = 32;
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn load(raw: &[u8; WIDTH]) -> __m256i {
+        #[expect(unsafe_code, reason = "loads of 32 bytes have no safe form")]
+        // SAFETY: the array has 32 bytes; the load needs no alignment.
+        unsafe {
+            _mm256_loadu_si256(raw.as_ptr().cast())
+        }
+    }
+
+    /// Writes the register behind what `out` holds and lets it count `kept` bytes of it.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn append(out: &mut Vec<u8>, bytes: __m256i, kept: usize) {
+        if out.capacity() - out.len() < WIDTH {
+            out.reserve(WIDTH);
+        }
+        #[expect(unsafe_code, reason = "writes 32 bytes at once into reserved memory")]
+        // SAFETY: 32 bytes behind the end are reserved, all 32 are written, and no more than 32 are kept.
+        unsafe {
+            _mm256_storeu_si256(out.as_mut_ptr().add(out.len()).cast(), bytes);
+            out.set_len(out.len() + kept.min(WIDTH));
+        }
+    }
+
+    /// Wojciech Mula's and Daniel Lemire's way: characters to values by two look-ups, values to bytes by two
+    /// multiplications. Characters behind the first one that is none are computed and not kept.
+    #[target_feature(enable = "avx2")]
+    pub(super) fn base64(raw: &[u8], out: &mut Vec<u8>) -> usize {
+        let twice = |half: [i8; 16]| {
+            let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = half;
+            _mm256_setr_epi8(
+                a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, a, b, c, d, e, f, g, h, i, j, k, l,
+                m, n, o, p,
+            )
+        };
+        let low_classes = twice([
+            0x15, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x13, 0x1a, 0x1b, 0x1b,
+            0x1b, 0x1a,
+        ]);
+        let high_classes = twice([
+            0x10, 0x10, 0x01, 0x02, 0x04, 0x08, 0x04, 0x08, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10,
+            0x10, 0x10,
+        ]);
+        let shifts = twice([0, 16, 19, 4, -65, -65, -71, -71, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let order = twice([2, 1, 0, 6, 5, 4, 10, 9, 8, 14, 13, 12, -1, -1, -1, -1]);
+        let gaps = _mm256_setr_epi32(0, 1, 2, 4, 5, 6, 7, 7);
+        let slash = _mm256_set1_epi8(0x2f);
+        let mut rest = raw;
+        while let Some(chunk) = rest.first_chunk::<WIDTH>() {
+            let text = load(chunk);
+            let high = _mm256_and_si256(_mm256_srli_epi32::<4>(text), slash);
+            let low = _mm256_and_si256(text, slash);
+            let foreign = _mm256_and_si256(
+                _mm256_shuffle_epi8(low_classes, low),
+                _mm256_shuffle_epi8(high_classes, high),
+            );
+            let good = _mm256_movemask_epi8(_mm256_cmpeq_epi8(foreign, _mm256_setzero_si256()));
+            let groups = good.cast_unsigned().trailing_ones() as usize / 4;
+            let is_slash = _mm256_cmpeq_epi8(text, slash);
+            let shift = _mm256_shuffle_epi8(shifts, _mm256_add_epi8(is_slash, high));
+            let values = _mm256_add_epi8(text, shift);
+            let pairs = _mm256_maddubs_epi16(values, _mm256_set1_epi32(0x0140_0140));
+            let words = _mm256_madd_epi16(pairs, _mm256_set1_epi32(0x0001_1000));
+            let bytes = _mm256_permutevar8x32_epi32(_mm256_shuffle_epi8(words, order), gaps);
+            append(out, bytes, groups * 3);
+            rest = rest.get(groups * 4..).unwrap_or_default();
+            rest = match rest {
+                _ if groups == 8 => rest,
+                [b'\r', b'\n', after @ ..] | [b'\n', after @ ..] => after,
+                _ if groups == 0 => break,
+                _ => rest,
+            };
+        }
+        raw.len() - rest.len()
+    }
+
+    /// Copies 32 bytes at a time up to the next `=` or blank before a line end.
+    #[target_feature(enable = "avx2")]
+    pub(super) fn quoted_printable(raw: &[u8]) -> Vec<u8> {
+        let [equals, space, tab, cr, lf] =
+            [b'=', b' ', b'\t', b'\r', b'\n'].map(|b| _mm256_set1_epi8(b.cast_signed()));
+        let either = |v: __m256i, a: __m256i, b: __m256i| {
+            _mm256_or_si256(_mm256_cmpeq_epi8(v, a), _mm256_cmpeq_epi8(v, b))
+        };
+        let mut out = Vec::with_capacity(raw.len() + WIDTH);
+        let mut at = 0;
+        loop {
+            let rest = raw.get(at..).unwrap_or_default();
+            let (Some(here), Some(next)) =
+                (rest.first_chunk(), rest.get(1..).and_then(|r| r.first_chunk()))
+            else {
+                break;
+            };
+            let (here, next) = (load(here), load(next));
+            let blank_at_end = _mm256_and_si256(either(here, space, tab), either(next, cr, lf));
+            let found = _mm256_or_si256(_mm256_cmpeq_epi8(here, equals), blank_at_end);
+            let plain = _mm256_movemask_epi8(found).cast_unsigned().trailing_zeros() as usize;
+            append(&mut out, here, plain);
+            at += plain;
+            if plain < WIDTH {
+                at = unusual(raw, at, &mut out);
+                while raw.get(at) == Some(&b'=') {
+                    at = unusual(raw, at, &mut out);
+                }
+            }
+        }
+        while let Some(&byte) = raw.get(at) {
+            let at_end = matches!(raw.get(at + 1), None | Some(b'\r' | b'\n'));
+            if byte == b'=' || (is_blank(Some(&byte)) && at_end) {
+                at = unusual(raw, at, &mut out);
+            } else {
+                out.push(byte);
+                at += 1;
+            }
+        }
+        out
+    }
+
+    /// The masks of a block.
+    #[inline]
+    #[target_feature(enable = "avx2,bmi1,lzcnt,popcnt")]
+    pub(super) fn masks(block: &[u8; BLOCK_BYTES]) -> Masks {
+        let (Some(low), Some(high)) = (block.first_chunk(), block.last_chunk()) else {
+            return Masks::default();
+        };
+        let (low, high) = (load(low), load(high));
+        let find = |wanted: u8| {
+            let wanted = _mm256_set1_epi8(wanted.cast_signed());
+            let low = _mm256_movemask_epi8(_mm256_cmpeq_epi8(low, wanted)).cast_unsigned();
+            let high = _mm256_movemask_epi8(_mm256_cmpeq_epi8(high, wanted)).cast_unsigned();
+            u64::from(low) | u64::from(high) << 32
+        };
+        Masks { cr: find(b'\r'), lf: find(b'\n'), dash: find(b'-'), nul: find(0) }
+    }
+
+    #[target_feature(enable = "avx2,bmi1,lzcnt,popcnt")]
+    pub(super) fn fill(
+        raw: &[u8],
+        from: usize,
+        blocks: &[[u8; BLOCK_BYTES]],
+        survey: &mut Survey,
+        batch: &mut Batch,
+    ) {
+        for (number, block) in blocks.iter().enumerate() {
+            let at = from + number * BLOCK_BYTES;
+            batch.push(at, survey.block(raw, at, masks(block)));
+        }
+    }
+}
+
+/// The bytes as text if they are printable ASCII.
+#[inline]
+pub(crate) fn printable(bytes: &[u8]) -> Option<&str> {
+    let printable = bytes.iter().all(|b| matches!(b, b' '..=b'~'));
+    #[expect(unsafe_code, reason = "every byte was looked at already")]
+    // SAFETY: all bytes are ASCII, and ASCII is UTF-8.
+    printable.then(|| unsafe { str::from_utf8_unchecked(bytes) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::{decode_base64, quoted_printable_by_lines};
+
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, end: usize) -> usize {
+            let next = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            self.0 = next;
+            usize::try_from(next >> 33).unwrap() % end
+        }
+
+        fn bytes(&mut self, length: usize, alphabet: &[u8]) -> Vec<u8> {
+            (0..length).map(|_| alphabet[self.below(alphabet.len())]).collect()
+        }
+    }
+
+    /// The masks that the processor gives are those of the portable twin.
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn twins() {
+        if !has_avx2() {
+            return;
+        }
+        let mut random = Random(1);
+        for _ in 0..1000 {
+            let bytes = random.bytes(BLOCK_BYTES, b"ab-\r\n\0\xff\x8d");
+            let block: &[u8; BLOCK_BYTES] = bytes.first_chunk().unwrap();
+            #[expect(
+                unsafe_code,
+                reason = "calls code for a processor feature, which was looked for"
+            )]
+            // SAFETY: the processor has what is needed, `has_avx2` says so.
+            let found = unsafe { avx2::masks(block) };
+            assert_eq!(found, portable(block));
+        }
+    }
+
+    /// The fast way gives what the plain one gives, whatever the bytes.
+    #[test]
+    fn decoders() {
+        let mut random = Random(2);
+        let base64_alphabets: [&[u8]; 3] = [
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
+            b"ABCDabcdefghijklmnopqrst01234+/Zz9ABCDabcdefghijklmnopqrst01234+/\r\n",
+            b"AZaz09+/=\r\n !\0\x80\xff",
+        ];
+        for round in 0..3000 {
+            let length = random.below(200);
+            let raw = random.bytes(length, base64_alphabets[round % 3]);
+            // One character at a time there is no fast way.
+            let mut plain = Vec::new();
+            let (mut bits, mut held) = (0_u32, 0);
+            for byte in raw.iter().chain(b"=") {
+                let alphabet = base64_alphabets[0];
+                match (alphabet.iter().position(|c| c == byte), byte) {
+                    (Some(value), _) => {
+                        bits = bits << 6 | u32::try_from(value).unwrap();
+                        held += 1;
+                    }
+                    (None, b'=') => {
+                        bits <<= 6 * (4 - held);
+                        let kept = [0, 0, 1, 2, 3][held as usize];
+                        plain.extend_from_slice(&bits.to_be_bytes()[1..=kept]);
+                        (bits, held) = (0, 0);
+                    }
+                    _ => {}
+                }
+                if held == 4 {
+                    plain.extend_from_slice(&bits.to_be_bytes()[1..]);
+                    (bits, held) = (0, 0);
+                }
+            }
+            assert_eq!(decode_base64(&raw), plain, "{}", raw.escape_ascii());
+        }
+        for round in 0..6000 {
+            let alphabet: &[u8] =
+                if round % 2 == 0 { b"= \t\r\n4Fx" } else { b"abcdefghijklmnop=3D \r\n\xff" };
+            let length = random.below(200);
+            let raw = random.bytes(length, alphabet);
+            if let Some(fast) = quoted_printable(&raw) {
+                assert_eq!(fast, quoted_printable_by_lines(&raw), "{}", raw.escape_ascii());
+            }
+        }
+    }
+}

@@ -8,7 +8,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     #[error("the index is full: {0}")]
     Full(String),
-    #[error("the index is damaged: {0}; run `openpoczta fsck`")]
+    #[error(
+        "the index is damaged: {0}; it is built again from the log when it is deleted and the server restarted"
+    )]
     Corrupt(String),
     #[error("the index was written by a newer version (format {found}, this build knows {known})")]
     Newer { found: u32, known: u32 },

@@ -31,7 +31,9 @@ pub enum Error {
     Poisoned(String),
     #[error("the mail store is closing")]
     Closed,
-    #[error("stored bytes are damaged: {0}; run `openpoczta fsck`")]
+    #[error(
+        "stored bytes are damaged: {0}; nothing was changed: copy the data folder, then restore that file from a backup"
+    )]
     Corrupt(String),
     #[error("the data folder {folder} is in use by process {pid}; stop that one first")]
     InUse { folder: PathBuf, pid: String },

@@ -2,8 +2,9 @@
 
 use crate::{Error, Options, Result};
 use db::Index;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ pub(crate) fn open(folder: &Path) -> Result<Lock> {
         ErrorKind::StorageFull => Error::DiskFull,
         _ => Error::Io { what, path: folder.to_owned(), reason: e.to_string() },
     };
-    fs::create_dir_all(folder).map_err(|e| failed("could not make the data folder", &e))?;
+    make_private(folder).map_err(|e| failed("could not make the data folder", &e))?;
     let lock = take(folder)?;
     let path = folder.join(FORMAT_FILE);
     match fs::read_to_string(&path) {
@@ -38,6 +39,12 @@ pub(crate) fn open(folder: &Path) -> Result<Lock> {
         Err(e) => return Err(failed("could not read the format of the data folder", &e)),
     }
     Ok(lock)
+}
+
+/// Makes a folder that only its owner may look into: it holds people's letters. One that is there stays as
+/// its owner made it.
+pub(crate) fn make_private(folder: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 fn check_format(folder: &Path, text: &str) -> Result<()> {

@@ -15,6 +15,6 @@ pub enum ErrorClass {
     Client,
     /// Not allowed: `535`, `NO [NOPERM]`.
     Denied,
-    /// Stored bytes do not match their checksum: the operator must run `fsck`.
+    /// Stored bytes do not match their checksum: the operator must look, nothing may be overwritten.
     Corrupt,
 }

@@ -39,7 +39,7 @@ pub(crate) struct SegmentWriter {
 impl Segments {
     /// Makes the folder when it is not there.
     pub(crate) fn open(folder: &Path, disk: Arc<dyn Disk>) -> Result<Self> {
-        let made = std::fs::create_dir_all(folder);
+        let made = crate::folder::make_private(folder);
         made.map_err(|e| failed("could not make the log folder", folder, &e))?;
         if let Some(parent) = folder.parent() {
             let synced = disk.sync_folder(parent);

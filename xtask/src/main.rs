@@ -32,8 +32,8 @@ struct Command {
 static COMMANDS: &[Command] = &[
     Command {
         name: "bench",
-        arguments: "lmtp [--save] [--rounds N] [--seconds N]",
-        about: "build the release binaries and measure them beside a bound",
+        arguments: "lmtp [--save] [--rounds N] [--seconds N] | mime [--save]",
+        about: "build the release binaries and measure them beside a bound; mparser beside other parsers",
         run: bench::run,
     },
     Command {

@@ -1,6 +1,6 @@
 //! mparser doing the same tasks.
 
-use mparser::{Index, Message, PartKind};
+use mparser::{Index, PartKind, View};
 use std::hint::black_box;
 
 pub fn eager(raw: &[u8]) -> usize {
@@ -8,40 +8,46 @@ pub fn eager(raw: &[u8]) -> usize {
     index.parts.len() + index.lines as usize
 }
 
-pub fn full(raw: &[u8]) -> usize {
-    let letter = Message::parse(raw);
-    let index = letter.index();
-    let mut sum = headers_of(index);
-    for (number, part) in index.parts.iter().enumerate() {
-        sum += part.media_type.len();
-        if part.kind != PartKind::Leaf {
+/// As mail-parser gets its buffers back from letter to letter, so do we.
+pub fn full(raw: &[u8], buffer: &mut Vec<u8>) -> usize {
+    let letter = View::parse(raw);
+    let mut sum = headers_of(&letter);
+    for part in letter.parts() {
+        sum += part.media_type().0.len();
+        if part.kind() != PartKind::Leaf {
             continue;
         }
         sum += part.filename().map_or(0, |name| name.len());
-        sum += if part.media_type == "text" {
-            black_box(letter.text(number)).len()
+        sum += if part.is_text() {
+            black_box(part.text_in(buffer)).len()
         } else {
-            black_box(letter.bytes(number)).len()
+            black_box(part.bytes_in(buffer)).len()
         };
     }
     sum
 }
 
-fn headers_of(index: &Index) -> usize {
-    index.subject().len()
-        + index.from_().first().map_or(0, |f| f.address.len())
-        + index.message_id().map_or(0, |id| id.len())
-        + index.date().map_or(0, |d| d.day as usize & 1)
+fn headers_of(letter: &View) -> usize {
+    let from = letter
+        .from()
+        .first()
+        .map_or(0, |from| from.address.len() + from.name.as_ref().map_or(0, String::len));
+    letter.subject().len()
+        + from
+        + letter.message_id().map_or(0, |id| id.len())
+        + letter.date().map_or(0, |d| d.to_unix_s() as usize & 1)
 }
 
 pub fn headers(raw: &[u8]) -> usize {
-    headers_of(&Index::of(raw))
+    headers_of(&View::parse_header(raw))
 }
 
 pub fn structure(raw: &[u8]) -> usize {
-    let index = Index::of(raw);
-    let parts = index.parts.iter();
-    parts.map(|p| p.media_type.len() + p.lines as usize + p.filename().map_or(0, |n| n.len())).sum()
+    let letter = View::parse(raw);
+    let of = |p: mparser::PartView| {
+        p.media_type().0.len() + p.lines() as usize + p.filename().map_or(0, |name| name.len())
+    };
+    letter.parts().map(of).sum()
 }
 
 /// What IMAP's ENVELOPE and BODYSTRUCTURE print, from the stored form alone.

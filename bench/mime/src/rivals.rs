@@ -8,9 +8,10 @@ pub mod mail_parser_1 {
     use mail_parser::{Message, MessageBuffers, MessageParser};
 
     fn headers_of(message: &Message) -> usize {
-        let from = message.from().and_then(|list| list.first().map(|one| {
-            one.address().map_or(0, str::len) + one.name().map_or(0, str::len)
-        }));
+        let from = message.from().and_then(|list| {
+            list.first()
+                .map(|one| one.address().map_or(0, str::len) + one.name().map_or(0, str::len))
+        });
         message.subject().map_or(0, str::len)
             + message.message_id().map_or(0, str::len)
             + from.unwrap_or(0)
@@ -62,8 +63,8 @@ pub mod mail_parser_1 {
 pub mod mailparse_018 {
     use super::black_box;
     use mailparse::{
-        MailAddr, MailHeader, MailHeaderMap, ParsedMail, addrparse_header, dateparse, parse_headers,
-        parse_mail,
+        MailAddr, MailHeader, MailHeaderMap, ParsedMail, addrparse_header, dateparse,
+        parse_headers, parse_mail,
     };
 
     fn headers_of(fields: &[MailHeader]) -> usize {

@@ -81,6 +81,21 @@ impl Encoding {
         }
     }
 
+    /// The content behind these bytes, written over what `out` holds; `false`, and nothing written, when the bytes
+    /// are the content.
+    pub(crate) fn undo_into(&self, raw: &[u8], out: &mut Vec<u8>) -> bool {
+        out.clear();
+        match self {
+            Self::Base64 => base64_into(raw, out),
+            Self::QuotedPrintable => quoted_printable_into(raw, out),
+            other => match other.undo(raw) {
+                Some(content) => *out = content,
+                None => return false,
+            },
+        }
+        true
+    }
+
     /// The content behind these bytes; `None` when the bytes are the content.
     pub fn undo(&self, raw: &[u8]) -> Option<Vec<u8>> {
         let decode = DECODERS.iter().find(|d| d.encoding == *self)?.decode?;
@@ -113,11 +128,17 @@ fn sextet(byte: u8) -> u8 {
 /// pieces may follow each other.
 pub fn decode_base64(raw: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(raw.len() / 4 * 3 + 64);
+    base64_into(raw, &mut out);
+    out
+}
+
+/// The same behind what `out` holds.
+pub(crate) fn base64_into(raw: &[u8], out: &mut Vec<u8>) {
     let mut rest = raw;
     let (mut bits, mut held) = (0_u32, 0_u32);
     loop {
         if held == 0 {
-            let done = simd::base64(rest, &mut out);
+            let done = simd::base64(rest, out);
             rest = rest.get(done..).unwrap_or_default();
         }
         // Four good characters at a time while nothing is held back.
@@ -139,7 +160,7 @@ pub fn decode_base64(raw: &[u8]) -> Vec<u8> {
         match sextet(byte) {
             SKIP => {}
             PAD => {
-                flush(&mut out, bits, held);
+                flush(out, bits, held);
                 (bits, held) = (0, 0);
             }
             value => {
@@ -152,8 +173,7 @@ pub fn decode_base64(raw: &[u8]) -> Vec<u8> {
             }
         }
     }
-    flush(&mut out, bits, held);
-    out
+    flush(out, bits, held);
 }
 
 /// The whole bytes in two or three characters at the end.
@@ -207,7 +227,16 @@ pub(crate) fn push_base64(out: &mut String, bytes: &[u8]) {
 
 /// quoted-printable (RFC 2045 §6.7). An `=` that begins no pair of hexadecimal digits stands for itself.
 pub fn decode_quoted_printable(raw: &[u8]) -> Vec<u8> {
-    simd::quoted_printable(raw).unwrap_or_else(|| quoted_printable_by_lines(raw))
+    let mut out = Vec::with_capacity(raw.len() + 32);
+    quoted_printable_into(raw, &mut out);
+    out
+}
+
+/// The same behind what `out` holds.
+pub(crate) fn quoted_printable_into(raw: &[u8], out: &mut Vec<u8>) {
+    if !simd::quoted_printable(raw, out) {
+        out.extend_from_slice(&quoted_printable_by_lines(raw));
+    }
 }
 
 /// Line by line, where there is no faster way.
@@ -244,14 +273,26 @@ pub(crate) fn push_hex_escapes(out: &mut Vec<u8>, text: &[u8], mark: u8) {
     out.extend_from_slice(rest);
 }
 
-#[inline]
-pub(crate) fn hex(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
+const NO_HEX: u8 = 0xff;
+
+#[expect(clippy::indexing_slicing, reason = "a constant: the compiler would stop")]
+const HEX: [u8; 256] = {
+    let mut table = [NO_HEX; 256];
+    let mut value = 0;
+    while value < 16 {
+        table[b"0123456789ABCDEF"[value as usize] as usize] = value;
+        table[b"0123456789abcdef"[value as usize] as usize] = value;
+        value += 1;
     }
+    table
+};
+
+/// A table, because nobody can foresee whether a digit or a letter comes next.
+#[inline]
+#[expect(clippy::indexing_slicing, reason = "a byte is always inside a table of 256")]
+pub(crate) fn hex(digit: u8) -> Option<u8> {
+    let value = HEX[usize::from(digit)];
+    (value != NO_HEX).then_some(value)
 }
 
 /// uuencode: the lines between `begin` and `end`; without `begin`, every line.

@@ -123,9 +123,13 @@ fn of_length(length: usize) -> &'static [Field] {
 /// The row of a field name, compared without case.
 pub(crate) fn find(name: &[u8]) -> Option<&'static HeaderRow> {
     let rows = of_length(name.len()).iter().filter_map(|field| HEADERS.get(*field as usize));
-    let first = name.first()? | 0x20;
-    rows.filter(|row| row.name.as_bytes().first().is_some_and(|b| b | 0x20 == first))
-        .find(|row| row.name.as_bytes().eq_ignore_ascii_case(name))
+    // Names of fields are printable, those of the table letters, digits and hyphens: the bit of the case is all
+    // that may differ.
+    let same = |row: &&HeaderRow| {
+        row.name.bytes().zip(name).all(|(ours, theirs)| ours | 0x20 == theirs | 0x20)
+            && name.iter().all(u8::is_ascii_graphic)
+    };
+    rows.into_iter().find(same)
 }
 
 /// Name and colon of the line, if it begins a field; gives the end of the name and where the value begins.

@@ -125,7 +125,12 @@ struct Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     fn new(raw: &'a [u8]) -> Self {
-        let mut found = Scan::default();
+        // An ordinary letter has no more.
+        let mut found = Scan {
+            fields: Vec::with_capacity(24),
+            records: Vec::with_capacity(4),
+            ..Scan::default()
+        };
         let read = raw.get(..raw.len().min(limits::MESSAGE_BYTES)).unwrap_or_default();
         if read.len() < raw.len() {
             found.defects.add(DefectKind::TooLarge, read.len());

@@ -128,19 +128,19 @@ pub(crate) fn base64(raw: &[u8], out: &mut Vec<u8>) -> usize {
     0
 }
 
-/// quoted-printable undone; `None` where there is no fast way.
-pub(crate) fn quoted_printable(raw: &[u8]) -> Option<Vec<u8>> {
+/// quoted-printable undone behind what `out` holds; `false`, and nothing written, where there is no fast way.
+pub(crate) fn quoted_printable(raw: &[u8], out: &mut Vec<u8>) -> bool {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
-        #[expect(
-            unsafe_code,
-            reason = "calls code for a processor feature, which was looked for"
-        )]
+        #[expect(unsafe_code, reason = "calls code for a processor feature, which was looked for")]
         // SAFETY: AVX2 is there, the line above says so.
-        return Some(unsafe { avx2::quoted_printable(raw) });
+        unsafe {
+            avx2::quoted_printable(raw, out);
+        }
+        return true;
     }
-    let _ = raw;
-    None
+    let _ = (raw, out);
+    false
 }
 
 /// Bytes as text if they are UTF-8, without a copy.
@@ -251,9 +251,8 @@ mod avx2 {
         let order = twice([2, 1, 0, 6, 5, 4, 10, 9, 8, 14, 13, 12, -1, -1, -1, -1]);
         let gaps = _mm256_setr_epi32(0, 1, 2, 4, 5, 6, 7, 7);
         let slash = _mm256_set1_epi8(0x2f);
-        let mut rest = raw;
-        while let Some(chunk) = rest.first_chunk::<WIDTH>() {
-            let text = load(chunk);
+        // Gives the bytes of 32 characters, and how many characters at the start are of the alphabet.
+        let decode = |text: __m256i| {
             let high = _mm256_and_si256(_mm256_srli_epi32::<4>(text), slash);
             let low = _mm256_and_si256(text, slash);
             let foreign = _mm256_and_si256(
@@ -261,13 +260,42 @@ mod avx2 {
                 _mm256_shuffle_epi8(high_classes, high),
             );
             let good = _mm256_movemask_epi8(_mm256_cmpeq_epi8(foreign, _mm256_setzero_si256()));
-            let groups = good.cast_unsigned().trailing_ones() as usize / 4;
             let is_slash = _mm256_cmpeq_epi8(text, slash);
             let shift = _mm256_shuffle_epi8(shifts, _mm256_add_epi8(is_slash, high));
             let values = _mm256_add_epi8(text, shift);
             let pairs = _mm256_maddubs_epi16(values, _mm256_set1_epi32(0x0140_0140));
             let words = _mm256_madd_epi16(pairs, _mm256_set1_epi32(0x0001_1000));
             let bytes = _mm256_permutevar8x32_epi32(_mm256_shuffle_epi8(words, order), gaps);
+            (bytes, good.cast_unsigned())
+        };
+        let mut rest = raw;
+        loop {
+            // A line as nearly all are, 76 characters and its end: nothing waits for what was found before.
+            while let Some(line) = rest.first_chunk::<78>()
+                && let (Some(first), Some(second), Some(third)) =
+                    (line.first_chunk(), line[32..].first_chunk(), line[44..].first_chunk())
+            {
+                let end = match line {
+                    [.., b'\r', b'\n'] => 78,
+                    [.., b'\n', _] => 77,
+                    _ => break,
+                };
+                let (first, second, third) =
+                    (decode(load(first)), decode(load(second)), decode(load(third)));
+                if first.1 & second.1 & third.1 != u32::MAX {
+                    break;
+                }
+                append(out, first.0, 24);
+                append(out, second.0, 9);
+                // Its first characters were the last ones of the second.
+                append(out, third.0, 24);
+                rest = rest.get(end..).unwrap_or_default();
+            }
+            let Some(chunk) = rest.first_chunk::<WIDTH>() else {
+                break;
+            };
+            let (bytes, good) = decode(load(chunk));
+            let groups = good.trailing_ones() as usize / 4;
             append(out, bytes, groups * 3);
             rest = rest.get(groups * 4..).unwrap_or_default();
             rest = match rest {
@@ -282,13 +310,12 @@ mod avx2 {
 
     /// Copies 32 bytes at a time up to the next `=` or blank before a line end.
     #[target_feature(enable = "avx2")]
-    pub(super) fn quoted_printable(raw: &[u8]) -> Vec<u8> {
+    pub(super) fn quoted_printable(raw: &[u8], out: &mut Vec<u8>) {
         let [equals, space, tab, cr, lf] =
             [b'=', b' ', b'\t', b'\r', b'\n'].map(|b| _mm256_set1_epi8(b.cast_signed()));
         let either = |v: __m256i, a: __m256i, b: __m256i| {
             _mm256_or_si256(_mm256_cmpeq_epi8(v, a), _mm256_cmpeq_epi8(v, b))
         };
-        let mut out = Vec::with_capacity(raw.len() + WIDTH);
         let mut at = 0;
         loop {
             let rest = raw.get(at..).unwrap_or_default();
@@ -300,26 +327,35 @@ mod avx2 {
             let (here, next) = (load(here), load(next));
             let blank_at_end = _mm256_and_si256(either(here, space, tab), either(next, cr, lf));
             let found = _mm256_or_si256(_mm256_cmpeq_epi8(here, equals), blank_at_end);
-            let plain = _mm256_movemask_epi8(found).cast_unsigned().trailing_zeros() as usize;
-            append(&mut out, here, plain);
-            at += plain;
-            if plain < WIDTH {
-                at = unusual(raw, at, &mut out);
-                while raw.get(at) == Some(&b'=') {
-                    at = unusual(raw, at, &mut out);
+            let mut found = _mm256_movemask_epi8(found).cast_unsigned();
+            if found == 0 {
+                append(out, here, WIDTH);
+                at += WIDTH;
+                continue;
+            }
+            // One after the other by the mask: the next one does not wait for a load.
+            let start = at;
+            while found != 0 {
+                let place = start + found.trailing_zeros() as usize;
+                if let Some(run) = raw.get(at..).and_then(|r| r.first_chunk()) {
+                    append(out, load(run), place - at);
+                } else {
+                    out.extend_from_slice(raw.get(at..place).unwrap_or_default());
                 }
+                at = unusual(raw, place, out);
+                let done = at - start;
+                found = if done < WIDTH { found & (u32::MAX << done) } else { 0 };
             }
         }
         while let Some(&byte) = raw.get(at) {
             let at_end = matches!(raw.get(at + 1), None | Some(b'\r' | b'\n'));
             if byte == b'=' || (is_blank(Some(&byte)) && at_end) {
-                at = unusual(raw, at, &mut out);
+                at = unusual(raw, at, out);
             } else {
                 out.push(byte);
                 at += 1;
             }
         }
-        out
     }
 
     /// The masks of a block.
@@ -445,7 +481,8 @@ mod tests {
                 if round % 2 == 0 { b"= \t\r\n4Fx" } else { b"abcdefghijklmnop=3D \r\n\xff" };
             let length = random.below(200);
             let raw = random.bytes(length, alphabet);
-            if let Some(fast) = quoted_printable(&raw) {
+            let mut fast = Vec::new();
+            if quoted_printable(&raw, &mut fast) {
                 assert_eq!(fast, quoted_printable_by_lines(&raw), "{}", raw.escape_ascii());
             }
         }

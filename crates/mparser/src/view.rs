@@ -231,20 +231,39 @@ impl<'a> PartView<'_, 'a> {
         self.encoding().undo(body).map_or(Cow::Borrowed(body), Cow::Owned)
     }
 
+    /// The content, decoded into `buffer` when it must be: for many parts one after the other without new memory.
+    pub fn bytes_in<'b>(&self, buffer: &'b mut Vec<u8>) -> &'b [u8]
+    where
+        'a: 'b,
+    {
+        let body = self.body();
+        if self.kind() == PartKind::Leaf && self.encoding().undo_into(body, buffer) {
+            buffer
+        } else {
+            body
+        }
+    }
+
     /// The content as UTF-8, read in the charset it names. Line ends stay as they are.
     pub fn text(&self) -> Cow<'a, str> {
         let charset = self.charset();
         let label = charset.as_deref();
         match self.bytes() {
-            Cow::Borrowed(bytes) if is_utf8_as_it_stands(bytes, label) => {
-                simdutf8::basic::from_utf8(bytes)
-                    .map_or_else(|_| Cow::Owned(decode_charset(bytes, label)), Cow::Borrowed)
-            }
+            Cow::Borrowed(bytes) => as_text(bytes, label),
             Cow::Owned(bytes) if is_utf8_as_it_stands(&bytes, label) => {
                 Cow::Owned(simd::utf8(bytes).unwrap_or_else(|bytes| decode_charset(&bytes, label)))
             }
-            bytes => Cow::Owned(decode_charset(&bytes, label)),
+            Cow::Owned(bytes) => Cow::Owned(decode_charset(&bytes, label)),
         }
+    }
+
+    /// The same, with `buffer` for what must be decoded.
+    pub fn text_in<'b>(&self, buffer: &'b mut Vec<u8>) -> Cow<'b, str>
+    where
+        'a: 'b,
+    {
+        let charset = self.charset();
+        as_text(self.bytes_in(buffer), charset.as_deref())
     }
 
     /// The charset that Content-Type names.
@@ -289,6 +308,14 @@ fn lower(text: &str) -> Cow<'_, str> {
         Cow::Owned(text.to_ascii_lowercase())
     } else {
         Cow::Borrowed(text)
+    }
+}
+
+fn as_text<'b>(bytes: &'b [u8], label: Option<&str>) -> Cow<'b, str> {
+    let text = Some(bytes).filter(|bytes| is_utf8_as_it_stands(bytes, label));
+    match text.and_then(|bytes| simdutf8::basic::from_utf8(bytes).ok()) {
+        Some(text) => Cow::Borrowed(text),
+        None => Cow::Owned(decode_charset(bytes, label)),
     }
 }
 
@@ -356,6 +383,8 @@ mod tests {
                 assert_eq!(part.body(), letter.body(number));
                 assert_eq!(part.bytes(), letter.bytes(number));
                 assert_eq!(part.text(), letter.text(number), "{shown}");
+                assert_eq!(part.bytes_in(&mut b"old".to_vec()), &*letter.bytes(number));
+                assert_eq!(part.text_in(&mut b"old".to_vec()), letter.text(number), "{shown}");
             }
         }
     }

@@ -7,6 +7,7 @@
 //! assert_eq!(new, b"Subject: =?utf-8?Q?Za=C5=BC=C3=B3=C5=82=C4=87?=\nFrom: a@b.c\n\nbody\r\n");
 //! ```
 
+use crate::lines::line_at;
 use crate::{Header, Message, encode_header_text};
 
 /// The letter with a field in front of its others (behind an mbox `From ` line or blank lines at the start). A letter without
@@ -82,12 +83,23 @@ fn splice(letter: &[u8], from: usize, to: usize, middle: &str) -> Vec<u8> {
     [head, middle.as_bytes(), letter.get(to..).unwrap_or_default()].concat()
 }
 
-/// A letter that has no field: the field, and the empty line that ends the header, unless it is there.
+/// A letter that has no field: the field, and the empty line that ends the header, unless it is there. Lines that are
+/// no field but belong to the header stay in front, since they may begin with a blank.
 fn with_header(message: &Message<'_>, field: &str) -> Vec<u8> {
     let raw = message.raw();
     let header = message.index().parts.first().map(|p| p.header.clone()).unwrap_or_default();
-    let end = if header.is_empty() { line_end(raw) } else { "" };
-    [field.as_bytes(), end.as_bytes(), raw].concat()
+    if header.is_empty() {
+        return [field.as_bytes(), line_end(raw).as_bytes(), raw].concat();
+    }
+    let mut at = header.start as usize;
+    while at < header.end as usize {
+        let line = line_at(raw, at);
+        if line.start == line.end {
+            break;
+        }
+        at = line.next;
+    }
+    splice(raw, at, at, field)
 }
 
 /// What the first line of the letter ends with.
@@ -142,6 +154,8 @@ mod tests {
         check("\r\nbody", "X-A: 1\r\n\r\nbody");
         check("just text", "X-A: 1\r\n\r\njust text");
         check("A: b", "X-A: 1\r\nA: b");
+        check(" junk\r\n\r\nx", " junk\r\nX-A: 1\r\n\r\nx");
+        check(" text", "X-A: 1\r\n\r\n text");
     }
 
     #[test]

@@ -22,6 +22,10 @@ fn letters() {
         assert_sound(raw);
         let message = Message::parse(raw);
         drop((message.check(), message.all_embedded()));
+        for name in ["Subject", "X-New"] {
+            let edited = mparser::edit::replace_header(raw, name, "new");
+            assert_eq!(Message::parse(&edited).header(name).unwrap().text(), "new");
+        }
         assert!(message.ambiguity().names().count() <= Ambiguity::ALL.len());
     });
 }

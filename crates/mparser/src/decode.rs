@@ -264,7 +264,7 @@ pub(crate) fn push_hex_escapes(out: &mut Vec<u8>, text: &[u8], mark: u8) {
         let (plain, escaped) = rest.split_at(found);
         out.extend_from_slice(plain);
         let byte = match escaped {
-            [_, high, low, ..] => hex(*high).zip(hex(*low)).map(|(h, l)| h << 4 | l),
+            [_, high, low, ..] => hex_pair(*high, *low),
             _ => None,
         };
         out.push(byte.unwrap_or(mark));
@@ -287,12 +287,12 @@ const HEX: [u8; 256] = {
     table
 };
 
-/// A table, because nobody can foresee whether a digit or a letter comes next.
+/// The byte that two digits write. A table, because nobody can foresee whether a digit or a letter comes next.
 #[inline]
 #[expect(clippy::indexing_slicing, reason = "a byte is always inside a table of 256")]
-pub(crate) fn hex(digit: u8) -> Option<u8> {
-    let value = HEX[usize::from(digit)];
-    (value != NO_HEX).then_some(value)
+pub(crate) fn hex_pair(high: u8, low: u8) -> Option<u8> {
+    let (high, low) = (HEX[usize::from(high)], HEX[usize::from(low)]);
+    ((high | low) != NO_HEX).then_some(high << 4 | low)
 }
 
 /// uuencode: the lines between `begin` and `end`; without `begin`, every line.

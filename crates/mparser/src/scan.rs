@@ -529,10 +529,8 @@ pub(crate) fn split_type(head: &str) -> Option<(&str, &str)> {
     let is_token = |t: &str| {
         !t.is_empty()
             && t.bytes().all(|b| match b {
-                b'(' | b')' | b'<' | b'>' | b'@' | b',' | b';' | b':' | b'\\' | b'"' | b'/' => {
-                    false
-                }
-                b'[' | b']' | b'?' | b'=' => false,
+                b'(' | b')' | b'<' | b'>' | b'@' | b',' | b';' | b':' | b'\\' | b'"' | b'/'
+                | b'[' | b']' | b'?' | b'=' => false,
                 b => b.is_ascii_graphic(),
             })
     };

@@ -2,7 +2,7 @@
 //! processor has it, found at run time; the portable twin elsewhere. Tests hold the two against each other.
 
 use crate::cursor::Survey;
-use crate::decode::hex;
+use crate::decode::hex_pair;
 use crate::lines::line_at;
 
 /// Bytes behind one mask.
@@ -81,6 +81,15 @@ fn fill_blocks(
     batch: &mut Batch,
 ) {
     #[cfg(target_arch = "x86_64")]
+    if has_avx512() {
+        #[expect(unsafe_code, reason = "calls code for a processor feature, which was looked for")]
+        // SAFETY: the processor has what is needed, the line above says so.
+        unsafe {
+            avx512::fill(raw, from, blocks, survey, batch);
+        }
+        return;
+    }
+    #[cfg(target_arch = "x86_64")]
     if has_avx2() {
         #[expect(unsafe_code, reason = "calls code for a processor feature, which was looked for")]
         // SAFETY: the processor has what is needed, the line above says so.
@@ -102,6 +111,12 @@ fn has_avx2() -> bool {
         && is_x86_feature_detected!("bmi1")
         && is_x86_feature_detected!("lzcnt")
         && is_x86_feature_detected!("popcnt")
+}
+
+/// Compares of 64 bytes at once, and what every processor with them has.
+#[cfg(target_arch = "x86_64")]
+fn has_avx512() -> bool {
+    is_x86_feature_detected!("avx512bw") && has_avx2()
 }
 
 /// The masks of a block, one byte after the other.
@@ -170,9 +185,9 @@ fn unusual(raw: &[u8], at: usize, out: &mut Vec<u8>) -> usize {
         return at + 1;
     }
     if let (Some(high), Some(low)) = (raw.get(at + 1), raw.get(at + 2))
-        && let (Some(high), Some(low)) = (hex(*high), hex(*low))
+        && let Some(byte) = hex_pair(*high, *low)
     {
-        out.push(high << 4 | low);
+        out.push(byte);
         return at + 3;
     }
     let mut end = at + 1;
@@ -195,9 +210,8 @@ mod avx2 {
     use std::arch::x86_64::{
         __m256i, _mm256_add_epi8, _mm256_and_si256, _mm256_cmpeq_epi8, _mm256_loadu_si256,
         _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_movemask_epi8, _mm256_or_si256,
-        _mm256_permutevar8x32_epi32, _mm256_set1_epi8, _mm256_set1_epi32, _mm256_setr_epi8,
-        _mm256_setr_epi32, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi32,
-        _mm256_storeu_si256,
+        _mm256_permutevar8x32_epi32, _mm256_set1_epi8, _mm256_set1_epi32, _mm256_setr_epi32,
+        _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi32, _mm256_storeu_si256,
     };
 
     /// Bytes of a register.
@@ -217,9 +231,7 @@ mod avx2 {
     #[inline]
     #[target_feature(enable = "avx2")]
     fn append(out: &mut Vec<u8>, bytes: __m256i, kept: usize) {
-        if out.capacity() - out.len() < WIDTH {
-            out.reserve(WIDTH);
-        }
+        out.reserve(WIDTH);
         #[expect(unsafe_code, reason = "writes 32 bytes at once into reserved memory")]
         // SAFETY: 32 bytes behind the end are reserved, all 32 are written, and no more than 32 are kept.
         unsafe {
@@ -228,27 +240,33 @@ mod avx2 {
         }
     }
 
+    /// Look-ups work in two halves of 16: each table stands twice.
+    #[expect(clippy::indexing_slicing, reason = "a constant: the compiler would stop")]
+    const fn twice(half: &[u8; 16]) -> [u8; WIDTH] {
+        let mut both = [0; WIDTH];
+        let mut at = 0;
+        while at < WIDTH {
+            both[at] = half[at % 16];
+            at += 1;
+        }
+        both
+    }
+
+    const LOW_CLASSES: [u8; WIDTH] =
+        twice(b"\x15\x11\x11\x11\x11\x11\x11\x11\x11\x11\x13\x1a\x1b\x1b\x1b\x1a");
+    const HIGH_CLASSES: [u8; WIDTH] =
+        twice(b"\x10\x10\x01\x02\x04\x08\x04\x08\x10\x10\x10\x10\x10\x10\x10\x10");
+    /// 0, 16, 19, 4, -65, -65, -71, -71
+    const SHIFTS: [u8; WIDTH] = twice(b"\0\x10\x13\x04\xbf\xbf\xb9\xb9\0\0\0\0\0\0\0\0");
+    const ORDER: [u8; WIDTH] =
+        twice(b"\x02\x01\x00\x06\x05\x04\x0a\x09\x08\x0e\x0d\x0c\xff\xff\xff\xff");
+
     /// Wojciech Mula's and Daniel Lemire's way: characters to values by two look-ups, values to bytes by two
     /// multiplications. Characters behind the first one that is none are computed and not kept.
     #[target_feature(enable = "avx2")]
     pub(super) fn base64(raw: &[u8], out: &mut Vec<u8>) -> usize {
-        let twice = |half: [i8; 16]| {
-            let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = half;
-            _mm256_setr_epi8(
-                a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, a, b, c, d, e, f, g, h, i, j, k, l,
-                m, n, o, p,
-            )
-        };
-        let low_classes = twice([
-            0x15, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x13, 0x1a, 0x1b, 0x1b,
-            0x1b, 0x1a,
-        ]);
-        let high_classes = twice([
-            0x10, 0x10, 0x01, 0x02, 0x04, 0x08, 0x04, 0x08, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10,
-            0x10, 0x10,
-        ]);
-        let shifts = twice([0, 16, 19, 4, -65, -65, -71, -71, 0, 0, 0, 0, 0, 0, 0, 0]);
-        let order = twice([2, 1, 0, 6, 5, 4, 10, 9, 8, 14, 13, 12, -1, -1, -1, -1]);
+        let [low_classes, high_classes] = [load(&LOW_CLASSES), load(&HIGH_CLASSES)];
+        let [shifts, order] = [load(&SHIFTS), load(&ORDER)];
         let gaps = _mm256_setr_epi32(0, 1, 2, 4, 5, 6, 7, 7);
         let slash = _mm256_set1_epi8(0x2f);
         // Gives the bytes of 32 characters, and how many characters at the start are of the alphabet.
@@ -317,6 +335,8 @@ mod avx2 {
             _mm256_or_si256(_mm256_cmpeq_epi8(v, a), _mm256_cmpeq_epi8(v, b))
         };
         let mut at = 0;
+        // What is written is never more than what was read, and the last 32 bytes.
+        out.reserve(raw.len() + WIDTH);
         loop {
             let rest = raw.get(at..).unwrap_or_default();
             let (Some(here), Some(next)) =
@@ -390,6 +410,38 @@ mod avx2 {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use super::{BLOCK_BYTES, Batch, Masks, Survey};
+    use std::arch::x86_64::{_mm512_cmpeq_epi8_mask, _mm512_loadu_si512, _mm512_set1_epi8};
+
+    /// The masks of a block.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,bmi1,lzcnt,popcnt")]
+    pub(super) fn masks(block: &[u8; BLOCK_BYTES]) -> Masks {
+        #[expect(unsafe_code, reason = "loads of 64 bytes have no safe form")]
+        // SAFETY: the array has 64 bytes; the load needs no alignment.
+        let bytes = unsafe { _mm512_loadu_si512(block.as_ptr().cast()) };
+        let find =
+            |wanted: u8| _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(wanted.cast_signed()));
+        Masks { cr: find(b'\r'), lf: find(b'\n'), dash: find(b'-'), nul: find(0) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,bmi1,lzcnt,popcnt")]
+    pub(super) fn fill(
+        raw: &[u8],
+        from: usize,
+        blocks: &[[u8; BLOCK_BYTES]],
+        survey: &mut Survey,
+        batch: &mut Batch,
+    ) {
+        for (number, block) in blocks.iter().enumerate() {
+            let at = from + number * BLOCK_BYTES;
+            batch.push(at, survey.block(raw, at, masks(block)));
+        }
+    }
+}
+
 /// The bytes as text if they are printable ASCII.
 #[inline]
 pub(crate) fn printable(bytes: &[u8]) -> Option<&str> {
@@ -436,6 +488,15 @@ mod tests {
             // SAFETY: the processor has what is needed, `has_avx2` says so.
             let found = unsafe { avx2::masks(block) };
             assert_eq!(found, portable(block));
+            if has_avx512() {
+                #[expect(
+                    unsafe_code,
+                    reason = "calls code for a processor feature, which was looked for"
+                )]
+                // SAFETY: the processor has what is needed, `has_avx512` says so.
+                let found = unsafe { avx512::masks(block) };
+                assert_eq!(found, portable(block));
+            }
         }
     }
 
@@ -453,7 +514,7 @@ mod tests {
             let raw = random.bytes(length, base64_alphabets[round % 3]);
             // One character at a time there is no fast way.
             let mut plain = Vec::new();
-            let (mut bits, mut held) = (0_u32, 0);
+            let (mut bits, mut held) = (0_u32, 0_usize);
             for byte in raw.iter().chain(b"=") {
                 let alphabet = base64_alphabets[0];
                 match (alphabet.iter().position(|c| c == byte), byte) {
@@ -463,7 +524,7 @@ mod tests {
                     }
                     (None, b'=') => {
                         bits <<= 6 * (4 - held);
-                        let kept = [0, 0, 1, 2, 3][held as usize];
+                        let kept = [0, 0, 1, 2, 3][held];
                         plain.extend_from_slice(&bits.to_be_bytes()[1..=kept]);
                         (bits, held) = (0, 0);
                     }

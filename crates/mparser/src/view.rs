@@ -284,14 +284,12 @@ impl<'a> PartView<'_, 'a> {
 
     fn name(&self, field: Field, name: &str) -> Option<Cow<'a, str>> {
         let raw = self.value(field)?;
-        match quick::param(raw, name.as_bytes()) {
-            Some(value) => value.and_then(|v| str::from_utf8(v).ok()).map(Cow::Borrowed),
-            None => {
-                let charset = if raw.is_ascii() { None } else { self.view.charset() };
-                let value = params::parse_value(raw, charset.as_deref());
-                param(&value.params, name).map(Cow::Owned)
-            }
+        if let Some(value) = quick::param(raw, name.as_bytes()) {
+            return value.and_then(|v| str::from_utf8(v).ok()).map(Cow::Borrowed);
         }
+        let charset = if raw.is_ascii() { None } else { self.view.charset() };
+        let value = params::parse_value(raw, charset.as_deref());
+        param(&value.params, name).map(Cow::Owned)
     }
 
     fn value(&self, field: Field) -> Option<&'a [u8]> {

@@ -12,7 +12,8 @@ use std::process::ExitCode;
 
 const GROUPS: &[&str] = &["easy-ham-1", "hard-ham-1", "spam-1"];
 
-const FIELDS: &[&str] = &["subject", "from", "to", "date", "message-id", "types", "names", "sizes", "text", "html"];
+const FIELDS: &[&str] =
+    &["subject", "from", "to", "date", "message-id", "types", "names", "sizes", "text", "html"];
 
 /// What one parser sees, in the order of [`FIELDS`].
 type View = [String; 10];
@@ -126,9 +127,12 @@ fn list(items: impl IntoIterator<Item = String>) -> String {
 fn ours(raw: &[u8]) -> View {
     let message = Message::parse(raw);
     let index = message.index();
-    let leaves: Vec<usize> = (0..index.parts.len()).filter(|n| index.parts[*n].kind == PartKind::Leaf).collect();
+    let leaves: Vec<usize> =
+        (0..index.parts.len()).filter(|n| index.parts[*n].kind == PartKind::Leaf).collect();
     let text_of = |subtype: &str| {
-        let part = leaves.iter().find(|n| index.parts[**n].media_type == "text" && index.parts[**n].subtype == subtype);
+        let part = leaves
+            .iter()
+            .find(|n| index.parts[**n].media_type == "text" && index.parts[**n].subtype == subtype);
         part.map(|n| folded(&message.text(*n))).unwrap_or_default()
     };
     let names: BTreeSet<String> = leaves.iter().filter_map(|n| index.filename(*n)).collect();
@@ -138,9 +142,18 @@ fn ours(raw: &[u8]) -> View {
         list(index.to_().into_iter().map(|a| a.address)),
         index.date().map(|d| d.to_unix_s().to_string()).unwrap_or_default(),
         index.message_id().unwrap_or_default(),
-        list(leaves.iter().map(|n| format!("{}/{}", index.parts[*n].media_type, index.parts[*n].subtype))),
+        list(
+            leaves
+                .iter()
+                .map(|n| format!("{}/{}", index.parts[*n].media_type, index.parts[*n].subtype)),
+        ),
         list(names),
-        list(leaves.iter().filter(|n| index.parts[**n].media_type != "text").map(|n| message.bytes(*n).len().to_string())),
+        list(
+            leaves
+                .iter()
+                .filter(|n| index.parts[**n].media_type != "text")
+                .map(|n| message.bytes(*n).len().to_string()),
+        ),
         text_of("plain"),
         text_of("html"),
     ]
@@ -155,7 +168,11 @@ fn theirs(raw: &[u8]) -> View {
         .filter(|p| !matches!(p.kind(), TheirKind::Multipart | TheirKind::Message(_)))
         .collect();
     let media_type = |p: &mail_parser::MessagePart<'_>| match p.content_type() {
-        Some(t) => format!("{}/{}", t.ctype().to_lowercase(), t.subtype().unwrap_or_default().to_lowercase()),
+        Some(t) => format!(
+            "{}/{}",
+            t.ctype().to_lowercase(),
+            t.subtype().unwrap_or_default().to_lowercase()
+        ),
         None => "text/plain".to_owned(),
     };
     let text_of = |wanted: &str| {
@@ -163,9 +180,11 @@ fn theirs(raw: &[u8]) -> View {
         part.and_then(|p| p.text()).map(|t| folded(&t)).unwrap_or_default()
     };
     let last = |name: &str| name.rsplit(['/', '\\']).next().unwrap_or_default().trim().to_owned();
-    let names: BTreeSet<String> = leaves.iter().filter_map(|p| p.attachment_name()).map(last).collect();
+    let names: BTreeSet<String> =
+        leaves.iter().filter_map(|p| p.attachment_name()).map(last).collect();
     let addresses = |a: Option<mail_parser::AddressList<'_>>| -> Vec<String> {
-        a.map(|a| a.mailboxes().filter_map(|m| m.address().map(str::to_owned)).collect()).unwrap_or_default()
+        a.map(|a| a.mailboxes().filter_map(|m| m.address().map(str::to_owned)).collect())
+            .unwrap_or_default()
     };
     [
         folded(message.subject().unwrap_or_default()),
@@ -175,7 +194,12 @@ fn theirs(raw: &[u8]) -> View {
         message.message_id().unwrap_or_default().to_owned(),
         list(leaves.iter().map(media_type)),
         list(names),
-        list(leaves.iter().filter(|p| !media_type(p).starts_with("text/")).map(|p| p.decoded().len().to_string())),
+        list(
+            leaves
+                .iter()
+                .filter(|p| !media_type(p).starts_with("text/"))
+                .map(|p| p.decoded().len().to_string()),
+        ),
         text_of("text/plain"),
         text_of("text/html"),
     ]

@@ -557,3 +557,26 @@ fn boundary(raw: &[u8]) -> Boundary<'_> {
         Some(text) => Boundary::Once(Cow::Owned(text)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the scan keeps is at most 8 times the letter and 1 MB more, however many parts and fields it has.
+    #[test]
+    fn records_stay_small() {
+        #[track_caller]
+        fn check(head: &str, piece: &str, times: usize) {
+            let raw = format!("{head}{}", piece.repeat(times));
+            let found = scan(raw.as_bytes());
+            let records = found.records.capacity() * size_of::<Record>();
+            let bytes = records + found.fields.capacity() * size_of::<FieldSpan>();
+            assert!(bytes <= 8 * raw.len() + 1_000_000, "{bytes} for {} bytes", raw.len());
+        }
+        let head = "Content-Type: multipart/mixed; boundary=x\n\n";
+        check(head, "--x\n", limits::PARTS + 10);
+        check(head, "--x\nTo:\nCc:\n\n", limits::PARTS + 10);
+        check("", "To:\n", 100_000);
+        check("", "Content-Type: message/rfc822\n\n", 1000);
+    }
+}

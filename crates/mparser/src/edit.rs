@@ -95,11 +95,13 @@ fn with_header(message: &Message<'_>, field: &str) -> Vec<u8> {
     while at < header.end as usize {
         let line = line_at(raw, at);
         if line.start == line.end {
-            break;
+            return splice(raw, at, at, field);
         }
         at = line.next;
     }
-    splice(raw, at, at, field)
+    // The empty line was forgotten, and the body may begin with a blank.
+    let end = line_end(raw);
+    splice(raw, at, at, &format!("{field}{end}"))
 }
 
 /// What the first line of the letter ends with.
@@ -155,6 +157,7 @@ mod tests {
         check("just text", "X-A: 1\r\n\r\njust text");
         check("A: b", "X-A: 1\r\nA: b");
         check(" junk\r\n\r\nx", " junk\r\nX-A: 1\r\n\r\nx");
+        check("junk\r\n more\r\n text", "junk\r\n more\r\nX-A: 1\r\n\r\n text");
         check(" text", "X-A: 1\r\n\r\n text");
     }
 

@@ -104,14 +104,10 @@ fn with_header(message: &Message<'_>, field: &str) -> Vec<u8> {
     splice(raw, at, at, &format!("{field}{end}"))
 }
 
-/// What the first line of the letter ends with.
+/// LF when the first line of the letter ends so, else CRLF: CR alone would melt with an LF behind it.
 fn line_end(letter: &[u8]) -> &'static str {
-    let first = memchr::memchr2(b'\r', b'\n', letter).and_then(|at| letter.get(at..));
-    match first {
-        Some([b'\n', ..]) => "\n",
-        None | Some([b'\r', b'\n', ..] | [b'\r', b'\r', b'\n', ..]) => "\r\n",
-        Some(_) => "\r",
-    }
+    let first = memchr::memchr2(b'\r', b'\n', letter).and_then(|at| letter.get(at));
+    if first == Some(&b'\n') { "\n" } else { "\r\n" }
 }
 
 /// `Name: value` with its line end; `None` when the name is none.
@@ -149,7 +145,7 @@ mod tests {
         }
         check("A: b\r\n\r\nx", "X-A: 1\r\nA: b\r\n\r\nx");
         check("A: b\n\nx", "X-A: 1\nA: b\n\nx");
-        check("A: b\r\rx", "X-A: 1\rA: b\r\rx");
+        check("A: b\r\rx", "X-A: 1\r\nA: b\r\rx");
         check("From x Mon\nA: b\n\nx", "From x Mon\nX-A: 1\nA: b\n\nx");
         check("\r\nA: b\r\n\r\nx", "\r\nX-A: 1\r\nA: b\r\n\r\nx");
         check("", "X-A: 1\r\n\r\n");

@@ -4,7 +4,7 @@
 //! ```
 //! let raw = b"Subject: old\nFrom: a@b.c\n\nbody\r\n";
 //! let new = mparser::edit::replace_header(raw, "Subject", "Zażółć");
-//! assert_eq!(new, b"Subject: =?utf-8?Q?Za=C5=BC=C3=B3=C5=82=C4=87?=\nFrom: a@b.c\n\nbody\r\n");
+//! assert_eq!(new, b"Subject: =?utf-8?B?WmHFvMOzxYLEhw==?=\nFrom: a@b.c\n\nbody\r\n");
 //! ```
 
 use crate::lines::line_at;

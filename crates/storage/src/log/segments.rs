@@ -25,6 +25,7 @@ pub(crate) struct Segments {
 /// A segment open for reading.
 pub(crate) struct SegmentFile {
     file: File,
+    path: PathBuf,
     pub(crate) first_lsn: u64,
     pub(crate) key: [u8; 32],
 }
@@ -121,7 +122,7 @@ impl Segments {
         let Some((first_lsn, key)) = header else {
             return Err(Error::Corrupt(format!("the header of segment {}", path.display())));
         };
-        let segment = Arc::new(SegmentFile { file, first_lsn, key });
+        let segment = Arc::new(SegmentFile { file, path, first_lsn, key });
         if open.len() >= OPEN_FILES
             && let Some(oldest) = open.keys().min().copied()
         {
@@ -155,11 +156,9 @@ impl SegmentFile {
 
     pub(crate) fn length(&self) -> Result<u64> {
         let metadata = self.file.metadata();
-        metadata.map(|m| m.len()).map_err(|e| Error::Io {
-            what: "could not ask for the length of",
-            path: PathBuf::from("a segment"),
-            reason: e.to_string(),
-        })
+        metadata
+            .map(|m| m.len())
+            .map_err(|e| failed("could not ask for the length of", &self.path, &e))
     }
 
     /// Fills `bytes` from `offset` on; `false` when the file ends before.
@@ -167,7 +166,7 @@ impl SegmentFile {
         match self.file.read_exact_at(bytes, offset) {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == ErrorKind::UnexpectedEof => Ok(false),
-            Err(e) => Err(failed("could not read", Path::new("a segment"), &e)),
+            Err(e) => Err(failed("could not read", &self.path, &e)),
         }
     }
 }

@@ -78,5 +78,5 @@ pub use html::html_to_text;
 pub use index::{Envelope, Index, Part, PartKind};
 pub use message::Message;
 pub use protection::Protection;
-pub use view::{PartView, View};
+pub use view::{Outline, PartView, View};
 pub use words::{decode_header_text, encode_header_text};

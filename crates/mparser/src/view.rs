@@ -1,5 +1,9 @@
 //! A letter read lazily: one pass finds its parts, each value is decoded when it is asked for.
 
+mod more;
+
+pub use more::Outline;
+
 use crate::charset::header_bytes;
 use crate::decode::Encoding;
 use crate::headers::{Field, unfold};
@@ -27,18 +31,18 @@ use types::Date;
 #[derive(Debug, Clone)]
 pub struct View<'a> {
     raw: &'a [u8],
-    scan: Scan,
+    scan: Cow<'a, Scan>,
 }
 
 impl<'a> View<'a> {
     /// Reads any bytes as a letter, in linear time, without recursion.
     pub fn parse(raw: &'a [u8]) -> Self {
-        Self { raw, scan: scan::scan(raw) }
+        Self { raw, scan: Cow::Owned(scan::scan(raw)) }
     }
 
     /// Reads the letter's own header and not one byte behind it; the letter then seems to have one part.
     pub fn parse_header(raw: &'a [u8]) -> Self {
-        Self { raw, scan: scan::scan_header(raw) }
+        Self { raw, scan: Cow::Owned(scan::scan_header(raw)) }
     }
 
     /// The bytes it was made from.

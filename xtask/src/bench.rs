@@ -1,19 +1,20 @@
 //! `cargo xtask bench lmtp`: build server and load generator in release, run, print a table.
-//! `cargo xtask bench mime`: mparser beside other parsers of mail.
+//! `cargo xtask bench mime`: mparser beside other parsers of mail; `python`: libop beside other Python packages.
 //!
-//! What is measured and how stands in `bench/src/main.rs` and `bench/mime/src/main.rs`.
+//! What is measured and how stands in `bench/src/main.rs`, `bench/mime/src/main.rs` and `bench/python/main.py`.
 
-use crate::spawn;
+use crate::{bench_python, spawn};
 use anyhow::{Context as _, Result, bail};
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     match arguments.first().map(String::as_str) {
         Some("lmtp") => lmtp(arguments),
         Some("mime") => mime(arguments),
+        Some("python") => bench_python::run(arguments),
         _ => bail!(
-            "write `cargo xtask bench lmtp` or `mime`, with `--save` to add the rows to bench/baseline.tsv"
+            "write `cargo xtask bench lmtp`, `mime` or `python`, with `--save` to add the rows to bench/baseline.tsv"
         ),
     }
 }
@@ -35,21 +36,9 @@ const SA_DEV_FOLDERS: [&str; 3] = ["easy-ham-1", "hard-ham-1", "spam-1"];
 const MIME_ROUNDS: &str = "9";
 
 fn mime(arguments: &[String]) -> Result<()> {
-    let folder = spawn::target_folder()?.join("mime-bench");
-    std::fs::create_dir_all(&folder)?;
-    let mut build = spawn::cargo();
-    build.args(["build", "--release", "--ignore-rust-version", "--manifest-path"]);
-    build.arg("bench/mime/Cargo.toml").env("CARGO_TARGET_DIR", &folder);
-    spawn::run("the build of bench/mime", &mut build)?;
-    let program = folder.join("release").join("mimebench");
-    let (sa_dev, portal) = (folder.join("sa_dev.pack"), folder.join("portal.pack"));
-    if !portal.exists() {
-        let mut pack = spawn::program(&program);
-        spawn::run("the portal pack", pack.arg("pack-portal").arg(&portal))?;
-    }
-    if !sa_dev.exists() {
-        pack_sa_dev(&folder, &program, &sa_dev)?;
-    }
+    let folder = mime_folder()?;
+    let program = mime_program(&folder)?;
+    let [sa_dev, portal] = packs(&folder, &program)?;
     let mut bench = spawn::program(&program);
     bench.args(["run", MIME_ROUNDS]).arg(&sa_dev).arg(&portal);
     let text = spawn::output("the benchmark", &mut bench)?;
@@ -58,6 +47,35 @@ fn mime(arguments: &[String]) -> Result<()> {
         save_mime(&text)?;
     }
     Ok(())
+}
+
+/// Programs and letters of the measurements of parsers.
+pub(crate) fn mime_folder() -> Result<PathBuf> {
+    let folder = spawn::target_folder()?.join("mime-bench");
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+/// Builds bench/mime, which also packs letters.
+pub(crate) fn mime_program(folder: &Path) -> Result<PathBuf> {
+    let mut build = spawn::cargo();
+    build.args(["build", "--release", "--ignore-rust-version", "--manifest-path"]);
+    build.arg("bench/mime/Cargo.toml").env("CARGO_TARGET_DIR", folder);
+    spawn::run("the build of bench/mime", &mut build)?;
+    Ok(folder.join("release").join("mimebench"))
+}
+
+/// The corpora `sa_dev` and `portal`, made unless they are there.
+pub(crate) fn packs(folder: &Path, program: &Path) -> Result<[PathBuf; 2]> {
+    let (sa_dev, portal) = (folder.join("sa_dev.pack"), folder.join("portal.pack"));
+    if !portal.exists() {
+        let mut pack = spawn::program(program);
+        spawn::run("the portal pack", pack.arg("pack-portal").arg(&portal))?;
+    }
+    if !sa_dev.exists() {
+        pack_sa_dev(folder, program, &sa_dev)?;
+    }
+    Ok([sa_dev, portal])
 }
 
 fn pack_sa_dev(folder: &Path, program: &Path, pack: &Path) -> Result<()> {
@@ -73,6 +91,19 @@ fn pack_sa_dev(folder: &Path, program: &Path, pack: &Path) -> Result<()> {
     spawn::run("the sa_dev pack", &mut packer)
 }
 
+pub(crate) fn today() -> Result<String> {
+    let today = spawn::output("date", spawn::program("date").args(["-u", "+%F"]))?;
+    Ok(today.trim().to_owned())
+}
+
+/// Cores and CPU model, as bench/baseline.tsv names a class of machines.
+pub(crate) fn machine() -> Result<String> {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name"));
+    let model = model.map_or("unknown", |line| line.trim_start_matches([' ', '\t', ':']));
+    Ok(format!("{} cores, {model}", std::thread::available_parallelism()?))
+}
+
 /// Rows in the form of bench/baseline.tsv: those of the bars, ours over theirs.
 fn save_mime(text: &str) -> Result<()> {
     let path = crate::root()?.join("bench/baseline.tsv");
@@ -81,11 +112,7 @@ fn save_mime(text: &str) -> Result<()> {
     } else {
         "date\tmachine\tfigure\tratio\tratio_min\tratio_max\tagainst\tvalue\tunit\n".to_owned()
     };
-    let today = spawn::output("date", spawn::program("date").args(["-u", "+%F"]))?;
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name"));
-    let model = model.map_or("unknown", |line| line.trim_start_matches([' ', '\t', ':']));
-    let cores = std::thread::available_parallelism()?;
+    let (today, machine) = (today()?, machine()?);
     for line in text.lines().filter(|line| line.starts_with("ratio\t")) {
         let fields: Vec<&str> = line.split('\t').collect();
         let [_, corpus, task, parser, median, min, max, mb_per_s] = fields[..] else {
@@ -93,8 +120,7 @@ fn save_mime(text: &str) -> Result<()> {
         };
         writeln!(
             rows,
-            "{}\t{cores} cores, {model}\tmime {task} {corpus}\t{median}\t{min}\t{max}\t{parser}\t{mb_per_s}\tMB/s",
-            today.trim()
+            "{today}\t{machine}\tmime {task} {corpus}\t{median}\t{min}\t{max}\t{parser}\t{mb_per_s}\tMB/s"
         )?;
     }
     let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&path)?;

@@ -6,16 +6,19 @@
 #![expect(clippy::print_stderr, reason = "its errors go where a shell expects them")]
 
 mod bench;
+mod bench_python;
 mod bless;
 mod check;
 mod demo;
 mod differential;
+mod fixtures;
 mod fuzz;
 mod hard_cases;
 mod new;
 mod spawn;
 mod test;
 mod tidy;
+mod wheel;
 
 use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
@@ -32,8 +35,8 @@ struct Command {
 static COMMANDS: &[Command] = &[
     Command {
         name: "bench",
-        arguments: "lmtp [--save] [--rounds N] [--seconds N] | mime [--save]",
-        about: "build the release binaries and measure them beside a bound; mparser beside other parsers",
+        arguments: "lmtp [--save] [--rounds N] [--seconds N] | mime [--save] | python [--save] [--rounds N]",
+        about: "build the release binaries and measure them beside a bound; mparser and libop beside other parsers",
         run: bench::run,
     },
     Command {
@@ -95,6 +98,12 @@ static COMMANDS: &[Command] = &[
         arguments: "",
         about: "check the rules of the house that a compiler does not know",
         run: tidy::run,
+    },
+    Command {
+        name: "wheel",
+        arguments: "[--dev]",
+        about: "build the Python package libop as one wheel; --dev compiles quickly and installs into .venv",
+        run: wheel::run,
     },
 ];
 

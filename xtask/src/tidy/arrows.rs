@@ -31,6 +31,7 @@ static CRATES: &[Row] = &[
     Row { name: "mparser", may_use: &["types"] },
     Row { name: "ocache", may_use: &["types"] },
     Row { name: "pop3", may_use: &["types", "storage", "auth"] },
+    Row { name: "python", may_use: &["types", "mparser"] },
     Row { name: "server", may_use: ALL },
     Row { name: "smtp", may_use: &["types", "mda", "auth"] },
     Row { name: "storage", may_use: &["types", "mparser", "db", "ocache"] },

@@ -1,0 +1,3 @@
+"""The ways over to the standard library."""
+
+class EmailView: ...

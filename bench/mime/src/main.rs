@@ -3,12 +3,14 @@
 //! ```text
 //! mimebench pack-portal FILE [COUNT]
 //! mimebench pack-folders FILE FOLDER…          every file in the folders, by name
+//! mimebench pack-fixtures FILE LIST            the files named in LIST, see fixtures.rs
 //! mimebench run ROUNDS FILE…                   the tables, and the bars at the end
 //! ```
 //! A pack is repeat(length as 4 bytes little endian, letter). Tasks: `full` reads subject, from, date and id, and
 //! decodes every leaf, text to UTF-8, with its name; `headers` the four fields alone; `structure` type, name and
 //! (mparser alone) lines of each part; `index` the stored form of each letter read back and walked.
 
+mod fixtures;
 mod ours;
 mod portal;
 mod rivals;
@@ -29,6 +31,7 @@ fn main() -> io::Result<()> {
             save(file, &portal::letters(count, PORTAL_SEED))
         }
         ["pack-folders", file, folders @ ..] => save(file, &read_folders(folders)?),
+        ["pack-fixtures", file, list] => save(file, &fixtures::letters(list)?),
         ["run", rounds, files @ ..] if !files.is_empty() => {
             let rounds = rounds.parse().map_err(io::Error::other)?;
             let mut tables = Vec::new();

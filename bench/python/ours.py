@@ -1,0 +1,36 @@
+"""libop doing the same as peers.py."""
+
+from libop import mparser
+
+parse, extract = mparser.parse, mparser.extract
+
+
+def full_extract(letter):
+    found = extract(letter, headers=False)
+    return (found["subject"], found["from"], found["to"], found["message_id"], found["date"], found["parts"])
+
+
+def full_message(letter):
+    message = parse(letter)
+    leaves = [
+        (part.content_type, part.filename, part.text if part.is_text else part.content)
+        for part in message.walk()
+        if not part.is_multipart
+    ]
+    return (message.subject, message.from_, message.to, message.message_id, message.date, leaves)
+
+
+def lazy_message(letter):
+    message = parse(letter)
+    return (
+        message.subject,
+        message.from_,
+        message.to,
+        message.message_id,
+        message.date,
+        [(part.content_type, part.filename, None) for part in message.walk()],
+    )
+
+
+def many_full(letters, threads):
+    return list(mparser.parse_many(letters, threads=threads, full=True))

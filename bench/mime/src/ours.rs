@@ -50,6 +50,30 @@ pub fn structure(raw: &[u8]) -> usize {
     letter.parts().map(of).sum()
 }
 
+/// The stored form, and a hash of what the view reads.
+pub fn values(raw: &[u8]) -> String {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut stored = String::new();
+    for byte in Index::of(raw).encode() {
+        stored.push_str(&format!("{byte:02x}"));
+    }
+    let mut hash = DefaultHasher::new();
+    let mut buffer = Vec::new();
+    for letter in [View::parse(raw), View::parse_header(raw)] {
+        (letter.subject(), letter.message_id(), letter.lines()).hash(&mut hash);
+        format!("{:?} {:?}", (letter.from(), letter.to()), (letter.cc(), letter.date()))
+            .hash(&mut hash);
+        for part in letter.parts() {
+            (part.media_type(), part.is_text(), part.parent(), part.lines()).hash(&mut hash);
+            (part.filename(), part.charset(), part.encoding().name(), part.header())
+                .hash(&mut hash);
+            (part.bytes(), part.bytes_in(&mut buffer).len(), part.text()).hash(&mut hash);
+            part.text_in(&mut buffer).hash(&mut hash);
+        }
+    }
+    format!("{stored}\t{:x}", hash.finish())
+}
+
 /// What IMAP's ENVELOPE and BODYSTRUCTURE print, from the stored form alone.
 pub fn stored(bytes: &[u8]) -> usize {
     let Ok(index) = Index::decode(bytes) else {

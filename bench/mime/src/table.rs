@@ -207,8 +207,14 @@ pub fn print(tables: &[Table]) {
     }
 }
 
-/// One of our tasks alone, for a profiler.
+/// One of our tasks alone, for a profiler. `values` is no task: it prints a line for each letter with all that is
+/// read, to compare two builds.
 pub fn profile(task: &str, times: usize, letters: &[Vec<u8>]) {
+    if task == "values" {
+        for (number, raw) in letters.iter().enumerate() {
+            println!("{number}\t{}", ours::values(raw));
+        }
+    }
     for mut row in rows().into_iter().filter(|r| r.task == task && r.parser == "mparser") {
         for _ in 0..times {
             for raw in letters {

@@ -1,12 +1,13 @@
 //! A place in a letter that moves line by line, or at once to the next line that may be a delimiter. Each byte is
 //! looked at once, 64 of them at a time; what line ends, NULs and long lines tell is noted on the way.
 
+use crate::headers::is_continuation;
 use crate::limits;
 use crate::lines::Line;
-use crate::simd::{self, BLOCK_BYTES, Batch, Lines, Masks};
+use crate::simd::{self, BLOCK_BYTES, Batch, Level, Lines, Masks, Seen};
 
 /// Where things were first seen that the standards forbid.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub(crate) nul: Option<usize>,
     pub(crate) bare_cr: Option<usize>,
@@ -15,10 +16,15 @@ pub(crate) struct Facts {
     pub(crate) long_line: Option<usize>,
 }
 
+/// Lines longer than [`limits::LINE_BYTES`] leave this many blocks of a batch without a line end.
+const BLOCKS_OF_A_LONG_LINE: usize = limits::LINE_BYTES / BLOCK_BYTES - 1;
+
 /// What goes on from block to block.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Survey {
     facts: Facts,
+    /// Some byte is over 127.
+    high: bool,
     /// The last byte of the block ends a line; is a CR.
     after_end: bool,
     after_cr: bool,
@@ -27,19 +33,88 @@ pub(crate) struct Survey {
 }
 
 impl Survey {
-    /// Line ends and dashes at line starts of the block at `at`. Inlined into code for a processor feature.
+    /// Puts the line ends of some blocks, and the dashes at their line starts, into the batch. `masks` are of the
+    /// blocks from `from` on. Inlined into code for a processor feature.
+    ///
+    /// Nearly all letters have neither CR without LF nor long lines: for these the masks are line ends as they are.
     #[inline(always)]
-    pub(crate) fn block(&mut self, raw: &[u8], at: usize, masks: Masks) -> Lines {
+    pub(crate) fn read(
+        &mut self,
+        raw: &[u8],
+        from: usize,
+        masks: &[Masks],
+        seen: Seen,
+        batch: &mut Batch,
+    ) {
+        let (mut after_end, mut after_cr) = (u64::from(self.after_end), u64::from(self.after_cr));
+        let (mut lone_cr, mut bare_lf) = (0, 0);
+        let (mut dashes, mut lines, mut without) = (0, 0, 0);
+        let slots = batch.blocks.get_mut(batch.count..).unwrap_or_default();
+        for (slot, masks) in slots.iter_mut().zip(masks) {
+            let (starts, behind_cr) = (masks.lf << 1 | after_end, masks.cr << 1 | after_cr);
+            lone_cr |= behind_cr & !masks.lf;
+            bare_lf |= masks.lf & !behind_cr;
+            *slot = Lines { ends: masks.lf, dashes: starts & masks.dash };
+            dashes |= slot.dashes;
+            lines += masks.lf.count_ones();
+            without += usize::from(masks.lf == 0);
+            (after_end, after_cr) = (masks.lf >> 63, masks.cr >> 63);
+        }
+        let end = from + masks.len() * BLOCK_BYTES;
+        let mut unusual = lone_cr != 0 || (after_cr != 0 && raw.get(end) != Some(&b'\n'));
+        let has_end = |masks: &Masks| masks.lf != 0;
+        let mut line_start = self.line_start;
+        if let Some(first) = masks.iter().position(has_end)
+            && let Some(last) = masks.iter().rposition(has_end)
+        {
+            let bit = |at: usize, bit: fn(u64) -> u32| masks.get(at).map_or(0, |m| bit(m.lf));
+            let first_end = from + first * BLOCK_BYTES + bit(first, u64::trailing_zeros) as usize;
+            unusual |= first_end - line_start >= limits::LINE_BYTES;
+            unusual |= without >= BLOCKS_OF_A_LONG_LINE;
+            let unused = bit(last, u64::leading_zeros) as usize;
+            line_start = from + (last + 1) * BLOCK_BYTES - unused;
+        }
+        if bare_lf != 0 && self.facts.bare_lf.is_none() {
+            self.facts.bare_lf = first_bare_lf(raw, from);
+        }
+        if seen.nul && self.facts.nul.is_none() {
+            self.facts.nul = raw.get(from..).and_then(|r| Some(from + memchr::memchr(0, r)?));
+        }
+        self.high |= seen.high;
+        if unusual {
+            (dashes, lines) = self.read_slowly(raw, from, masks, slots);
+        } else {
+            (self.after_end, self.after_cr) = (after_end != 0, after_cr != 0);
+            self.line_start = line_start;
+        }
+        batch.count += masks.len();
+        batch.dashes |= dashes;
+        batch.lines += lines;
+    }
+
+    /// The same, block by block. Gives the dashes of all blocks together, and how many lines end.
+    #[cold]
+    fn read_slowly(
+        &mut self,
+        raw: &[u8],
+        from: usize,
+        masks: &[Masks],
+        slots: &mut [Lines],
+    ) -> (u64, u32) {
+        let (mut dashes, mut lines) = (0, 0);
+        for (number, (slot, masks)) in slots.iter_mut().zip(masks).enumerate() {
+            *slot = self.block(raw, from + number * BLOCK_BYTES, *masks);
+            dashes |= slot.dashes;
+            lines += slot.ends.count_ones();
+        }
+        (dashes, lines)
+    }
+
+    /// Line ends, and dashes at line starts, of the block at `at`.
+    fn block(&mut self, raw: &[u8], at: usize, masks: Masks) -> Lines {
         let lone = masks.cr & !(masks.lf >> 1);
         let ends = masks.lf | if lone == 0 { 0 } else { self.lone_cr(raw, at, lone) };
         let starts = ends << 1 | u64::from(self.after_end);
-        let bare_lf = masks.lf & !(masks.cr << 1 | u64::from(self.after_cr));
-        if bare_lf != 0 && self.facts.bare_lf.is_none() {
-            self.facts.bare_lf = Some(at + bare_lf.trailing_zeros() as usize);
-        }
-        if masks.nul != 0 && self.facts.nul.is_none() {
-            self.facts.nul = Some(at + masks.nul.trailing_zeros() as usize);
-        }
         if ends != 0 {
             let next = at + ends.trailing_zeros() as usize + 1;
             if next - self.line_start > limits::LINE_BYTES {
@@ -53,7 +128,6 @@ impl Survey {
     }
 
     /// The CRs of the block that end a line alone. CR CR LF is one end.
-    #[cold]
     fn lone_cr(&mut self, raw: &[u8], block_at: usize, lone: u64) -> u64 {
         let mut rest = lone;
         // The first byte of the next block is in no mask of this one.
@@ -73,7 +147,6 @@ impl Survey {
         ends
     }
 
-    #[cold]
     fn long_line(&mut self, raw: &[u8], next: usize) {
         if end_before(raw, self.line_start, next) - self.line_start > limits::LINE_BYTES {
             self.facts.long_line.get_or_insert(self.line_start);
@@ -88,8 +161,16 @@ impl Survey {
     }
 }
 
+/// The first LF from here on without CR in front of it.
+#[cold]
+fn first_bare_lf(raw: &[u8], from: usize) -> Option<usize> {
+    let mut found = memchr::memchr_iter(b'\n', raw.get(from..)?).map(|at| from + at);
+    found.find(|at| at.checked_sub(1).is_none_or(|before| raw.get(before) != Some(&b'\r')))
+}
+
 pub(crate) struct Cursor<'a> {
     raw: &'a [u8],
+    level: Level,
     /// Where the next line starts.
     at: usize,
     /// Lines in front of `at`.
@@ -108,12 +189,12 @@ pub(crate) struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     pub(crate) fn new(raw: &'a [u8]) -> Self {
-        let facts = Facts::default();
         let mut cursor = Self {
             raw,
+            level: Level::find(),
             at: 0,
             lines: 0,
-            survey: Survey { facts, after_end: true, after_cr: false, line_start: 0 },
+            survey: Survey { after_end: true, ..Survey::default() },
             batch: Batch::default(),
             next_in_batch: 0,
             block_at: 0,
@@ -163,6 +244,35 @@ impl<'a> Cursor<'a> {
         Some(Line { start, end: end_before(self.raw, start, self.at), next: self.at })
     }
 
+    /// Takes a line and those behind it that begin with a blank; gives where the text of the last one ends.
+    #[inline]
+    pub(crate) fn take_folded(&mut self) -> usize {
+        loop {
+            while self.ends == 0 {
+                if !self.block() {
+                    self.lines += u32::from(self.at < self.raw.len());
+                    self.at = self.raw.len();
+                    self.dashes = 0;
+                    return self.at;
+                }
+            }
+            let bit = self.ends.trailing_zeros();
+            self.ends &= self.ends - 1;
+            self.lines += 1;
+            let start = self.at;
+            self.at = self.block_at + bit as usize + 1;
+            if !is_continuation(self.raw, self.at) {
+                self.dashes &= !(u64::MAX >> (63 - bit));
+                return end_before(self.raw, start, self.at);
+            }
+        }
+    }
+
+    /// Whether any byte so far is over 127. Looks ahead a little: `true` may be of a byte behind `at`.
+    pub(crate) fn maybe_high(&self) -> bool {
+        self.survey.high
+    }
+
     /// Passes over lines that do not begin with `-`, and gives the start of the first one that does: the next to be
     /// taken.
     pub(crate) fn skip_to_dash(&mut self) -> Option<usize> {
@@ -196,8 +306,8 @@ impl<'a> Cursor<'a> {
         while self.next_in_batch == self.batch.count && self.read_batch() && self.batch.dashes == 0
         {
             self.lines += self.batch.lines;
-            if let Some(last) = self.batch.last_end {
-                self.at = last + 1;
+            if self.batch.lines > 0 {
+                self.at = self.survey.line_start;
             }
             self.next_block += self.batch.count * BLOCK_BYTES;
             self.next_in_batch = self.batch.count;
@@ -206,7 +316,7 @@ impl<'a> Cursor<'a> {
 
     /// `false`: there is nothing more.
     fn read_batch(&mut self) -> bool {
-        simd::fill(self.raw, self.next_block, &mut self.survey, &mut self.batch);
+        simd::fill(self.level, self.raw, self.next_block, &mut self.survey, &mut self.batch);
         self.next_in_batch = 0;
         self.batch.count > 0
     }

@@ -88,6 +88,7 @@ impl Encoding {
         match self {
             Self::Base64 => base64_into(raw, out),
             Self::QuotedPrintable => quoted_printable_into(raw, out),
+            Self::SevenBit | Self::EightBit | Self::Binary => return false,
             other => match other.undo(raw) {
                 Some(content) => *out = content,
                 None => return false,

@@ -8,6 +8,7 @@
 
 use crate::lines::{Line, line_at};
 use crate::message::small;
+use crate::simd;
 use std::ops::Range;
 
 /// One field of a header.
@@ -101,35 +102,52 @@ pub static HEADERS: &[HeaderRow] = &[
 #[cfg(test)]
 const KNOWN: usize = 20;
 
-/// The fields whose names have this many bytes.
-fn of_length(length: usize) -> &'static [Field] {
-    match length {
-        2 => &[Field::To, Field::Cc],
-        3 => &[Field::Bcc],
-        4 => &[Field::From, Field::Date],
-        6 => &[Field::Sender],
-        7 => &[Field::Subject],
-        8 => &[Field::ReplyTo],
-        10 => &[Field::MessageId, Field::References, Field::ContentId],
-        11 => &[Field::InReplyTo, Field::ContentMd5],
-        12 => &[Field::ContentType, Field::MimeVersion],
-        16 => &[Field::ContentLanguage, Field::ContentLocation],
-        19 => &[Field::ContentDisposition, Field::ContentDescription],
-        25 => &[Field::ContentTransferEncoding],
-        _ => &[],
-    }
+/// The one field that a name of this length may be, told by a letter or two. Most fields of a letter are none we
+/// know, and nearly all of those end here.
+fn candidate(name: &[u8]) -> Option<Field> {
+    let letter = |at: usize| name.get(at).map(u8::to_ascii_lowercase);
+    let field = match (name.len(), letter(name.len().wrapping_sub(1))?) {
+        (2, b'c') => Field::Cc,
+        (2, b'o') => Field::To,
+        (3, b'c') => Field::Bcc,
+        (4, b'e') => Field::Date,
+        (4, b'm') => Field::From,
+        (6, b'r') => Field::Sender,
+        (7, b't') => Field::Subject,
+        (8, b'o') => Field::ReplyTo,
+        (10, b'd') if letter(0) == Some(b'm') => Field::MessageId,
+        (10, b'd') => Field::ContentId,
+        (10, b's') => Field::References,
+        (11, b'5') => Field::ContentMd5,
+        (11, b'o') => Field::InReplyTo,
+        (12, b'e') => Field::ContentType,
+        (12, b'n') => Field::MimeVersion,
+        (16, b'e') => Field::ContentLanguage,
+        (16, b'n') => Field::ContentLocation,
+        // Content-Disposition and Content-Description
+        (19, b'n') if letter(9) == Some(b'i') => Field::ContentDisposition,
+        (19, b'n') => Field::ContentDescription,
+        (25, b'g') => Field::ContentTransferEncoding,
+        _ => return None,
+    };
+    Some(field)
 }
 
 /// The row of a field name, compared without case.
+#[inline]
 pub(crate) fn find(name: &[u8]) -> Option<&'static HeaderRow> {
-    let rows = of_length(name.len()).iter().filter_map(|field| HEADERS.get(*field as usize));
-    // Names of fields are printable, those of the table letters, digits and hyphens: the bit of the case is all
-    // that may differ.
-    let same = |row: &&HeaderRow| {
-        row.name.bytes().zip(name).all(|(ours, theirs)| ours | 0x20 == theirs | 0x20)
-            && name.iter().all(u8::is_ascii_graphic)
-    };
-    rows.into_iter().find(same)
+    let field = candidate(name)?;
+    HEADERS.get(field as usize).filter(|row| same_name(row.name.as_bytes(), name))
+}
+
+/// Whether printable names of one length are the same but for case, eight bytes at a time. Names of the table are
+/// letters, digits and hyphens: the bit of the case is all that may differ.
+#[inline]
+fn same_name(ours: &[u8], theirs: &[u8]) -> bool {
+    let lower = |word: &[u8; 8]| u64::from_le_bytes(*word) | 0x2020_2020_2020_2020;
+    let ((words, rest), (their_words, their_rest)) = (ours.as_chunks(), theirs.as_chunks());
+    words.iter().zip(their_words).all(|(a, b)| lower(a) == lower(b))
+        && rest.iter().zip(their_rest).all(|(a, b)| a | 0x20 == b | 0x20)
 }
 
 /// Name and colon of the line, if it begins a field; gives the end of the name and where the value begins.
@@ -141,6 +159,12 @@ pub(crate) fn field_start(raw: &[u8], line: Line) -> Option<(usize, usize)> {
 #[inline]
 pub(crate) fn field_start_at(raw: &[u8], start: usize) -> Option<(usize, usize)> {
     let text = raw.get(start..)?;
+    if let Some(window) = text.first_chunk() {
+        let length = simd::name_length(window);
+        if length > 0 && window.get(length) == Some(&b':') {
+            return Some((start + length, start + length + 1));
+        }
+    }
     let stop = text.iter().position(|b| *b == b':' || !(33..=126).contains(b))?;
     let gap = text.get(stop..)?;
     let blanks = gap.iter().position(|b| !matches!(b, b' ' | b'\t'))?;

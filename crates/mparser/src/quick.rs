@@ -48,7 +48,7 @@ fn one_value(raw: &[u8]) -> Option<(&[u8], &[u8])> {
         let after = skip(text, |b| matches!(b, b' '..=b'~') && !matches!(b, b'"' | b'\\'));
         (text.get(..text.len() - after.len())?, after.strip_prefix(b"\"")?)
     } else {
-        let after = skip(raw, |b| b.is_ascii_graphic() && !b"\";(\\".contains(&b));
+        let after = skip(raw, |b| b.is_ascii_graphic() && !matches!(b, b'"' | b';' | b'(' | b'\\'));
         (raw.get(..raw.len() - after.len())?, after)
     };
     let rest = skip(rest, |b| matches!(b, b' ' | b'\t' | b'\r' | b'\n'));
@@ -77,7 +77,6 @@ pub(crate) fn mailbox(raw: &[u8]) -> Option<NamedAddress> {
         }
         None => ("", text),
     };
-    let is_atom = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b);
     let (local, domain) = address.split_once('@')?;
     let is_dot_atom = |t: &str| {
         let mut after_dot = true;
@@ -101,13 +100,64 @@ pub(crate) fn mailbox(raw: &[u8]) -> Option<NamedAddress> {
     })
 }
 
+/// Type and subtype of a Content-Type as nearly all are: two tokens, then `;` or nothing. Case as written.
+#[inline]
+pub(crate) fn media_type(raw: &[u8]) -> Option<(&str, &str)> {
+    let raw = raw.trim_ascii_start();
+    let slash = raw.iter().position(|b| !is_token(*b)).filter(|at| *at > 0)?;
+    let (media_type, rest) = raw.split_at_checked(slash)?;
+    let rest = rest.strip_prefix(b"/")?;
+    let end = rest.iter().position(|b| !is_token(*b)).unwrap_or(rest.len());
+    let (subtype, rest) = rest.split_at_checked(end)?;
+    if subtype.is_empty() || !matches!(rest.first(), None | Some(b';')) {
+        return None;
+    }
+    Some((simd::printable(media_type)?, simd::printable(subtype)?))
+}
+
+/// RFC 5322 §3.2.3
+fn is_atom(byte: u8) -> bool {
+    class(byte) & ATOM != 0
+}
+
+/// RFC 2045 §5.1
+fn is_token(byte: u8) -> bool {
+    class(byte) & TOKEN != 0
+}
+
+const ATOM: u8 = 1;
+const TOKEN: u8 = 2;
+
+#[expect(clippy::indexing_slicing, reason = "a constant: the compiler would stop")]
+const CLASSES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = b'!';
+    while byte <= b'~' {
+        table[byte as usize] = match byte {
+            b'(' | b')' | b'<' | b'>' | b'@' | b',' | b';' | b':' | b'\\' | b'"' | b'[' | b']' => 0,
+            b'/' | b'?' | b'=' => ATOM,
+            b'.' => TOKEN,
+            _ => ATOM | TOKEN,
+        };
+        byte += 1;
+    }
+    table
+};
+
+#[inline]
+#[expect(clippy::indexing_slicing, reason = "a byte is always inside a table of 256")]
+fn class(byte: u8) -> u8 {
+    CLASSES[usize::from(byte)]
+}
+
 /// `Mon, 1 Jun 2026 10:00:00 +0200`, perhaps with a comment behind it, as RFC 5322 §3.3 writes it.
 pub(crate) fn date(text: &str) -> Option<Date> {
-    let rest = match text.split_once(", ") {
-        Some((day, rest)) if day.len() == 3 => rest,
-        _ => text,
+    let rest = match text.as_bytes() {
+        [a, b, c, b',', b' ', rest @ ..] if [a, b, c].into_iter().all(u8::is_ascii_alphabetic) => {
+            rest
+        }
+        rest => rest,
     };
-    let rest = rest.as_bytes();
     let (day, rest) = match rest {
         [a, b' ', rest @ ..] => (digits(&[*a])?, rest),
         [a, b, b' ', rest @ ..] => (digits(&[*a, *b])?, rest),

@@ -46,6 +46,8 @@ pub(crate) struct Record {
     pub(crate) shape: Shape,
     /// Directly inside `multipart/digest`: `message/rfc822` unless it says otherwise (RFC 2046 §5.1.5).
     pub(crate) in_digest: bool,
+    /// Its Content-Type is `text/*`, or missing where that means text.
+    pub(crate) is_text: bool,
 }
 
 pub(crate) const NO_PARENT: u32 = u32::MAX;
@@ -84,6 +86,8 @@ pub(crate) fn scan_header(raw: &[u8]) -> Scan {
     let mut scanner = Scanner::new(raw);
     let mut record = scanner.header(NO_PARENT, false);
     record.body.1 = small(scanner.raw.len());
+    let value = scanner.found.value(raw, &record, Field::ContentType);
+    record.is_text = matches!(announced(value, false), Announced::Text);
     scanner.found.records.push(record);
     scanner.found
 }
@@ -183,7 +187,7 @@ impl<'a> Scanner<'a> {
     fn header(&mut self, parent: u32, in_digest: bool) -> Record {
         let start = self.cursor.at();
         let is_root = parent == NO_PARENT;
-        if is_root {
+        if is_root && matches!(self.raw.first(), Some(b'\r' | b'\n')) {
             self.skip_leading_blanks();
         }
         let first_field = self.found.fields.len();
@@ -211,7 +215,7 @@ impl<'a> Scanner<'a> {
                 self.found.begins_with_field |= start == at;
             }
             count += 1;
-            let end = self.take_field();
+            let end = self.cursor.take_folded();
             self.note_field(&mut seen, count, at..name_end, value..end);
         }
         if is_root {
@@ -266,24 +270,12 @@ impl<'a> Scanner<'a> {
         true
     }
 
-    /// Takes a line and those that continue it; gives the end of the text.
-    fn take_field(&mut self) -> usize {
-        let mut end = self.cursor.at();
-        while let Some(line) = self.cursor.take() {
-            end = line.end;
-            if !is_continuation(self.raw, line.next) {
-                break;
-            }
-        }
-        end
-    }
-
     fn note_field(&mut self, seen: &mut u32, count: u32, name: Range<usize>, value: Range<usize>) {
         if count as usize == limits::HEADERS + 1 {
             self.found.defects.add(DefectKind::HeadersReached, name.start);
         }
         let bytes = self.raw.get(value.clone()).unwrap_or_default();
-        if !bytes.is_ascii() && simdutf8::basic::from_utf8(bytes).is_err() {
+        if self.cursor.maybe_high() && simdutf8::basic::from_utf8(bytes).is_err() {
             self.found.defects.add_once(DefectKind::EightBitHeader, name.start);
         }
         let Some(row) = find(self.raw.get(name.clone()).unwrap_or_default()) else {
@@ -304,16 +296,16 @@ impl<'a> Scanner<'a> {
     fn open_what(&mut self, record: &mut Record) -> (Cow<'a, [u8]>, bool) {
         let none = (Cow::Borrowed(&b""[..]), false);
         let value = self.found.value(self.raw, record, Field::ContentType);
-        let head = value.map(head);
-        let (media_type, subtype) =
-            head.as_deref().and_then(split_type).unwrap_or(default_type(record.in_digest));
-        let is_multipart = media_type.eq_ignore_ascii_case("multipart");
-        let is_letter = |s: &str| ["rfc822", "global"].iter().any(|l| s.eq_ignore_ascii_case(l));
-        let is_message = media_type.eq_ignore_ascii_case("message") && is_letter(subtype);
-        if !is_multipart && !is_message {
-            return none;
-        }
-        let digest = is_multipart && subtype.eq_ignore_ascii_case("digest");
+        let announced = announced(value, record.in_digest);
+        let (is_multipart, digest) = match announced {
+            Announced::Text | Announced::Other => {
+                record.is_text = matches!(announced, Announced::Text);
+                return none;
+            }
+            Announced::Multipart => (true, false),
+            Announced::Digest => (true, true),
+            Announced::Message => (false, false),
+        };
         let offset = self.found.range(record, Field::ContentType);
         let offset = offset.map_or(record.header.0, |range| range.start) as usize;
         let encoded = self.is_encoded(record);
@@ -336,7 +328,7 @@ impl<'a> Scanner<'a> {
             record.shape = Shape::Text;
             return none;
         }
-        if refused.is_some() || (is_message && encoded) {
+        if refused.is_some() || (!is_multipart && encoded) {
             // RFC 2045 §6.4: a letter may not be encoded; like everything that cannot be read it is just bytes.
             record.shape = Shape::Opaque;
             return none;
@@ -501,6 +493,43 @@ fn end_before(raw: &[u8], line_start: usize) -> usize {
 /// RFC 2045 §5.2, RFC 2046 §5.1.5
 pub(crate) fn default_type(in_digest: bool) -> (&'static str, &'static str) {
     if in_digest { ("message", "rfc822") } else { ("text", "plain") }
+}
+
+/// What a Content-Type announces, as far as the structure depends on it.
+#[derive(Clone, Copy)]
+enum Announced {
+    Text,
+    Multipart,
+    Digest,
+    Message,
+    Other,
+}
+
+fn announced(value: Option<&[u8]>, in_digest: bool) -> Announced {
+    let Some(value) = value else {
+        return if in_digest { Announced::Message } else { Announced::Text };
+    };
+    if let Some((media_type, subtype)) = quick::media_type(value) {
+        return of_type(media_type, subtype);
+    }
+    let head = head(value);
+    let (media_type, subtype) = split_type(&head).unwrap_or(default_type(in_digest));
+    of_type(media_type, subtype)
+}
+
+fn of_type(media_type: &str, subtype: &str) -> Announced {
+    let subtype_is = |name: &str| subtype.eq_ignore_ascii_case(name);
+    if media_type.eq_ignore_ascii_case("text") {
+        Announced::Text
+    } else if media_type.eq_ignore_ascii_case("multipart") {
+        if subtype_is("digest") { Announced::Digest } else { Announced::Multipart }
+    } else if media_type.eq_ignore_ascii_case("message")
+        && (subtype_is("rfc822") || subtype_is("global"))
+    {
+        Announced::Message
+    } else {
+        Announced::Other
+    }
 }
 
 /// What stands before the first `;`, comments gone. Case as written.

@@ -14,7 +14,14 @@ pub(crate) struct Masks {
     pub(crate) cr: u64,
     pub(crate) lf: u64,
     pub(crate) dash: u64,
-    pub(crate) nul: u64,
+}
+
+/// What some blocks have anywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Seen {
+    pub(crate) nul: bool,
+    /// Bytes over 127.
+    pub(crate) high: bool,
 }
 
 /// Line ends of a block, and dashes at its line starts.
@@ -34,73 +41,88 @@ pub(crate) struct Batch {
     pub(crate) count: usize,
     /// Not 0: some line begins with a dash.
     pub(crate) dashes: u64,
-    /// Line ends, and the last of them.
+    /// Line ends.
     pub(crate) lines: u32,
-    pub(crate) last_end: Option<usize>,
 }
 
-impl Batch {
-    #[inline(always)]
-    fn push(&mut self, at: usize, lines: Lines) {
-        if let Some(slot) = self.blocks.get_mut(self.count) {
-            *slot = lines;
+/// What the processor has. Found once for a letter, because it is asked often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Level(Has);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Has {
+    Nothing,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Level {
+    pub(crate) fn find() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if has_avx2() {
+            return Self(if has_avx512() { Has::Avx512 } else { Has::Avx2 });
         }
-        self.count += 1;
-        self.dashes |= lines.dashes;
-        self.lines += lines.ends.count_ones();
-        if lines.ends != 0 {
-            self.last_end = Some(at + 63 - lines.ends.leading_zeros() as usize);
-        }
+        Self(Has::Nothing)
     }
 }
 
 /// Fills the batch with the blocks of `raw` from `from` on.
-pub(crate) fn fill(raw: &[u8], from: usize, survey: &mut Survey, batch: &mut Batch) {
-    (batch.count, batch.dashes, batch.lines, batch.last_end) = (0, 0, 0, None);
+pub(crate) fn fill(level: Level, raw: &[u8], from: usize, survey: &mut Survey, batch: &mut Batch) {
+    (batch.count, batch.dashes, batch.lines) = (0, 0, 0);
     let (blocks, rest) = raw.get(from..).unwrap_or_default().as_chunks::<BLOCK_BYTES>();
-    fill_blocks(
-        raw,
-        from,
-        blocks.get(..blocks.len().min(BATCH)).unwrap_or_default(),
-        survey,
-        batch,
-    );
+    let blocks = blocks.get(..blocks.len().min(BATCH)).unwrap_or_default();
+    fill_blocks(level, raw, from, blocks, survey, batch);
     if batch.count < BATCH && !rest.is_empty() {
         // Filled up with a byte that no mask looks for.
         let mut block = [b' '; BLOCK_BYTES];
         block.iter_mut().zip(rest).for_each(|(slot, byte)| *slot = *byte);
-        fill_blocks(raw, from + blocks.len() * BLOCK_BYTES, &[block], survey, batch);
+        fill_blocks(level, raw, from + blocks.len() * BLOCK_BYTES, &[block], survey, batch);
     }
 }
 
 fn fill_blocks(
+    level: Level,
     raw: &[u8],
     from: usize,
     blocks: &[[u8; BLOCK_BYTES]],
     survey: &mut Survey,
     batch: &mut Batch,
 ) {
-    #[cfg(target_arch = "x86_64")]
-    if has_avx512() {
-        #[expect(unsafe_code, reason = "calls code for a processor feature, which was looked for")]
-        // SAFETY: the processor has what is needed, the line above says so.
-        unsafe {
-            avx512::fill(raw, from, blocks, survey, batch);
+    match level.0 {
+        Has::Nothing => {
+            let mut masks = [Masks::default(); BATCH];
+            let mut seen = Seen::default();
+            for (slot, block) in masks.iter_mut().zip(blocks) {
+                *slot = portable(block);
+                seen.nul |= block.contains(&0);
+                seen.high |= !block.is_ascii();
+            }
+            survey.read(raw, from, masks.get(..blocks.len()).unwrap_or_default(), seen, batch);
         }
-        return;
-    }
-    #[cfg(target_arch = "x86_64")]
-    if has_avx2() {
-        #[expect(unsafe_code, reason = "calls code for a processor feature, which was looked for")]
-        // SAFETY: the processor has what is needed, the line above says so.
-        unsafe {
-            avx2::fill(raw, from, blocks, survey, batch);
+        #[cfg(target_arch = "x86_64")]
+        Has::Avx2 => {
+            #[expect(
+                unsafe_code,
+                reason = "calls code for a processor feature, which was looked for"
+            )]
+            // SAFETY: the processor has what is needed: nobody but `Level::find` makes this level.
+            unsafe {
+                avx2::fill(raw, from, blocks, survey, batch);
+            }
         }
-        return;
-    }
-    for (number, block) in blocks.iter().enumerate() {
-        let at = from + number * BLOCK_BYTES;
-        batch.push(at, survey.block(raw, at, portable(block)));
+        #[cfg(target_arch = "x86_64")]
+        Has::Avx512 => {
+            #[expect(
+                unsafe_code,
+                reason = "calls code for a processor feature, which was looked for"
+            )]
+            // SAFETY: the processor has what is needed: nobody but `Level::find` makes this level.
+            unsafe {
+                avx512::fill(raw, from, blocks, survey, batch);
+            }
+        }
     }
 }
 
@@ -124,7 +146,31 @@ fn portable(block: &[u8; BLOCK_BYTES]) -> Masks {
     let find = |wanted: u8| {
         block.iter().enumerate().fold(0, |mask, (at, byte)| mask | u64::from(*byte == wanted) << at)
     };
-    Masks { cr: find(b'\r'), lf: find(b'\n'), dash: find(b'-'), nul: find(0) }
+    Masks { cr: find(b'\r'), lf: find(b'\n'), dash: find(b'-') }
+}
+
+/// Bytes of which [`name_length`] looks for a colon. Few names of fields are longer.
+pub(crate) const NAME_WINDOW: usize = 32;
+
+/// How many printable bytes that are no colon stand at the start.
+#[inline]
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn name_length(window: &[u8; NAME_WINDOW]) -> usize {
+    #[expect(unsafe_code, reason = "calls code for a processor feature")]
+    // SAFETY: every x86-64 has SSE2.
+    unsafe {
+        sse2::name_length(window)
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) use name_length_portable as name_length;
+
+/// The same, one byte after the other.
+#[cfg(any(test, not(target_arch = "x86_64")))]
+pub(crate) fn name_length_portable(window: &[u8; NAME_WINDOW]) -> usize {
+    let stops = |b: &u8| *b == b':' || !b.is_ascii_graphic();
+    window.iter().position(stops).unwrap_or(NAME_WINDOW)
 }
 
 /// Decodes whole groups of four base64 characters, over line ends, up to something unusual or nearly the end.
@@ -205,13 +251,50 @@ fn unusual(raw: &[u8], at: usize, out: &mut Vec<u8>) -> usize {
 }
 
 #[cfg(target_arch = "x86_64")]
+mod sse2 {
+    use super::NAME_WINDOW;
+    use std::arch::x86_64::{
+        __m128i, _mm_andnot_si128, _mm_cmpeq_epi8, _mm_cmpgt_epi8, _mm_loadu_si128,
+        _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8,
+    };
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn load(raw: &[u8; 16]) -> __m128i {
+        #[expect(unsafe_code, reason = "loads of 16 bytes have no safe form")]
+        // SAFETY: the array has 16 bytes; the load needs no alignment.
+        unsafe {
+            _mm_loadu_si128(raw.as_ptr().cast())
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub(super) fn name_length(window: &[u8; NAME_WINDOW]) -> usize {
+        let (Some(low), Some(high)) = (window.first_chunk(), window.last_chunk()) else {
+            return 0;
+        };
+        let goes_on = |bytes: __m128i| {
+            // Signed: bytes over 127 are less than a blank.
+            let over_blank = _mm_cmpgt_epi8(bytes, _mm_set1_epi8(0x20));
+            let delete = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7f));
+            let colon = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x3a));
+            _mm_movemask_epi8(_mm_andnot_si128(_mm_or_si128(delete, colon), over_blank))
+        };
+        let (low, high) = (goes_on(load(low)), goes_on(load(high)));
+        (low | high << 16).trailing_ones() as usize
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use super::{BLOCK_BYTES, Batch, Masks, Survey, is_blank, unusual};
+    use super::{BATCH, BLOCK_BYTES, Batch, Masks, Seen, Survey, is_blank, unusual};
     use std::arch::x86_64::{
         __m256i, _mm256_add_epi8, _mm256_and_si256, _mm256_cmpeq_epi8, _mm256_loadu_si256,
-        _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_movemask_epi8, _mm256_or_si256,
-        _mm256_permutevar8x32_epi32, _mm256_set1_epi8, _mm256_set1_epi32, _mm256_setr_epi32,
-        _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi32, _mm256_storeu_si256,
+        _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_min_epu8, _mm256_movemask_epi8,
+        _mm256_or_si256, _mm256_permutevar8x32_epi32, _mm256_set1_epi8, _mm256_set1_epi32,
+        _mm256_setr_epi32, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi32,
+        _mm256_storeu_si256,
     };
 
     /// Bytes of a register.
@@ -392,7 +475,7 @@ mod avx2 {
             let high = _mm256_movemask_epi8(_mm256_cmpeq_epi8(high, wanted)).cast_unsigned();
             u64::from(low) | u64::from(high) << 32
         };
-        Masks { cr: find(b'\r'), lf: find(b'\n'), dash: find(b'-'), nul: find(0) }
+        Masks { cr: find(b'\r'), lf: find(b'\n'), dash: find(b'-') }
     }
 
     #[target_feature(enable = "avx2,bmi1,lzcnt,popcnt")]
@@ -403,28 +486,47 @@ mod avx2 {
         survey: &mut Survey,
         batch: &mut Batch,
     ) {
-        for (number, block) in blocks.iter().enumerate() {
-            let at = from + number * BLOCK_BYTES;
-            batch.push(at, survey.block(raw, at, masks(block)));
+        let mut found = [Masks::default(); BATCH];
+        let (mut least, mut any) = (_mm256_set1_epi8(-1), _mm256_setzero_si256());
+        for (slot, block) in found.iter_mut().zip(blocks) {
+            *slot = masks(block);
+            for half in block.as_chunks().0 {
+                let half = load(half);
+                (least, any) = (_mm256_min_epu8(least, half), _mm256_or_si256(any, half));
+            }
         }
+        let nul = _mm256_movemask_epi8(_mm256_cmpeq_epi8(least, _mm256_setzero_si256())) != 0;
+        let seen = Seen { nul, high: _mm256_movemask_epi8(any) != 0 };
+        survey.read(raw, from, found.get(..blocks.len()).unwrap_or_default(), seen, batch);
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
-    use super::{BLOCK_BYTES, Batch, Masks, Survey};
-    use std::arch::x86_64::{_mm512_cmpeq_epi8_mask, _mm512_loadu_si512, _mm512_set1_epi8};
+    use super::{BATCH, BLOCK_BYTES, Batch, Masks, Seen, Survey};
+    use std::arch::x86_64::{
+        __m512i, _mm512_cmpeq_epi8_mask, _mm512_loadu_si512, _mm512_min_epu8, _mm512_movepi8_mask,
+        _mm512_or_si512, _mm512_set1_epi8, _mm512_setzero_si512, _mm512_testn_epi8_mask,
+    };
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,bmi1,lzcnt,popcnt")]
+    fn load(block: &[u8; BLOCK_BYTES]) -> __m512i {
+        #[expect(unsafe_code, reason = "loads of 64 bytes have no safe form")]
+        // SAFETY: the array has 64 bytes; the load needs no alignment.
+        unsafe {
+            _mm512_loadu_si512(block.as_ptr().cast())
+        }
+    }
 
     /// The masks of a block.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,bmi1,lzcnt,popcnt")]
     pub(super) fn masks(block: &[u8; BLOCK_BYTES]) -> Masks {
-        #[expect(unsafe_code, reason = "loads of 64 bytes have no safe form")]
-        // SAFETY: the array has 64 bytes; the load needs no alignment.
-        let bytes = unsafe { _mm512_loadu_si512(block.as_ptr().cast()) };
+        let bytes = load(block);
         let find =
             |wanted: u8| _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(wanted.cast_signed()));
-        Masks { cr: find(b'\r'), lf: find(b'\n'), dash: find(b'-'), nul: find(0) }
+        Masks { cr: find(b'\r'), lf: find(b'\n'), dash: find(b'-') }
     }
 
     #[target_feature(enable = "avx512f,avx512bw,bmi1,lzcnt,popcnt")]
@@ -435,20 +537,40 @@ mod avx512 {
         survey: &mut Survey,
         batch: &mut Batch,
     ) {
-        for (number, block) in blocks.iter().enumerate() {
-            let at = from + number * BLOCK_BYTES;
-            batch.push(at, survey.block(raw, at, masks(block)));
+        let mut found = [Masks::default(); BATCH];
+        let (mut least, mut any) = (_mm512_set1_epi8(-1), _mm512_setzero_si512());
+        for (slot, block) in found.iter_mut().zip(blocks) {
+            *slot = masks(block);
+            let bytes = load(block);
+            (least, any) = (_mm512_min_epu8(least, bytes), _mm512_or_si512(any, bytes));
         }
+        let nul = _mm512_testn_epi8_mask(least, least) != 0;
+        let seen = Seen { nul, high: _mm512_movepi8_mask(any) != 0 };
+        survey.read(raw, from, found.get(..blocks.len()).unwrap_or_default(), seen, batch);
     }
 }
 
 /// The bytes as text if they are printable ASCII.
 #[inline]
 pub(crate) fn printable(bytes: &[u8]) -> Option<&str> {
-    let printable = bytes.iter().all(|b| matches!(b, b' '..=b'~'));
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut last = [b' '; 8];
+    last.iter_mut().zip(rest).for_each(|(slot, byte)| *slot = *byte);
+    let others = words.iter().fold(others_in(last), |found, word| found | others_in(*word));
     #[expect(unsafe_code, reason = "every byte was looked at already")]
     // SAFETY: all bytes are ASCII, and ASCII is UTF-8.
-    printable.then(|| unsafe { str::from_utf8_unchecked(bytes) })
+    (others == 0).then(|| unsafe { str::from_utf8_unchecked(bytes) })
+}
+
+/// Not 0: one of the bytes is not printable ASCII.
+#[inline(always)]
+fn others_in(word: [u8; 8]) -> u64 {
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let word = u64::from_le_bytes(word);
+    // A carry leaves a byte only where that byte has already set its top bit.
+    let over = word | word.wrapping_add(0x0101_0101_0101_0101);
+    let under = !(word | HIGH).wrapping_sub(0x2020_2020_2020_2020);
+    (over | under) & HIGH
 }
 
 #[cfg(test)]
@@ -496,6 +618,78 @@ mod tests {
                 // SAFETY: the processor has what is needed, `has_avx512` says so.
                 let found = unsafe { avx512::masks(block) };
                 assert_eq!(found, portable(block));
+            }
+        }
+    }
+
+    #[test]
+    fn printable_or_not() {
+        for length in 0..20 {
+            for place in 0..length {
+                for byte in 0..=255 {
+                    let mut bytes = vec![b'a'; length];
+                    bytes[place] = byte;
+                    let expect = matches!(byte, b' '..=b'~');
+                    assert_eq!(printable(&bytes).is_some(), expect, "{}", bytes.escape_ascii());
+                }
+            }
+        }
+        let mut random = Random(4);
+        for _ in 0..3000 {
+            let bytes = random.bytes(17, b"ab ~\x1f\x7f\x80\xff\0!");
+            let expect = bytes.iter().all(|b| matches!(b, b' '..=b'~'));
+            assert_eq!(printable(&bytes).is_some(), expect, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn names() {
+        let mut random = Random(3);
+        for round in 0..3000 {
+            let alphabet: &[u8] =
+                if round % 2 == 0 { b"abcdefghijklmno:" } else { b"ab-AZ~!\x7f :\t\xff\x80\0" };
+            let bytes = random.bytes(NAME_WINDOW, alphabet);
+            let window = bytes.first_chunk().unwrap();
+            assert_eq!(
+                name_length(window),
+                name_length_portable(window),
+                "{}",
+                bytes.escape_ascii()
+            );
+        }
+    }
+
+    /// Whatever the processor has, the batch is the same.
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn batches() {
+        let mut levels = vec![Has::Nothing];
+        levels.extend(has_avx2().then_some(Has::Avx2));
+        levels.extend(has_avx512().then_some(Has::Avx512));
+        let mut random = Random(5);
+        for round in 0..2000 {
+            let alphabets: [&[u8]; 4] =
+                [b"ab-\r\n", b"abcdefghijk\n-", b"abcdefghijklmnopqrst\0\xff", b"abc-"];
+            let lines = random.below(5);
+            let mut raw = Vec::new();
+            for _ in 0..=lines {
+                let length = random.below(700);
+                raw.extend(random.bytes(length, alphabets[round % 4]));
+                raw.extend_from_slice([&b"\r\n"[..], b"\n", b"\r\r\n-", b"-"][random.below(4)]);
+            }
+            let read = |has: Has| {
+                let (mut survey, mut from, mut batches) = (Survey::default(), 0, Vec::new());
+                while from < raw.len() {
+                    let mut batch = Batch::default();
+                    fill(Level(has), &raw, from, &mut survey, &mut batch);
+                    from += batch.count * BLOCK_BYTES;
+                    batches.push(batch);
+                }
+                (survey, batches)
+            };
+            let expect = read(Has::Nothing);
+            for level in &levels {
+                assert_eq!(read(*level), expect, "{level:?} {}", raw.escape_ascii());
             }
         }
     }

@@ -134,15 +134,15 @@ impl<'a> View<'a> {
 
     /// Of the first text part that names one: what bytes of headers are in that are not UTF-8.
     fn charset(&self) -> Option<Cow<'a, str>> {
-        self.parts().find_map(|part| part.charset().filter(|_| part.declared_text()))
+        self.parts().find_map(|part| part.charset().filter(|_| part.record.is_text))
     }
 }
 
 /// `<id>` and nothing else.
 fn simple_id(text: &str) -> Option<&str> {
     let id = text.strip_prefix('<')?.strip_suffix('>')?;
-    let simple = id.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'<' | b'>'));
-    (simple && !id.is_empty()).then_some(id)
+    // It is printable, as all simple text.
+    (memchr::memchr3(b'<', b'>', b' ', id.as_bytes()).is_none() && !id.is_empty()).then_some(id)
 }
 
 /// A part of a [`View`].
@@ -181,22 +181,17 @@ impl<'a> PartView<'_, 'a> {
         match self.record.shape {
             Shape::Text => true,
             Shape::Opaque => false,
-            Shape::Leaf | Shape::Multipart | Shape::Message => self.declared_text(),
+            Shape::Leaf | Shape::Multipart | Shape::Message => self.record.is_text,
         }
-    }
-
-    fn declared_text(&self) -> bool {
-        let Some(raw) = self.value(Field::ContentType) else {
-            return !self.record.in_digest;
-        };
-        let head = head(raw);
-        let (media_type, _) = split_type(&head).unwrap_or(default_type(self.record.in_digest));
-        media_type.eq_ignore_ascii_case("text")
     }
 
     fn declared_type(&self) -> (Cow<'a, str>, Cow<'a, str>) {
         let default = default_type(self.record.in_digest);
-        let both = match self.value(Field::ContentType).map(head) {
+        let raw = self.value(Field::ContentType);
+        if let Some((media_type, subtype)) = raw.and_then(quick::media_type) {
+            return (lower(media_type), lower(subtype));
+        }
+        let both = match raw.map(head) {
             None => None,
             Some(Cow::Borrowed(head)) => split_type(head).map(|(t, s)| (lower(t), lower(s))),
             Some(Cow::Owned(head)) => {

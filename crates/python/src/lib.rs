@@ -18,7 +18,11 @@ mod buffer;
 mod eager;
 mod headers;
 mod letter;
+mod maildir;
+mod many;
+mod mbox;
 mod part;
+mod pool;
 mod values;
 
 use pyo3::prelude::*;
@@ -58,5 +62,7 @@ fn mparser_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<values::EmbeddedFile>()?;
     module.add_function(wrap_pyfunction!(letter::parse, module)?)?;
     module.add_function(wrap_pyfunction!(letter::parse_header, module)?)?;
-    module.add_function(wrap_pyfunction!(eager::extract, module)?)
+    module.add_class::<many::ParseMany>()?;
+    module.add_function(wrap_pyfunction!(eager::extract, module)?)?;
+    module.add_function(wrap_pyfunction!(many::parse_many, module)?)
 }

@@ -16,11 +16,14 @@ from ._libop.mparser import (
     EmbeddedFile,
     Headers,
     Message,
+    ParseMany,
     Part,
     extract,
     parse,
     parse_header,
+    parse_many,
 )
+from ._types import Extracted
 
 __all__ = [
     "Address",
@@ -28,10 +31,13 @@ __all__ = [
     "Defect",
     "EmailView",
     "EmbeddedFile",
+    "Extracted",
     "Headers",
     "Message",
+    "ParseMany",
     "Part",
     "extract",
     "parse",
     "parse_header",
+    "parse_many",
 ]

@@ -1,0 +1,5 @@
+from . import mparser as mparser
+
+__all__ = ["__version__", "mparser"]
+
+__version__: str

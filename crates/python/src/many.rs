@@ -1,0 +1,365 @@
+//! `parse_many`: letters out of a list, an mbox or a Maildir, read by several threads, given out in order.
+//!
+//! Threads scan, and with `full=True` decode, without the GIL; the thread that iterates makes the Python objects, and
+//! reads letters itself whenever the next one is not ready. A letter that lies in memory that may change (see `buffer`)
+//! is read by that thread alone.
+
+use crate::buffer::Source;
+use crate::eager::Full;
+use crate::letter::Message;
+use crate::maildir;
+use crate::mbox::{self, MboxFile};
+use crate::pool::Pool;
+use mparser::{Outline, View};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::{PyBytes, PyIterator, PyMemoryView, PyString};
+use std::collections::VecDeque;
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Letters handed over at once, and about how many bytes: enough that handing over costs nothing beside reading.
+const BATCH_LETTERS: usize = 64;
+const BATCH_BYTES: usize = 512 * 1024;
+/// Batches for each thread that are read ahead. With the size of a batch this is what bounds memory.
+const BATCHES_AHEAD: usize = 2;
+/// More threads than this are surely a mistake.
+const THREADS: usize = 1024;
+
+/// Letters one after the other, as an iterator of Message objects, or with full=True of dicts as extract() gives them.
+#[pyclass(module = "libop.mparser")]
+pub(crate) struct ParseMany {
+    feed: Option<Feed>,
+    pool: Pool<Batch, Vec<io::Result<Ready>>>,
+    ready: VecDeque<io::Result<Ready>>,
+    /// Letters that only the thread with the GIL may read, in order.
+    later: VecDeque<Source>,
+    /// What ended the feed; raised behind the letters before it.
+    failed: Option<PyErr>,
+    batches: u64,
+    full: bool,
+    headers: bool,
+}
+
+/// Where letters come from.
+enum Feed {
+    Items { iterator: Py<PyIterator>, taken: usize },
+    MboxFile(MboxFile),
+    MboxBytes { bytes: Arc<PyBackedBytes>, at: usize },
+    MboxBuffer { source: Source, at: usize },
+    Maildir(std::vec::IntoIter<PathBuf>),
+}
+
+/// Letters for one thread, and how they are wanted.
+struct Batch {
+    letters: Letters,
+    how: How,
+}
+
+#[derive(Clone, Copy)]
+struct How {
+    full: bool,
+    headers: bool,
+}
+
+enum Letters {
+    Items(Vec<Item>),
+    Mbox(Vec<u8>),
+    MboxPart(Arc<PyBackedBytes>, Range<usize>),
+    Files(Vec<PathBuf>),
+}
+
+enum Item {
+    Bytes(Arc<PyBackedBytes>),
+    /// The next one of `ParseMany::later`.
+    Later,
+}
+
+/// A letter that was read, before it is a Python object.
+enum Ready {
+    Owned { bytes: Vec<u8>, read: What, flags: Option<String> },
+    Shared { bytes: Arc<PyBackedBytes>, range: Range<usize>, read: What },
+    Later,
+    Gone,
+}
+
+enum What {
+    Outline(Box<Outline>),
+    Full(Box<Full>),
+}
+
+/// Read many letters, with several threads: an iterator in the order of the source.
+#[pyfunction]
+#[pyo3(signature = (source, *, threads=None, full=false, headers=false))]
+pub(crate) fn parse_many(
+    source: &Bound<'_, PyAny>,
+    threads: Option<usize>,
+    full: bool,
+    headers: bool,
+) -> PyResult<ParseMany> {
+    let threads = match threads {
+        None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        Some(threads @ 1..=THREADS) => threads,
+        Some(_) => {
+            let text = format!("parse_many() argument 'threads' must lie between 1 and {THREADS}");
+            return Err(PyValueError::new_err(text));
+        }
+    };
+    Ok(ParseMany {
+        feed: Some(Feed::of(source)?),
+        pool: Pool::new(threads, Batch::read),
+        ready: VecDeque::new(),
+        later: VecDeque::new(),
+        failed: None,
+        batches: if threads == 1 { 1 } else { (threads * BATCHES_AHEAD) as u64 },
+        full,
+        headers,
+    })
+}
+
+impl Feed {
+    fn of(source: &Bound<'_, PyAny>) -> PyResult<Self> {
+        if source.is_instance_of::<PyString>()
+            || source.hasattr(intern!(source.py(), "__fspath__"))?
+        {
+            return Self::of_path(source.extract()?);
+        }
+        if let Ok(bytes) = source.cast::<PyBytes>() {
+            return Ok(Self::MboxBytes { bytes: Arc::new(bytes.clone().into()), at: 0 });
+        }
+        if PyMemoryView::from(source).is_ok() {
+            return Ok(Self::MboxBuffer {
+                source: Source::of(source, "parse_many", "source")?,
+                at: 0,
+            });
+        }
+        let Ok(iterator) = source.try_iter() else {
+            let kind = source.get_type().name()?;
+            return Err(PyTypeError::new_err(format!(
+                "parse_many() argument 'source' must be an iterable of bytes-like objects, a path, or an mbox in \
+                 memory, not {kind}"
+            )));
+        };
+        Ok(Self::Items { iterator: iterator.unbind(), taken: 0 })
+    }
+
+    fn of_path(path: PathBuf) -> PyResult<Self> {
+        if !path.is_dir() {
+            return Ok(Self::MboxFile(MboxFile::open(&path)?));
+        }
+        match maildir::files(&path)? {
+            Some(files) => Ok(Self::Maildir(files.into_iter())),
+            None => Err(PyValueError::new_err(format!(
+                "parse_many() argument 'source': the folder {} is no Maildir, it has neither new nor cur",
+                path.display()
+            ))),
+        }
+    }
+
+    /// The next letters; those only the GIL's holder may read go to `later`.
+    fn next(&mut self, py: Python<'_>, later: &mut VecDeque<Source>) -> PyResult<Option<Letters>> {
+        match self {
+            Self::Items { iterator, taken } => next_items(iterator.bind(py), taken, later),
+            Self::MboxFile(file) => Ok(py.detach(|| file.next_piece())?.map(Letters::Mbox)),
+            Self::MboxBytes { bytes, at } => {
+                let start = *at;
+                *at += mbox::piece_end(bytes.get(start..).unwrap_or_default());
+                Ok((*at > start).then(|| Letters::MboxPart(Arc::clone(bytes), start..*at)))
+            }
+            Self::MboxBuffer { source, at } => {
+                // A copy, so that other threads may read it.
+                let piece = source.read(py, |raw| {
+                    let rest = raw.get(*at..).unwrap_or_default();
+                    rest.get(..mbox::piece_end(rest)).unwrap_or_default().to_vec()
+                });
+                *at += piece.len();
+                Ok((!piece.is_empty()).then_some(Letters::Mbox(piece)))
+            }
+            Self::Maildir(files) => {
+                let some: Vec<PathBuf> = files.by_ref().take(BATCH_LETTERS).collect();
+                Ok((!some.is_empty()).then_some(Letters::Files(some)))
+            }
+        }
+    }
+}
+
+fn next_items(
+    iterator: &Bound<'_, PyIterator>,
+    taken: &mut usize,
+    later: &mut VecDeque<Source>,
+) -> PyResult<Option<Letters>> {
+    let (mut items, mut bytes) = (Vec::new(), 0);
+    while items.len() < BATCH_LETTERS && bytes < BATCH_BYTES {
+        let mut iterator = iterator.clone();
+        let Some(item) = iterator.next() else {
+            break;
+        };
+        let item = item?;
+        if let Ok(letter) = item.cast::<PyBytes>() {
+            bytes += letter.as_bytes().len();
+            items.push(Item::Bytes(Arc::new(letter.clone().into())));
+        } else {
+            let source = Source::of(&item, "parse_many", &format!("source[{taken}]"))?;
+            bytes += source.len();
+            later.push_back(source);
+            items.push(Item::Later);
+        }
+        *taken += 1;
+    }
+    Ok((!items.is_empty()).then_some(Letters::Items(items)))
+}
+
+impl Batch {
+    /// In any thread, without the GIL.
+    fn read(self) -> Vec<io::Result<Ready>> {
+        let how = self.how;
+        match self.letters {
+            Letters::Items(items) => items.into_iter().map(|item| Ok(item.read(how))).collect(),
+            Letters::Mbox(text) => {
+                let letter = |range: Range<usize>| {
+                    let raw = text.get(range).unwrap_or_default();
+                    Ok(how.owned(mbox::unquoted(raw).unwrap_or_else(|| raw.to_vec()), None))
+                };
+                mbox::letters(&text).into_iter().map(letter).collect()
+            }
+            Letters::MboxPart(bytes, part) => {
+                let shift = part.start;
+                let text = bytes.get(part).unwrap_or_default();
+                let letter = |range: Range<usize>| {
+                    let raw = text.get(range.clone()).unwrap_or_default();
+                    Ok(match mbox::unquoted(raw) {
+                        Some(letter) => how.owned(letter, None),
+                        None => {
+                            let range = range.start + shift..range.end + shift;
+                            Ready::Shared { read: how.read(raw), bytes: Arc::clone(&bytes), range }
+                        }
+                    })
+                };
+                mbox::letters(text).into_iter().map(letter).collect()
+            }
+            Letters::Files(paths) => {
+                let letter = |path: PathBuf| {
+                    Ok(match maildir::read(&path)? {
+                        Some((bytes, flags)) => how.owned(bytes, Some(flags)),
+                        None => Ready::Gone,
+                    })
+                };
+                paths.into_iter().map(letter).collect()
+            }
+        }
+    }
+}
+
+impl Item {
+    fn read(self, how: How) -> Ready {
+        match self {
+            Self::Bytes(bytes) => {
+                Ready::Shared { read: how.read(&bytes), range: 0..bytes.len(), bytes }
+            }
+            Self::Later => Ready::Later,
+        }
+    }
+}
+
+impl How {
+    fn read(self, raw: &[u8]) -> What {
+        if self.full {
+            What::Full(Box::new(Full::of(raw, self.headers)))
+        } else {
+            What::Outline(Box::new(View::parse(raw).into_outline()))
+        }
+    }
+
+    fn owned(self, bytes: Vec<u8>, flags: Option<String>) -> Ready {
+        Ready::Owned { read: self.read(&bytes), bytes, flags }
+    }
+}
+
+#[pymethods]
+impl ParseMany {
+    fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __next__(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        loop {
+            if let Some(ready) = self.ready.pop_front() {
+                match self.object(py, ready?)? {
+                    Some(object) => return Ok(Some(object)),
+                    None => continue,
+                }
+            }
+            self.fill(py);
+            match py.detach(|| self.pool.fetch()) {
+                Some(batch) => self.ready = batch.into(),
+                // The feed is at its end, or broken.
+                None => return self.failed.take().map_or(Ok(None), Err),
+            }
+        }
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<libop.mparser.ParseMany, {} read ahead>", self.ready.len())
+    }
+}
+
+impl ParseMany {
+    /// Gives the threads work, as long as there is some and not too much waits.
+    fn fill(&mut self, py: Python<'_>) {
+        let how = How { full: self.full, headers: self.headers };
+        while self.pool.pending() < self.batches {
+            let Some(feed) = &mut self.feed else {
+                return;
+            };
+            match feed.next(py, &mut self.later) {
+                Ok(Some(letters)) => self.pool.push(Batch { letters, how }),
+                Ok(None) => self.feed = None,
+                Err(error) => {
+                    self.failed = Some(error);
+                    self.feed = None;
+                }
+            }
+        }
+    }
+
+    fn object(&mut self, py: Python<'_>, ready: Ready) -> PyResult<Option<Py<PyAny>>> {
+        let (source, read, flags) = match ready {
+            Ready::Gone => return Ok(None),
+            Ready::Owned { bytes, read: What::Full(full), flags } => {
+                let dict = full.into_dict(py, Some(&bytes))?;
+                if let Some(flags) = flags {
+                    dict.set_item(intern!(py, "flags"), flags)?;
+                }
+                return Ok(Some(dict.into_any().unbind()));
+            }
+            Ready::Shared { bytes, range, read: What::Full(full) } => {
+                let dict = full.into_dict(py, bytes.get(range))?;
+                return Ok(Some(dict.into_any().unbind()));
+            }
+            Ready::Owned { bytes, read: What::Outline(outline), flags } => {
+                (Source::of_bytes(PyBytes::new(py, &bytes)), outline, flags)
+            }
+            Ready::Shared { bytes, range, read: What::Outline(outline) } => {
+                let owner = (&*bytes).into_pyobject(py)?.cast_into::<PyBytes>()?.unbind();
+                (Source::Bytes { owner, range }, outline, None)
+            }
+            Ready::Later => {
+                let Some(source) = self.later.pop_front() else {
+                    return Ok(None);
+                };
+                if self.full {
+                    let full = source.read(py, |raw| Full::of(raw, self.headers).detached(raw));
+                    return Ok(Some(full.into_dict(py, None)?.into_any().unbind()));
+                }
+                let outline = source.read(py, |raw| View::parse(raw).into_outline());
+                (source, Box::new(outline), None)
+            }
+        };
+        let message = Message::new(source, *read, flags);
+        Ok(Some(Bound::new(py, message)?.into_any().unbind()))
+    }
+}

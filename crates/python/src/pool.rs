@@ -1,0 +1,122 @@
+//! Work done by threads, results fetched in order. Whoever waits for a result works meanwhile: with one thread there is
+//! no other, and with two the second core is busy while the first makes Python objects. Knows nothing about letters.
+
+use std::any::Any;
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+/// Pieces of work numbered in the order they came, at most as many as its user lets wait.
+pub(crate) struct Pool<W, D> {
+    shared: Arc<Shared<W, D>>,
+    threads: Vec<JoinHandle<()>>,
+    pushed: u64,
+    fetched: u64,
+}
+
+struct Shared<W, D> {
+    queue: Mutex<Queue<W, D>>,
+    changed: Condvar,
+    run: fn(W) -> D,
+}
+
+struct Queue<W, D> {
+    waiting: VecDeque<(u64, W)>,
+    /// A panic in the work is handed on to whoever fetches its result.
+    done: BTreeMap<u64, Result<D, Box<dyn Any + Send>>>,
+    stopping: bool,
+}
+
+impl<W: Send + 'static, D: Send + 'static> Pool<W, D> {
+    /// `threads` counts the one that fetches. Fewer are started when the system has no more to give.
+    pub(crate) fn new(threads: usize, run: fn(W) -> D) -> Self {
+        let queue = Queue { waiting: VecDeque::new(), done: BTreeMap::new(), stopping: false };
+        let shared = Arc::new(Shared { queue: Mutex::new(queue), changed: Condvar::new(), run });
+        let start = |_| {
+            let shared = Arc::clone(&shared);
+            let thread = std::thread::Builder::new().name("libop".to_owned());
+            thread.spawn(move || shared.work()).ok()
+        };
+        let threads = (1..threads).map_while(start).collect();
+        Self { shared, threads, pushed: 0, fetched: 0 }
+    }
+
+    /// Pieces whose results were not fetched.
+    pub(crate) fn pending(&self) -> u64 {
+        self.pushed - self.fetched
+    }
+
+    pub(crate) fn push(&mut self, work: W) {
+        self.shared.lock().waiting.push_back((self.pushed, work));
+        self.pushed += 1;
+        self.shared.changed.notify_one();
+    }
+
+    /// The next result in the order of the work; `None` when nothing is pending. Call it without the GIL.
+    pub(crate) fn fetch(&mut self) -> Option<D> {
+        if self.pending() == 0 {
+            return None;
+        }
+        let wanted = self.fetched;
+        self.fetched += 1;
+        let mut queue = self.shared.lock();
+        loop {
+            if let Some(done) = queue.done.remove(&wanted) {
+                drop(queue);
+                return Some(done.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            }
+            queue = match queue.waiting.pop_front() {
+                Some((number, work)) => {
+                    drop(queue);
+                    self.shared.finish(number, work)
+                }
+                None => self.shared.wait(queue),
+            };
+        }
+    }
+}
+
+impl<W, D> Shared<W, D> {
+    fn lock(&self) -> MutexGuard<'_, Queue<W, D>> {
+        // Nothing panics while it is locked.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, queue: MutexGuard<'a, Queue<W, D>>) -> MutexGuard<'a, Queue<W, D>> {
+        self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn finish(&self, number: u64, work: W) -> MutexGuard<'_, Queue<W, D>> {
+        let done = catch_unwind(AssertUnwindSafe(|| (self.run)(work)));
+        let mut queue = self.lock();
+        queue.done.insert(number, done);
+        self.changed.notify_all();
+        queue
+    }
+
+    fn work(&self) {
+        let mut queue = self.lock();
+        while !queue.stopping {
+            queue = match queue.waiting.pop_front() {
+                Some((number, work)) => {
+                    drop(queue);
+                    self.finish(number, work)
+                }
+                None => self.wait(queue),
+            };
+        }
+    }
+}
+
+impl<W, D> Drop for Pool<W, D> {
+    /// Waits for the pieces that are being worked on; those that wait are dropped.
+    fn drop(&mut self) {
+        self.shared.lock().stopping = true;
+        self.shared.changed.notify_all();
+        for thread in self.threads.drain(..) {
+            // A thread catches what its work throws.
+            drop(thread.join());
+        }
+    }
+}

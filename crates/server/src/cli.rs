@@ -1,7 +1,7 @@
 //! What can be typed after `openpoczta`, and how it ends: 0 well, 1 it could not, 2 it was asked wrongly.
 
 use crate::logs::Format;
-use crate::{account, app, config, demo, logs};
+use crate::{account, app, config, demo, logs, tools};
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use std::io::Write;
@@ -35,6 +35,10 @@ enum Command {
     /// Accounts of a server that is not running
     #[command(subcommand)]
     Account(AccountCommand),
+    /// Check a data folder: every letter, every row of the index; and repair it
+    Fsck(tools::fsck::FsckArguments),
+    /// Look into a data folder: its segments, one segment, one letter
+    Inspect(tools::inspect::InspectArguments),
 }
 
 #[derive(clap::Args)]
@@ -92,6 +96,7 @@ pub(crate) fn run() -> ExitCode {
             say(&format!("{error}"));
             ExitCode::from(2)
         }
+        Err(error) if error.is::<tools::Said>() => ExitCode::FAILURE,
         Err(error) => {
             say(&format!("openpoczta: {error:#}"));
             ExitCode::FAILURE
@@ -124,6 +129,8 @@ impl Command {
             Self::Account(AccountCommand::Passwd(arguments)) => {
                 runtime()?.block_on(account::passwd(&arguments))
             }
+            Self::Fsck(arguments) => tools::fsck::run(&arguments),
+            Self::Inspect(arguments) => tools::inspect::run(&arguments),
         }
     }
 }

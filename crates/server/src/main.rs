@@ -8,6 +8,7 @@
 //! | `app` | the wiring: store, services, start and stop |
 //! | `demo`, `first_letter`, `seed` | `openpoczta demo` |
 //! | `account` | `openpoczta account` |
+//! | `tools` | `fsck`, `inspect`, `backup`, `restore`, `export`, `import` |
 //! | `http`, `metrics`, `logs` | the HTTP connection, `/metrics` and `/healthz`, log lines |
 
 mod account;
@@ -21,6 +22,7 @@ mod listeners;
 mod logs;
 mod metrics;
 mod seed;
+mod tools;
 
 fn main() -> std::process::ExitCode {
     cli::run()

@@ -27,6 +27,7 @@ mod options;
 mod read;
 mod search;
 mod store;
+pub mod tools;
 mod watch;
 mod writer;
 

@@ -1,0 +1,97 @@
+//! The commands of an operator: `fsck`, `inspect`, `backup`, `restore`, `export`, `import`. What they do is in
+//! `storage::tools`; here they get their folder, a progress bar, and words.
+
+mod bar;
+pub(crate) mod fsck;
+pub(crate) mod inspect;
+
+use crate::config;
+use anyhow::{Result, bail};
+use std::fmt;
+use std::path::PathBuf;
+use storage::Options;
+
+/// Which data folder.
+#[derive(clap::Args)]
+pub(crate) struct FolderArguments {
+    /// The configuration file of the server
+    #[arg(long, value_name = "FILE", required_unless_present = "data")]
+    config: Option<PathBuf>,
+    /// Its data folder, when there is no configuration file
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    data: Option<PathBuf>,
+}
+
+impl FolderArguments {
+    pub(crate) fn options(&self) -> Result<Options> {
+        match (&self.config, &self.data) {
+            (Some(file), _) => Ok(config::load(file)?.storage_options()),
+            (None, Some(folder)) => Ok(Options::in_folder(folder)),
+            (None, None) => bail!("give --config FILE or --data DIR"),
+        }
+    }
+}
+
+/// All was said already; the exit code is 1.
+#[derive(Debug)]
+pub(crate) struct Said;
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("see above")
+    }
+}
+
+impl std::error::Error for Said {}
+
+/// `1,234,567`
+fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `12.3 MB`
+fn size(bytes: u64) -> String {
+    let units = [("GB", 1 << 30), ("MB", 1 << 20), ("KB", 1 << 10)];
+    for (name, one) in units {
+        if bytes >= one {
+            let tenths = bytes / (one / 10);
+            return format!("{}.{} {name}", grouped(tenths / 10), tenths % 10);
+        }
+    }
+    format!("{bytes} B")
+}
+
+/// `1 letter`, `2 letters`
+fn count(n: u64, what: &str) -> String {
+    let plural = if n == 1 { "" } else { "s" };
+    format!("{} {what}{plural}", grouped(n))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_for_people() {
+        #[track_caller]
+        fn check(bytes: u64, expect: &str) {
+            assert_eq!(size(bytes), expect);
+        }
+        check(0, "0 B");
+        check(1023, "1023 B");
+        check(1 << 10, "1.0 KB");
+        check(1_610_613, "1.5 MB");
+        check(5 << 40, "5,120.0 GB");
+        assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(count(1, "letter"), "1 letter");
+        assert_eq!(count(1000, "change"), "1,000 changes");
+    }
+}

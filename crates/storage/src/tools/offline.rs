@@ -1,0 +1,154 @@
+//! An index of our own, built from a log: nobody else sees it, and the log may be damaged or in use.
+
+use super::scan::{Damage, Event, Flow, Found, State, log_bytes, scan};
+use super::{Progress, hold, words};
+use crate::log::{RealDisk, Segments, blob_hash};
+use crate::{Error, Result};
+use bytes::Bytes;
+use db::{BlobRef, Index, Op, Position, Txn};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Logs up to here are indexed in memory, larger ones in a temporary file (`TMPDIR` says where).
+const MEMORY_BYTES: u64 = 256 << 20;
+/// Frames that are committed together.
+const BATCH_FRAMES: u64 = 20_000;
+
+/// An index that goes away when dropped.
+pub(crate) struct Private {
+    pub(crate) index: Arc<dyn Index>,
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl Private {
+    pub(crate) fn for_log(log: &Path) -> Result<Self> {
+        if log_bytes(log)? <= MEMORY_BYTES {
+            return Ok(Self { index: db::open("memory:")?, _folder: None });
+        }
+        let folder = tempfile::Builder::new().prefix("openpoczta-").tempdir();
+        let folder = folder.map_err(|e| {
+            let (path, reason) = (std::env::temp_dir(), e.to_string());
+            Error::Io {
+                what: "no temporary folder can be made (TMPDIR says where) in",
+                path,
+                reason,
+            }
+        })?;
+        let index = db::open(&format!("sqlite:{}", folder.path().join("index").display()))?;
+        Ok(Self { index, _folder: Some(folder) })
+    }
+}
+
+/// Puts frames into an index, some thousands at a time.
+pub(crate) struct Applier<'a> {
+    index: &'a dyn Index,
+    open: Option<Box<dyn Txn + 'a>>,
+    last: Option<Position>,
+    waiting: u64,
+}
+
+impl<'a> Applier<'a> {
+    pub(crate) fn new(index: &'a dyn Index) -> Self {
+        Self { index, open: None, last: None, waiting: 0 }
+    }
+
+    /// `Ok(Some)`: an op did not fit what came before it, and why.
+    pub(crate) fn op(&mut self, op: &Op, blob: Option<BlobRef>) -> Result<Option<String>> {
+        if self.open.is_none() {
+            self.open = Some(self.index.begin()?);
+        }
+        let Some(txn) = &mut self.open else {
+            return Ok(None);
+        };
+        match db::apply(&mut **txn, op, blob) {
+            Ok(()) => Ok(None),
+            Err(db::Error::Corrupt(why)) => Ok(Some(why)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The ops of a frame are all in.
+    pub(crate) fn end_frame(&mut self, after: Position) -> Result<()> {
+        (self.last, self.waiting) = (Some(after), self.waiting + 1);
+        if self.waiting >= BATCH_FRAMES { self.commit() } else { Ok(()) }
+    }
+
+    /// A whole frame; what does not fit is left out and named.
+    pub(crate) fn frame(&mut self, found: &Found<'_>, misfits: &mut Vec<String>) -> Result<()> {
+        for op in found.ops()? {
+            if let Some(why) = self.op(&op, found.blob)? {
+                misfits.push(format!("frame {}: {why}", found.frame.lsn));
+            }
+        }
+        self.end_frame(found.after)
+    }
+
+    pub(crate) fn commit(&mut self) -> Result<()> {
+        self.waiting = 0;
+        match (self.open.take(), self.last) {
+            (Some(txn), Some(last)) => Ok(txn.commit(last)?),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A store to read from, whatever its state: the log of a data folder or a backup, and a private index.
+pub(crate) struct Offline {
+    private: Private,
+    segments: Segments,
+    pub(crate) end: Option<Position>,
+    /// What could not be read, in words.
+    pub(crate) problems: Vec<String>,
+}
+
+impl Offline {
+    /// Reads the whole log.
+    pub(crate) fn open(data: &Path, progress: Progress<'_>) -> Result<Self> {
+        let held = hold(data)?;
+        let log = data.join("log");
+        let private = Private::for_log(&log)?;
+        let mut applier = Applier::new(&*private.index);
+        let (mut problems, mut misfits) = (Vec::new(), Vec::new());
+        let end = scan(&log, 0, progress, &mut |event| {
+            match event {
+                Event::Frame(found) => applier.frame(&found, &mut misfits)?,
+                Event::Damage(Damage { state: Some(State::LetterDamaged), .. }) => {}
+                Event::Torn { .. } => {}
+                other => problems.extend(words::event(&other).map(|(_, what)| what)),
+            }
+            Ok(Flow::On)
+        })?;
+        applier.commit()?;
+        drop(applier);
+        problems.extend(misfits);
+        drop(held);
+        let segments = Segments::open(&log, Arc::new(RealDisk))?;
+        Ok(Self { private, segments, end, problems })
+    }
+
+    pub(crate) fn read(&self) -> Result<Box<dyn db::Read + '_>> {
+        Ok(self.private.index.read()?)
+    }
+
+    /// The bytes of a letter, checked against their hash.
+    pub(crate) fn letter(&self, blob: BlobRef) -> Result<Bytes> {
+        let segment = self.segments.segment(blob.location.segment)?;
+        let mut bytes = vec![0; usize::try_from(blob.size_bytes).unwrap_or(0)];
+        let whole = segment.read(&mut bytes, blob.location.offset)?;
+        if !whole || blob_hash(&bytes) != blob.hash {
+            let path = self.segments.path(blob.location.segment);
+            let at = blob.location.offset;
+            return Err(Error::Corrupt(format!("a letter at byte {at} of {}", path.display())));
+        }
+        Ok(bytes.into())
+    }
+
+    /// One account by its key, or all.
+    pub(crate) fn accounts(&self, only: Option<&str>) -> Result<Vec<db::AccountRow>> {
+        let read = self.read()?;
+        match only {
+            None => Ok(read.accounts()?),
+            Some(key) => Ok(vec![read.account_by_key(key)?.ok_or(Error::NoAccount)?]),
+        }
+    }
+}

@@ -5,7 +5,16 @@ wild is broken in ways the standards do not settle, so some letters differ; LEAS
 """
 
 # Of 100 letters, so many agree at least: subject, leaves, decoded size. What differs is said in docs/bench-python.md.
-LEAST = {"sa_dev": (98, 98, 95), "portal": (99, 99, 99), "fix_dev": (80, 70, 70)}
+LEAST = {"sa_dev": (98, 98, 98), "portal": (99, 99, 99), "fix_dev": (90, 90, 90)}
+# A letter inside a letter is one attachment to them (portal has 4 forwards in 100 letters, fix_dev more), and in the
+# tree text stays bytes, of which there are more than characters: its size is not compared.
+LEAST_OF = {
+    ("portal", "fast-mail-parser"): (99, 94, 94),
+    ("portal", "fast-mail-parser tree"): (99, 94, 0),
+    ("fix_dev", "fast-mail-parser"): (90, 85, 80),
+    ("fix_dev", "fast-mail-parser tree"): (90, 80, 0),
+    ("sa_dev", "fast-mail-parser tree"): (98, 98, 0),
+}
 # Two decoded sizes are the same up to this share: parsers differ in the last line end of a part, and in how many
 # replacement characters they write for a bad byte.
 SIZE_SHARE = 0.02
@@ -38,3 +47,8 @@ def compare(ours, theirs):
     count = max(len(ours), 1)
     total = sum(other[2] for other in theirs) / max(sum(mine[2] for mine in ours), 1)
     return [100 * share / count for share in equal], total
+
+
+def alike(corpus, parser, shares):
+    least = LEAST_OF.get((corpus, parser)) or LEAST.get(corpus, (0, 0, 0))
+    return all(share >= bound for share, bound in zip(shares, least))

@@ -95,7 +95,7 @@ def first_pass(corpus, table, letters):
         if task != "full" or theirs is mine:
             continue
         shares, total = agree.compare([mine[n] for n in kept], [theirs[n] for n in kept])
-        good = all(share >= least for share, least in zip(shares, agree.LEAST.get(corpus, (0, 0, 0))))
+        good = agree.alike(corpus, parser, shares)
         alike = alike and good
         say("agree", corpus, parser, *(f"{share:.1f}" for share in shares), f"{total:.3f}", "alike" if good else "DIFFERS")
     return [letters[n] for n in kept], alike

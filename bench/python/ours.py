@@ -15,7 +15,7 @@ def full_message(letter):
     leaves = [
         (part.content_type, part.filename, part.text if part.is_text else part.content)
         for part in message.walk()
-        if not part.is_multipart
+        if not part.is_multipart and part.content_type != "message/rfc822"
     ]
     return (message.subject, message.from_, message.to, message.message_id, message.date, leaves)
 

@@ -14,8 +14,23 @@ pub enum Error {
     Corrupt(String),
     #[error("the index was written by a newer version (format {found}, this build knows {known})")]
     Newer { found: u32, known: u32 },
-    #[error("unknown index engine in {0:?}; known: sqlite:PATH, memory:")]
+    #[error(
+        "unknown index engine in {0:?}; known: sqlite:PATH, memory:, postgres://USER:PASSWORD@HOST/DATABASE"
+    )]
     UnknownEngine(String),
+    /// Nobody is there at the moment, or nobody answers.
+    #[error(
+        "the database {place} cannot be reached: {why}; is it running, and is the address right?"
+    )]
+    Unreachable { place: String, why: String },
+    /// It is there, but cannot be used as it is.
+    #[error("the database {place} cannot be used: {why}")]
+    Refused { place: String, why: String },
+    /// Another node changed the same at the same time; nothing was changed here. Trying again helps.
+    #[error("another server changed the same at the same time: {0}")]
+    Conflict(String),
+    #[error("too much at once: {0} are in use; trying again helps")]
+    Busy(String),
     #[error("the index failed: {0}")]
     Engine(String),
 }
@@ -25,8 +40,12 @@ impl Error {
         match self {
             Self::Full(_) => ErrorClass::Full,
             Self::Corrupt(_) => ErrorClass::Corrupt,
-            Self::Newer { .. } | Self::UnknownEngine(_) => ErrorClass::Permanent,
-            Self::Engine(_) => ErrorClass::Temporary,
+            Self::Newer { .. } | Self::UnknownEngine(_) | Self::Refused { .. } => {
+                ErrorClass::Permanent
+            }
+            Self::Unreachable { .. } | Self::Conflict(_) | Self::Busy(_) | Self::Engine(_) => {
+                ErrorClass::Temporary
+            }
         }
     }
 }

@@ -5,6 +5,10 @@
     reason = "a test that cannot go on should stop, and say where"
 )]
 
+#[path = "../postgres/mod.rs"]
+mod postgres;
+mod postgres_only;
+
 use db::{BlobRef, ChangeKind, ENGINES, Index, Location, MessageRow, Op, Position, Read, Txn};
 use std::sync::Arc;
 use types::{
@@ -18,10 +22,28 @@ const INBOX: MailboxId = MailboxId(1);
 /// Runs a test on a fresh index of every engine in the table.
 fn on_every_engine(test: impl Fn(&dyn Index)) {
     for engine in ENGINES {
+        let place = Place::new(engine.scheme);
+        println!("engine {}", engine.scheme);
+        test(&*db::open(&place.url).unwrap());
+    }
+}
+
+/// Where an engine keeps its rows in one test.
+struct Place {
+    url: String,
+    _folder: Option<tempfile::TempDir>,
+    _database: Option<postgres::Database>,
+}
+
+impl Place {
+    fn new(scheme: &str) -> Self {
+        if scheme == "postgres" {
+            let database = postgres::Database::new();
+            return Self { url: database.url.clone(), _folder: None, _database: Some(database) };
+        }
         let folder = tempfile::tempdir().unwrap();
-        let url = format!("{}:{}", engine.scheme, folder.path().join("index").display());
-        println!("engine {url}");
-        test(&*db::open(&url).unwrap());
+        let url = format!("{scheme}:{}", folder.path().join("index").display());
+        Self { url, _folder: Some(folder), _database: None }
     }
 }
 
@@ -292,15 +314,16 @@ fn facts_that_do_not_fit_are_refused() {
 }
 
 #[test]
-fn everything_is_there_after_reopening_a_file() {
-    let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite:{}", folder.path().join("index").display());
-    filled(&*db::open(&url).unwrap());
-    let index: Arc<dyn Index> = db::open(&url).unwrap();
-    index.checkpoint().unwrap();
-    let read = index.read().unwrap();
-    assert_eq!(read.position().unwrap(), Some(position(3)));
-    assert_eq!(counters(&*read, 1), (3, 3, 0, 30, Some(uid(4))));
+fn everything_is_there_after_reopening() {
+    for engine in ENGINES.iter().filter(|engine| engine.scheme != "memory") {
+        let place = Place::new(engine.scheme);
+        filled(&*db::open(&place.url).unwrap());
+        let index: Arc<dyn Index> = db::open(&place.url).unwrap();
+        index.checkpoint().unwrap();
+        let read = index.read().unwrap();
+        assert_eq!(read.position().unwrap(), Some(position(3)));
+        assert_eq!(counters(&*read, 1), (3, 3, 0, 30, Some(uid(4))));
+    }
 }
 
 #[test]

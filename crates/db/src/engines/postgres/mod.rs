@@ -1,0 +1,122 @@
+//! Rows in PostgreSQL. Unlike the other engines it is the truth itself when no log stands behind it: a commit
+//! is durable, and several nodes may write to one database at once.
+//!
+//! A write transaction takes the row of an account `FOR UPDATE` before it looks at anything of that account, and
+//! keeps it to its end. So UID, MODSEQ and counters of an account have one writer at a time, on all nodes
+//! together. Isolation is READ COMMITTED: each question sees what the last holder of the lock committed, where
+//! REPEATABLE READ would end in an error after every wait. Readers take REPEATABLE READ: one moment for all
+//! questions, without any lock.
+//!
+//! The files: [`session`] one connection and its errors, [`schema`] the tables, [`read`] questions, [`write`] the
+//! write transaction.
+
+mod read;
+mod schema;
+mod session;
+mod write;
+
+use crate::{Error, Index, Read, Result, Txn};
+use session::{Place, Session};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Connections of one node for reading; with the writer's and the server's own need, four nodes fit the 100 of
+/// PostgreSQL's default.
+const READERS: usize = 20;
+/// How long a reader waits for one of them.
+const READER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// `rest` is what follows `postgres:` in a URL as `libpq` takes them.
+pub(super) fn open(rest: &str) -> Result<Arc<dyn Index>> {
+    let place = Place::new(&format!("postgres:{rest}"))?;
+    let session = place.connect()?;
+    schema::check_server(&session, &place)?;
+    schema::migrate(&session, schema::MIGRATIONS)?;
+    Ok(Arc::new(Postgres {
+        place,
+        writer: Mutex::new(Some(session)),
+        readers: Mutex::default(),
+        reader_back: Condvar::new(),
+    }))
+}
+
+struct Postgres {
+    place: Place,
+    /// `None` after its connection was lost.
+    writer: Mutex<Option<Session>>,
+    readers: Mutex<Readers>,
+    reader_back: Condvar,
+}
+
+/// Connections for reading: those that wait for work, and how many there are in all.
+#[derive(Default)]
+struct Readers {
+    idle: Vec<Session>,
+    open: usize,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Index for Postgres {
+    fn begin(&self) -> Result<Box<dyn Txn + '_>> {
+        let mut writer = lock(&self.writer);
+        let session = match writer.take().filter(Session::is_open) {
+            Some(session) => session,
+            None => self.place.connect()?,
+        };
+        session.batch("BEGIN ISOLATION LEVEL READ COMMITTED")?;
+        Ok(Box::new(write::PostgresTxn::new(writer, session)))
+    }
+
+    fn read(&self) -> Result<Box<dyn Read + '_>> {
+        let session = self.reader()?;
+        // Its moment is that of its first question: nobody waits for the answer to this.
+        session.send("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+        Ok(Box::new(read::PostgresRead { pool: self, session: Some(session) }))
+    }
+
+    /// PostgreSQL does this by itself.
+    fn checkpoint(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Postgres {
+    /// A connection for reading: an idle one, a new one, or the next that comes back.
+    fn reader(&self) -> Result<Session> {
+        let until = Instant::now() + READER_TIMEOUT;
+        let mut readers = lock(&self.readers);
+        loop {
+            while let Some(session) = readers.idle.pop() {
+                if session.is_open() {
+                    return Ok(session);
+                }
+                readers.open -= 1;
+            }
+            if readers.open < READERS {
+                readers.open += 1;
+                drop(readers);
+                return self.place.connect().inspect_err(|_| self.reader_gone());
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Error::Busy(format!("all {READERS} connections to PostgreSQL")));
+            }
+            let waited = self.reader_back.wait_timeout(readers, left);
+            readers = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn reader_gone(&self) {
+        lock(&self.readers).open -= 1;
+        self.reader_back.notify_one();
+    }
+
+    fn give_back(&self, session: Session) {
+        session.send("COMMIT");
+        lock(&self.readers).idle.push(session);
+        self.reader_back.notify_one();
+    }
+}

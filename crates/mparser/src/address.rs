@@ -8,10 +8,9 @@
 //! ```
 //! Comments may stand anywhere; a comment after a bare address is its owner's name.
 
-use crate::charset::header_bytes;
+use crate::charset::header_line;
 use crate::decode_header_text;
-use crate::headers::unfold;
-use crate::limits;
+use crate::{limits, quick};
 
 /// What an entry of an address list is. IMAP writes groups as two entries around their members (RFC 9051 §7.5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -88,7 +87,24 @@ pub(crate) fn parse_list(
     charset: Option<&str>,
     left: &mut usize,
 ) -> (Vec<Mailbox>, bool) {
-    let text = header_bytes(&unfold(raw), charset);
+    if *left > 0
+        && let Some((name, local, domain)) = quick::address(raw)
+    {
+        *left -= 1;
+        let name = Some(name.to_owned()).filter(|name| !name.is_empty());
+        let (local, domain) = (local.to_owned(), domain.to_owned());
+        return (vec![Mailbox { kind: MailboxKind::Address, name, local, domain }], false);
+    }
+    parse_any(raw, charset, left)
+}
+
+/// The long way.
+pub(crate) fn parse_any(
+    raw: &[u8],
+    charset: Option<&str>,
+    left: &mut usize,
+) -> (Vec<Mailbox>, bool) {
+    let text = header_line(raw, charset);
     let mut reader = Reader { text: &text, ..Reader::default() };
     while reader.at < text.len() {
         if reader.list.len() >= *left {
@@ -169,7 +185,8 @@ impl Reader<'_> {
     /// A run of characters that mean nothing here, or one `"` or `>` that has no partner.
     fn take_atom(&mut self) {
         let rest = self.text.as_bytes().get(self.at + 1..).unwrap_or_default();
-        let stops = |b: &u8| b" \t(),;:<\"".contains(b);
+        let stops =
+            |b: &u8| matches!(b, b' ' | b'\t' | b'(' | b')' | b',' | b';' | b':' | b'<' | b'"');
         let end = self.at + 1 + rest.iter().position(stops).unwrap_or(rest.len());
         // Every stop is ASCII, but a run may begin inside no character: `at` stands behind an ASCII byte.
         let text = self.text;

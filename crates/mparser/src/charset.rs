@@ -4,6 +4,8 @@
 //! The others are rows in [`OWN`]; `charset_own` holds their tables and readers.
 
 use crate::charset_own::{CP850, MAC_CE, decode_hz, decode_iso_2022_kr, decode_utf_7};
+use crate::headers::{unfold, without_blanks};
+use crate::simd;
 use encoding_rs::{Encoding, REPLACEMENT, UTF_8, WINDOWS_1252};
 
 /// A charset that mail has and the WHATWG list has not.
@@ -53,6 +55,18 @@ impl Charset {
     }
 }
 
+/// Whether the text of the whole begins with the text of this first piece of it, which ends in ASCII.
+pub(crate) fn is_final(piece: &[u8], label: Option<&str>) -> bool {
+    let marked = matches!(piece.first(), Some(0xef | 0xfe | 0xff));
+    match label.and_then(find) {
+        Some(Charset::Whatwg(e)) if e == UTF_8 || e.is_single_byte() => !marked,
+        Some(Charset::Whatwg(e)) => e.is_ascii_compatible() && piece.is_ascii(),
+        Some(Charset::Own(_)) => false,
+        // Bytes further on decide between UTF-8 and windows-1252.
+        None => piece.is_ascii(),
+    }
+}
+
 /// The bytes as UTF-8. Without a label, or with one nobody knows: UTF-8 if they are, else windows-1252, the
 /// superset of ASCII that most unlabelled mail is in. Never fails; what has no character becomes U+FFFD.
 pub fn decode_charset(bytes: &[u8], label: Option<&str>) -> String {
@@ -70,6 +84,14 @@ pub(crate) fn header_bytes(bytes: &[u8], letter_charset: Option<&str>) -> String
     let usable = |charset: &Charset| !matches!(charset, Charset::Whatwg(e) if *e == UTF_8);
     let fallback = letter_charset.and_then(find).filter(usable);
     text_or(bytes, &fallback.unwrap_or(Charset::Whatwg(WINDOWS_1252)))
+}
+
+/// The value of a field on one line, as UTF-8.
+pub(crate) fn header_line(raw: &[u8], letter_charset: Option<&str>) -> String {
+    match simd::printable(without_blanks(raw)) {
+        Some(text) => text.to_owned(),
+        None => header_bytes(&unfold(raw), letter_charset),
+    }
 }
 
 fn text_or(bytes: &[u8], fallback: &Charset) -> String {

@@ -189,8 +189,9 @@ fn flush(out: &mut Vec<u8>, bits: u32, held: u32) {
 /// Whether base64 text is as RFC 2045 §6.8 wants it: only its alphabet and line ends, padding only at the end,
 /// a whole number of quanta.
 pub(crate) fn is_clean_base64(raw: &[u8]) -> bool {
-    let (mut characters, mut padding) = (0_usize, 0_usize);
-    for &byte in raw {
+    let (done, mut characters) = simd::clean_base64(raw);
+    let mut padding = 0_usize;
+    for &byte in raw.get(done..).unwrap_or_default() {
         match sextet(byte) {
             SKIP if matches!(byte, b'\r' | b'\n' | b' ' | b'\t') => {}
             SKIP => return false,
@@ -373,6 +374,25 @@ mod tests {
         check("====", "", false);
         check("a", "", false);
         check("aGVsbG8gd29ybGQgaGVsbG8gd29ybGQ=", "hello world hello world", true);
+    }
+
+    /// Long enough for the fast way: the byte that is wrong stands anywhere.
+    #[test]
+    fn clean_or_not() {
+        let good = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9wcXJzdHV2\r\n".repeat(4);
+        assert!(is_clean_base64(good.as_bytes()));
+        // In the last place a `=` would be right.
+        for place in 0..good.len() - 3 {
+            for byte in 0..=255 {
+                let mut raw = good.clone().into_bytes();
+                let was = std::mem::replace(&mut raw[place], byte);
+                let in_alphabet = |b: u8| b.is_ascii_alphanumeric() || b"+/".contains(&b);
+                let (was, now) = (in_alphabet(was), in_alphabet(byte));
+                let blank = b" \t\r\n".contains(&byte);
+                let expect = was == now && (now || blank);
+                assert_eq!(is_clean_base64(&raw), expect, "{byte} at {place}");
+            }
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::charset;
 use crate::decode::{Encoding, is_clean_base64};
 use crate::defects::{DefectKind, Defects};
-use crate::headers::{Field, unfold};
+use crate::headers::Field;
 use crate::message::slice;
 use crate::params::{Value, parse_value};
 use crate::scan::{NO_PARENT, Record, Scan, Shape, default_type, encoding, split_type};
@@ -156,8 +156,8 @@ impl Filler<'_> {
             cc: addresses(Field::Cc),
             bcc: addresses(Field::Bcc),
             ..index::envelope_texts(|field| {
-                let value = unfold(self.scan.value(self.raw, record, field)?);
-                Some(charset::header_bytes(&value, charset))
+                let value = self.scan.value(self.raw, record, field)?;
+                Some(charset::header_line(value, charset))
             })
         }
     }

@@ -216,14 +216,19 @@ impl<'a> Iterator for Headers<'a> {
 
 /// A field's value on one line (RFC 5322 §2.2.3): line ends gone, no blanks around.
 pub fn unfold(raw: &[u8]) -> Vec<u8> {
-    let is_text = |b: &u8| !b" \t\r\n".contains(b);
-    let end = raw.iter().rposition(is_text).map_or(0, |at| at + 1);
-    let start = raw.iter().position(is_text).unwrap_or(end);
-    let text = raw.get(start..end).unwrap_or_default();
+    let text = without_blanks(raw);
     if memchr::memchr2(b'\r', b'\n', text).is_none() {
         return text.to_vec();
     }
     text.iter().copied().filter(|b| !matches!(b, b'\r' | b'\n')).collect()
+}
+
+/// Without blanks and line ends around.
+pub(crate) fn without_blanks(raw: &[u8]) -> &[u8] {
+    let is_text = |b: &u8| !matches!(b, b' ' | b'\t' | b'\r' | b'\n');
+    let end = raw.iter().rposition(is_text).map_or(0, |at| at + 1);
+    let start = raw.iter().position(is_text).unwrap_or(end);
+    raw.get(start..end).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Text out of HTML, for previews and for rules: no document is built, one pass, nothing is trusted. To show HTML
 //! safely is another matter and not done here.
 
+use crate::limits;
 use memchr::{memchr, memchr2};
 
 /// Elements whose content is no text.
@@ -56,6 +57,11 @@ const REFERENCE_BYTES: usize = 12;
 
 /// The text of an HTML document on one line, at most `max_chars` characters.
 pub fn html_to_text(html: &str, max_chars: usize) -> String {
+    beginning_of_html(html, max_chars).0
+}
+
+/// The same; `true`: whatever follows this piece of a document, its text begins so.
+pub(crate) fn beginning_of_html(html: &str, max_chars: usize) -> (String, bool) {
     let mut line = OneLine::new(max_chars);
     let mut rest = html;
     while !line.is_full() && !rest.is_empty() {
@@ -68,14 +74,23 @@ pub fn html_to_text(html: &str, max_chars: usize) -> String {
             None => after,
         };
     }
-    line.text
+    // A reference at the very end may go on.
+    let decided = line.is_full() && rest.len() > REFERENCE_BYTES;
+    (line.text, decided)
 }
 
 /// Plain text on one line, at most `max_chars` characters.
-pub(crate) fn one_line(text: &str, max_chars: usize) -> String {
+#[cfg(test)]
+fn one_line(text: &str, max_chars: usize) -> String {
+    beginning_of_text(text, max_chars).0
+}
+
+/// The same; `true`: whatever follows this piece of text, its line begins so.
+pub(crate) fn beginning_of_text(text: &str, max_chars: usize) -> (String, bool) {
     let mut line = OneLine::new(max_chars);
     line.push_str(text);
-    line.text
+    let decided = line.is_full();
+    (line.text, decided)
 }
 
 /// Text whose white space is single blanks. Characters without width, with which newsletters pad their first
@@ -96,30 +111,58 @@ impl OneLine {
     }
 
     fn push_str(&mut self, text: &str) {
-        for c in text.chars() {
-            if self.left == 0 {
-                return;
+        let mut rest = text;
+        while self.left > 0 {
+            let plain = rest.bytes().position(|b| !b.is_ascii_graphic()).unwrap_or(rest.len());
+            let (word, after) = rest.split_at_checked(plain).unwrap_or_default();
+            self.push_word(word);
+            let mut others = after.chars();
+            match others.next() {
+                None => return,
+                // All that is left of ASCII is blanks and control characters.
+                Some(c) if c.is_ascii() => self.gap = !self.text.is_empty(),
+                Some(c) => self.push(c),
             }
-            self.push(c);
+            rest = others.as_str();
         }
+    }
+
+    /// Printable ASCII without blanks.
+    #[inline]
+    fn push_word(&mut self, word: &str) {
+        if word.is_empty() || !self.bridge_gap() {
+            return;
+        }
+        let kept = word.get(..self.left.min(word.len())).unwrap_or_default();
+        self.text.push_str(kept);
+        self.left -= kept.len();
+    }
+
+    /// The blank that parts words, if one waits. `false`: there is no room for it and a character more.
+    fn bridge_gap(&mut self) -> bool {
+        // A blank only together with what follows it, so that no text ends with one.
+        let gap = std::mem::take(&mut self.gap);
+        if self.left <= usize::from(gap) {
+            self.left = 0;
+            return false;
+        }
+        if gap {
+            self.text.push(' ');
+            self.left -= 1;
+        } else if self.text.is_empty() {
+            // Whoever wants all the text says a very large number.
+            self.text.reserve(self.left.min(limits::PREVIEW_CHARS));
+        }
+        true
     }
 
     fn push(&mut self, c: char) {
         let invisible = matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
         if c.is_whitespace() || c.is_control() {
             self.gap = !self.text.is_empty();
-        } else if !invisible {
-            // A blank only together with what follows it, so that no text ends with one.
-            let width = usize::from(self.gap) + 1;
-            if self.left < width {
-                self.left = 0;
-                return;
-            }
-            if std::mem::take(&mut self.gap) {
-                self.text.push(' ');
-            }
+        } else if !invisible && self.bridge_gap() {
             self.text.push(c);
-            self.left -= width;
+            self.left -= 1;
         }
     }
 }
@@ -209,5 +252,8 @@ mod tests {
         assert_eq!(html_to_text("ąąąą bbb", 6), "ąąąą b");
         assert_eq!(html_to_text("ąąąą bbb", 5), "ąąąą");
         assert_eq!(one_line("  a \r\n\t b ", 9), "a b");
+        assert_eq!(one_line("a ", usize::MAX), "a");
+        assert_eq!(one_line("abc de", 4), "abc");
+        assert_eq!(one_line("abc de", 3), "abc");
     }
 }

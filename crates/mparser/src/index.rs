@@ -1,13 +1,14 @@
 //! The owned result of a parse: a flat table of parts, the envelope, a preview. Stored beside the letter.
 
-use crate::charset::header_bytes;
-use crate::headers::{Field, find, header_fields, unfold};
+use crate::charset::{self, header_line};
+use crate::headers::{Field, find, header_fields};
 use crate::message::{slice, small};
 use crate::params::parse_value;
 use crate::{
     Defect, DefectKind, Encoding, IndexError, Mailbox, NamedAddress, codec, decode_charset,
     decode_header_text, fill, html, limits, parse_date, scan,
 };
+use std::borrow::Cow;
 use std::ops::Range;
 use types::Date;
 
@@ -395,9 +396,7 @@ pub(crate) fn fill_content_fields<'a>(
     charset: Option<&str>,
     value: impl Fn(Field) -> Option<&'a [u8]>,
 ) {
-    let text = |field| {
-        value(field).map(|raw| header_bytes(&unfold(raw), charset)).filter(|t| !t.is_empty())
-    };
+    let text = |field| value(field).map(|raw| header_line(raw, charset)).filter(|t| !t.is_empty());
     part.id = text(Field::ContentId);
     part.description = text(Field::ContentDescription);
     part.md5 = text(Field::ContentMd5);
@@ -427,7 +426,12 @@ pub(crate) fn envelope_texts(text: impl Fn(Field) -> Option<String>) -> Envelope
 
 /// Ids between `<` and `>`; without any bracket, the words. Of too many, the first and the last ones are kept.
 pub(crate) fn message_ids(text: &str, most: usize) -> Vec<String> {
-    let tidy = |id: &str| id.chars().filter(|c| !c.is_whitespace()).collect::<String>();
+    let tidy = |id: &str| {
+        if id.bytes().all(|b| b.is_ascii_graphic()) {
+            return id.to_owned();
+        }
+        id.chars().filter(|c| !c.is_whitespace()).collect::<String>()
+    };
     let mut ids: Vec<String> = if text.contains('<') {
         let pieces = text.split('<').skip(1);
         pieces.filter_map(|piece| piece.split_once('>')).map(|(id, _)| tidy(id)).collect()
@@ -457,11 +461,94 @@ fn preview_of(index: &Index, raw: &[u8], number: usize) -> String {
     };
     let body = slice(raw, part.body.clone());
     let body = body.get(..body.len().min(limits::PREVIEW_BYTES)).unwrap_or_default();
+    let beginning = |content: &[u8]| {
+        let text = decode_charset(content, part.param("charset"));
+        if part.subtype == "html" {
+            html::beginning_of_html(&text, limits::PREVIEW_CHARS)
+        } else {
+            html::beginning_of_text(&text, limits::PREVIEW_CHARS)
+        }
+    };
+    if let Some(content) = first_content(part, body)
+        && let (text, true) = beginning(&content)
+    {
+        return text;
+    }
     let content = part.encoding.undo(body);
-    let text = decode_charset(content.as_deref().unwrap_or(body), part.param("charset"));
-    if part.subtype == "html" {
-        html::html_to_text(&text, limits::PREVIEW_CHARS)
-    } else {
-        html::one_line(&text, limits::PREVIEW_CHARS)
+    beginning(content.as_deref().unwrap_or(body)).0
+}
+
+/// Enough for the preview of most letters, plain text and HTML.
+const FIRST_BYTES: (usize, usize) = (1024, 4096);
+
+/// The first bytes of a long body, decoded, if what follows cannot change how they read.
+fn first_content<'a>(part: &Part, body: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+    let length = if part.subtype == "html" { FIRST_BYTES.1 } else { FIRST_BYTES.0 };
+    let first = body.get(..length).filter(|_| body.len() > length)?;
+    let content = match part.encoding {
+        Encoding::SevenBit | Encoding::EightBit | Encoding::Binary => Cow::Borrowed(first),
+        Encoding::Base64 => Cow::Owned(part.encoding.undo(first)?),
+        // Each line for itself.
+        Encoding::QuotedPrintable => {
+            let lines = first.get(..=memchr::memrchr(b'\n', first)?)?;
+            Cow::Owned(part.encoding.undo(lines)?)
+        }
+        Encoding::UuEncode | Encoding::Other(_) => return None,
+    };
+    let whole = content.iter().rposition(u8::is_ascii)? + 1;
+    let content = match content {
+        Cow::Borrowed(content) => Cow::Borrowed(content.get(..whole)?),
+        Cow::Owned(mut content) => {
+            content.truncate(whole);
+            Cow::Owned(content)
+        }
+    };
+    charset::is_final(&content, part.param("charset")).then_some(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode_base64;
+
+    /// The preview from the first bytes of a long body is that from all of it.
+    #[test]
+    fn previews_from_the_beginning() {
+        let bodies: [Vec<u8>; 7] = [
+            b"Dzien dobry, Alu!\r\n".repeat(500),
+            "Zażółć gęślą jaźń, ".repeat(500).into_bytes(),
+            [b"plain ".repeat(900), b"then \xb1\xe6".to_vec()].concat(),
+            [b"plain ".repeat(900), "then ą".as_bytes().to_vec()].concat(),
+            b"za\xbf\xf3\xb3\xe6 ".repeat(900),
+            [&b"\xff\xfea\0b\0"[..], &b"c\0 \0".repeat(2000)].concat(),
+            [&b"<style>p{}</style>a&amp;<b>\xb1</b>"[..], &b"<p>&#324; x</p>\n".repeat(600)]
+                .concat(),
+        ];
+        let types = ["plain", "html", "plain; charset=utf-8", "html; charset=iso-8859-2"];
+        let more = ["plain; charset=utf-16", "plain; charset=us-ascii", "plain; charset=gb2312"];
+        for body in &bodies {
+            for content_type in types.iter().chain(&more).chain(&["plain; charset=utf-7"]) {
+                for encoding in ["8bit", "quoted-printable", "base64"] {
+                    let head = format!(
+                        "Content-Type: text/{content_type}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n"
+                    );
+                    let sent = match encoding {
+                        "base64" => encode_base64(body).into_bytes(),
+                        _ => body.clone(),
+                    };
+                    let raw = [head.as_bytes(), &sent].concat();
+                    let index = Index::of(&raw);
+                    let read = sent.get(..sent.len().min(limits::PREVIEW_BYTES)).unwrap();
+                    let content = index.parts[0].encoding.undo(read);
+                    let content = content.as_deref().unwrap_or(read);
+                    let text = decode_charset(content, index.parts[0].param("charset"));
+                    let expect = match content_type.split(';').next() {
+                        Some("html") => html::html_to_text(&text, limits::PREVIEW_CHARS),
+                        _ => html::beginning_of_text(&text, limits::PREVIEW_CHARS).0,
+                    };
+                    assert_eq!(index.preview, expect, "{content_type} {encoding}");
+                }
+            }
+        }
     }
 }

@@ -11,8 +11,8 @@
 use crate::charset::{decode_charset, header_bytes};
 use crate::decode::push_hex_escapes;
 use crate::headers::unfold;
-use crate::limits;
 use crate::words::decode_words;
+use crate::{limits, quick};
 use memchr::memchr;
 
 /// A value taken apart.
@@ -39,6 +39,17 @@ struct Piece {
 
 /// Reads a value; bytes that are not UTF-8 are taken to be in the letter's charset.
 pub(crate) fn parse_value(raw: &[u8], charset: Option<&str>) -> Value {
+    if let Some((head, params)) = quick::value(raw) {
+        let boundary = params.iter().find(|(name, _)| name == "boundary");
+        let boundary = boundary.map(|(_, text)| text.as_bytes().trim_ascii_end().to_vec());
+        let boundary = boundary.filter(|b| !b.is_empty());
+        return Value { head, params, boundary, ..Value::default() };
+    }
+    parse_any(raw, charset)
+}
+
+/// The long way.
+pub(crate) fn parse_any(raw: &[u8], charset: Option<&str>) -> Value {
     let text = unfold(raw);
     let mut reader = Reader { text: &text, at: 0, quotes_open: false };
     let head = String::from_utf8_lossy(&reader.token(b";")).trim().to_ascii_lowercase();

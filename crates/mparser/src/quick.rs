@@ -13,30 +13,65 @@ use types::{Date, MONTHS};
     reason = "outside: the value is simple; inside: the parameter is there"
 )]
 pub(crate) fn param<'a>(raw: &'a [u8], name: &[u8]) -> Option<Option<&'a [u8]>> {
-    let end_of_head = memchr::memchr(b';', raw).unwrap_or(raw.len());
-    let (head, mut rest) = raw.split_at_checked(end_of_head)?;
-    if head.contains(&b'(') {
-        return None;
-    }
-    let (mut found, mut count) = (None, 0);
-    loop {
-        rest = skip(rest, |b| matches!(b, b';' | b' ' | b'\t' | b'\r' | b'\n'));
-        if rest.is_empty() {
-            return Some(found);
-        }
-        count += 1;
-        let value_at = skip(rest, |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-        let own_name = rest.get(..rest.len() - value_at.len())?;
-        rest = value_at.strip_prefix(b"=")?;
-        let value;
-        (value, rest) = one_value(rest)?;
+    let mut found = None;
+    each_param(raw, |own_name, value| {
         if own_name.eq_ignore_ascii_case(name) {
             if found.is_some() {
                 return None;
             }
             found = Some(value);
         }
-        if own_name.is_empty() || count > limits::PARAMS {
+        Some(())
+    })?;
+    Some(found)
+}
+
+/// Head, and parameters with their values, of a simple value: both as [`crate::params::parse_value`] gives them.
+pub(crate) fn value(raw: &[u8]) -> Option<(String, Vec<(String, String)>)> {
+    let mut params: Vec<(String, String)> = Vec::new();
+    each_param(raw, |name, value| {
+        let name = simd::printable(name)?.to_ascii_lowercase();
+        let known = params.iter().any(|(before, _)| *before == name);
+        // Of many names each would be held against all others.
+        if known || params.len() >= FEW_PARAMS {
+            return None;
+        }
+        params.push((name, simd::printable(value)?.to_owned()));
+        Some(())
+    })?;
+    let end_of_head = memchr::memchr(b';', raw).unwrap_or(raw.len());
+    let head = simd::printable(raw.get(..end_of_head)?.trim_ascii())?;
+    Some((head.to_ascii_lowercase(), params))
+}
+
+/// Real mail has up to about five.
+const FEW_PARAMS: usize = 16;
+
+/// Calls `take` with name and value of each parameter. `None` when it does so or the value is not simple.
+#[inline]
+fn each_param<'a>(
+    raw: &'a [u8],
+    mut take: impl FnMut(&'a [u8], &'a [u8]) -> Option<()>,
+) -> Option<()> {
+    let end_of_head = memchr::memchr(b';', raw).unwrap_or(raw.len());
+    let (head, mut rest) = raw.split_at_checked(end_of_head)?;
+    if memchr::memchr(b'(', head).is_some() {
+        return None;
+    }
+    let mut count = 0;
+    loop {
+        rest = skip(rest, |b| matches!(b, b';' | b' ' | b'\t' | b'\r' | b'\n'));
+        if rest.is_empty() {
+            return Some(());
+        }
+        count += 1;
+        let value_at = skip(rest, |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+        let name = rest.get(..rest.len() - value_at.len())?;
+        rest = value_at.strip_prefix(b"=")?;
+        let value;
+        (value, rest) = one_value(rest)?;
+        take(name, value)?;
+        if name.is_empty() || count > limits::PARAMS {
             return None;
         }
     }
@@ -68,8 +103,9 @@ pub(crate) fn text(raw: &[u8]) -> Option<&str> {
     memchr::memchr(b'?', text.as_bytes()).is_none().then_some(text)
 }
 
-/// `Name Name <local@domain>`, `"Name" <local@domain>` or `local@domain`, nothing that needs decoding.
-pub(crate) fn mailbox(raw: &[u8]) -> Option<NamedAddress> {
+/// Name, local part and domain of `Name Name <local@domain>`, `"Name" <local@domain>` or `local@domain`, nothing
+/// that needs decoding. Without a name it is empty.
+pub(crate) fn address(raw: &[u8]) -> Option<(&str, &str, &str)> {
     let text = text(raw)?;
     let (name, address) = match text.strip_suffix('>') {
         Some(text) => {
@@ -94,10 +130,14 @@ pub(crate) fn mailbox(raw: &[u8]) -> Option<NamedAddress> {
         None if name.bytes().all(|b| is_atom(b) || b == b' ') && !name.contains("  ") => name,
         None => return None,
     };
-    (is_dot_atom(local) && is_dot_atom(domain)).then(|| NamedAddress {
-        name: Some(name.to_owned()).filter(|name| !name.is_empty()),
-        address: address.to_owned(),
-    })
+    (is_dot_atom(local) && is_dot_atom(domain)).then_some((name, local, domain))
+}
+
+/// The same as people read it.
+pub(crate) fn mailbox(raw: &[u8]) -> Option<NamedAddress> {
+    let (name, local, domain) = address(raw)?;
+    let name = Some(name.to_owned()).filter(|name| !name.is_empty());
+    Some(NamedAddress { name, address: [local, "@", domain].concat() })
 }
 
 /// Type and subtype of a Content-Type as nearly all are: two tokens, then `;` or nothing. Case as written.
@@ -227,7 +267,8 @@ fn digits(text: &[u8]) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::params::parse_value;
+    use crate::address;
+    use crate::params::{parse_any, parse_value};
 
     /// What is simple reads as the long way reads it.
     #[test]
@@ -252,7 +293,8 @@ mod tests {
             ("a/b; charset=\"ż\"", false),
         ];
         for (raw, simple) in rows {
-            let long = parse_value(raw.as_bytes(), None);
+            let long = parse_any(raw.as_bytes(), None);
+            assert_eq!(parse_value(raw.as_bytes(), None), long, "{raw}");
             for name in ["charset", "boundary"] {
                 let short = param(raw.as_bytes(), name.as_bytes());
                 if raw.matches("charset").count() < 2 || name == "charset" {
@@ -311,7 +353,10 @@ mod tests {
         for (raw, simple) in rows {
             let short = mailbox(raw.as_bytes());
             assert_eq!(short.is_some(), *simple, "{raw}");
-            let long = NamedAddress::list(&crate::parse_addresses(raw.as_bytes()));
+            let long = address::parse_any(raw.as_bytes(), None, &mut { 10 }).0;
+            let same = address::parse_list(raw.as_bytes(), None, &mut { 10 }).0;
+            assert_eq!(same, long, "{raw}");
+            let long = NamedAddress::list(&long);
             assert!(short.is_none() || short.as_slice() == long.as_slice(), "{raw}");
         }
     }

@@ -189,6 +189,22 @@ pub(crate) fn base64(raw: &[u8], out: &mut Vec<u8>) -> usize {
     0
 }
 
+/// How many bytes at the start are of the base64 alphabet or blanks, and how many of them are of the alphabet. Less
+/// than there are, or nothing, where there is no fast way.
+pub(crate) fn clean_base64(raw: &[u8]) -> (usize, usize) {
+    #[cfg(target_arch = "x86_64")]
+    if has_avx2() {
+        #[expect(
+            unsafe_code,
+            reason = "calls code for a processor feature, which was looked for"
+        )]
+        // SAFETY: the processor has what is needed, the line above says so.
+        return unsafe { avx2::clean_base64(raw) };
+    }
+    let _ = raw;
+    (0, 0)
+}
+
 /// quoted-printable undone behind what `out` holds; `false`, and nothing written, where there is no fast way.
 pub(crate) fn quoted_printable(raw: &[u8], out: &mut Vec<u8>) -> bool {
     #[cfg(target_arch = "x86_64")]
@@ -333,6 +349,41 @@ mod avx2 {
             at += 1;
         }
         both
+    }
+
+    /// Bytes of the base64 alphabet. Wojciech Mula's and Daniel Lemire's two look-ups.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn alphabet(text: __m256i) -> u32 {
+        let nibbles = _mm256_set1_epi8(0x2f);
+        let high = _mm256_and_si256(_mm256_srli_epi32::<4>(text), nibbles);
+        let low = _mm256_and_si256(text, nibbles);
+        let foreign = _mm256_and_si256(
+            _mm256_shuffle_epi8(load(&LOW_CLASSES), low),
+            _mm256_shuffle_epi8(load(&HIGH_CLASSES), high),
+        );
+        let good = _mm256_cmpeq_epi8(foreign, _mm256_setzero_si256());
+        _mm256_movemask_epi8(good).cast_unsigned()
+    }
+
+    /// By its low half each blank finds itself here, and no other byte does.
+    const BLANKS: [u8; WIDTH] = twice(b" \xff\xff\xff\xff\xff\xff\xff\xff\t\n\xff\xff\r\xff\xff");
+
+    #[target_feature(enable = "avx2,popcnt")]
+    pub(super) fn clean_base64(raw: &[u8]) -> (usize, usize) {
+        let blanks = load(&BLANKS);
+        let (mut done, mut characters) = (0, 0);
+        for block in raw.as_chunks().0 {
+            let text = load(block);
+            let blank = _mm256_cmpeq_epi8(_mm256_shuffle_epi8(blanks, text), text);
+            let good = alphabet(text);
+            if good | _mm256_movemask_epi8(blank).cast_unsigned() != u32::MAX {
+                break;
+            }
+            done += WIDTH;
+            characters += good.count_ones() as usize;
+        }
+        (done, characters)
     }
 
     const LOW_CLASSES: [u8; WIDTH] =

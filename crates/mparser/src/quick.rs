@@ -26,6 +26,16 @@ pub(crate) fn param<'a>(raw: &'a [u8], name: &[u8]) -> Option<Option<&'a [u8]>> 
     Some(found)
 }
 
+/// Whether `raw` has `word`, which is in lower case, in any case.
+pub(crate) fn contains(raw: &[u8], word: &[u8]) -> bool {
+    let Some((&first, rest)) = word.split_first() else {
+        return true;
+    };
+    memchr::memchr2_iter(first, first.to_ascii_uppercase(), raw).any(|at| {
+        raw.get(at + 1..at + word.len()).is_some_and(|found| found.eq_ignore_ascii_case(rest))
+    })
+}
+
 /// Head, and parameters with their values, of a simple value: both as [`crate::params::parse_value`] gives them.
 pub(crate) fn value(raw: &[u8]) -> Option<(String, Vec<(String, String)>)> {
     let mut params: Vec<(String, String)> = Vec::new();
@@ -269,6 +279,19 @@ mod tests {
     use super::*;
     use crate::address;
     use crate::params::{parse_any, parse_value};
+
+    #[test]
+    fn words_in_any_case() {
+        let check = |raw: &str, word: &str, expect: bool| {
+            assert_eq!(contains(raw.as_bytes(), word.as_bytes()), expect, "{word} in {raw}");
+        };
+        check("inline; FileName*0*=a", "name", true);
+        check("a; nnnname=b", "name", true);
+        check("a; boundary=nam", "name", false);
+        check("text/plain", "name", false);
+        check("", "name", false);
+        check("", "", true);
+    }
 
     /// What is simple reads as the long way reads it.
     #[test]

@@ -283,6 +283,10 @@ impl<'a> PartView<'_, 'a> {
 
     fn name(&self, field: Field, name: &str) -> Option<Cow<'a, str>> {
         let raw = self.value(field)?;
+        // `name`, `filename`, `name*`, `filename*0*`: most types have none of them.
+        if !quick::contains(raw, b"name") {
+            return None;
+        }
         if let Some(value) = quick::param(raw, name.as_bytes()) {
             return value.and_then(|v| str::from_utf8(v).ok()).map(Cow::Borrowed);
         }

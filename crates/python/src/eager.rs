@@ -11,8 +11,10 @@ use mparser::{NamedAddress, PartKind, PartView, View};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 /// Read a whole letter at once: a dict of plain objects, every part without parts of its own decoded.
 #[pyfunction]
@@ -24,7 +26,9 @@ pub(crate) fn extract<'py>(
 ) -> PyResult<Bound<'py, PyDict>> {
     let source = Source::of(data, "extract", "data")?;
     let Some(raw) = source.shared(py) else {
-        return source.read(py, |raw| Full::of(raw, headers).detached(raw)).into_dict(py, None);
+        let spare = Spare::default();
+        let full = source.read(py, |raw| Full::of(raw, headers, &spare).detached(raw));
+        return full.into_dict(py, None, &spare);
     };
     let view =
         if raw.len() < DETACH_BYTES { View::parse(raw) } else { py.detach(|| View::parse(raw)) };
@@ -148,13 +152,13 @@ impl<'py> Parts<'py> {
 
 /// A letter read to the end, without Python.
 pub(crate) struct Full {
-    subject: Option<String>,
+    subject: Option<Piece>,
     from: Vec<NamedAddress>,
     to: Vec<NamedAddress>,
     cc: Vec<NamedAddress>,
     date: Option<types::Date>,
-    message_id: Option<String>,
-    headers: Option<Vec<(String, String)>>,
+    message_id: Option<Piece>,
+    headers: Option<Vec<(Piece, Piece)>>,
     parts: Vec<FullPart>,
     text_part: Option<usize>,
     html_part: Option<usize>,
@@ -162,7 +166,7 @@ pub(crate) struct Full {
 
 struct FullPart {
     number: usize,
-    media_type: (String, String),
+    media_type: (Piece, Piece),
     filename: Option<String>,
     content: Content,
 }
@@ -170,30 +174,60 @@ struct FullPart {
 /// What a part holds. Content that stands in the letter as it is is not copied.
 enum Content {
     Text(String),
+    /// As UTF-8.
+    TextIn(Vec<u8>),
     TextAt(Range<usize>),
     Bytes(Vec<u8>),
     BytesAt(Range<usize>),
 }
 
+/// Buffers for decoded content that go back and forth between threads: fresh memory costs more than decoding into it.
+#[derive(Default)]
+pub(crate) struct Spare(Mutex<Vec<Vec<u8>>>);
+
+/// Smaller bodies get their memory where everybody does.
+const SPARE_FROM_BYTES: usize = 4 * 1024;
+/// Larger buffers are not kept, and not more than so many.
+const SPARE_TO_BYTES: usize = 1 << 20;
+const SPARE_BUFFERS: usize = 64;
+
+impl Spare {
+    fn take(&self, body_bytes: usize) -> Vec<u8> {
+        if body_bytes < SPARE_FROM_BYTES {
+            return Vec::new();
+        }
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn give(&self, buffer: Vec<u8>) {
+        if (SPARE_FROM_BYTES..=SPARE_TO_BYTES).contains(&buffer.capacity()) {
+            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if all.len() < SPARE_BUFFERS {
+                all.push(buffer);
+            }
+        }
+    }
+}
+
 impl Full {
-    pub(crate) fn of(raw: &[u8], headers: bool) -> Self {
+    pub(crate) fn of(raw: &[u8], headers: bool, spare: &Spare) -> Self {
         let view = View::parse(raw);
         let leaves = view.parts().enumerate().filter(|(_, part)| part.kind() == PartKind::Leaf);
         let pair = |field: mparser::Header<'_>| {
-            let name = String::from_utf8_lossy(field.name).into_owned();
-            (name, view.header_text(&field).into_owned())
+            let name = String::from_utf8_lossy(field.name);
+            (Piece::of(raw, name), Piece::of(raw, view.header_text(&field)))
         };
         Self {
-            subject: view.has_subject().then(|| view.subject().into_owned()),
+            subject: view.has_subject().then(|| Piece::of(raw, view.subject())),
             from: view.from(),
             to: view.to(),
             cc: view.cc(),
             date: view.date(),
-            message_id: view.message_id().map(std::borrow::Cow::into_owned),
+            message_id: view.message_id().map(|id| Piece::of(raw, id)),
             headers: headers.then(|| {
                 view.part(0).into_iter().flat_map(|root| root.headers()).map(pair).collect()
             }),
-            parts: leaves.map(|(number, part)| FullPart::of(number, part)).collect(),
+            parts: leaves.map(|(number, part)| FullPart::of(raw, number, part, spare)).collect(),
             text_part: view.text_part(),
             html_part: view.html_part(),
         }
@@ -204,27 +238,34 @@ impl Full {
         self,
         py: Python<'py>,
         raw: Option<&[u8]>,
+        spare: &Spare,
     ) -> PyResult<Bound<'py, PyDict>> {
         let dict = PyDict::new(py);
-        dict.set_item(intern!(py, "subject"), self.subject)?;
+        let piece = |piece: Piece| piece.into_object(py, raw);
+        dict.set_item(intern!(py, "subject"), self.subject.map(piece))?;
         dict.set_item(intern!(py, "from"), values::addresses(py, self.from)?)?;
         dict.set_item(intern!(py, "to"), values::addresses(py, self.to)?)?;
         dict.set_item(intern!(py, "cc"), values::addresses(py, self.cc)?)?;
         dict.set_item(intern!(py, "date"), values::datetime(py, self.date)?)?;
-        dict.set_item(intern!(py, "message_id"), self.message_id)?;
+        dict.set_item(intern!(py, "message_id"), self.message_id.map(piece))?;
         if let Some(headers) = self.headers {
             let pairs = PyList::empty(py);
             for (name, value) in headers {
-                let name = values::field_name(py, name.as_bytes());
-                pairs.append(PyTuple::new(py, [name, PyString::new(py, &value)])?)?;
+                let name = values::field_name(py, name.bytes(raw));
+                pairs.append(PyTuple::new(py, [name, piece(value)])?)?;
             }
             dict.set_item(intern!(py, "headers"), pairs)?;
         }
         let mut parts = Parts::new(py, self.text_part, self.html_part);
         for part in self.parts {
-            let (media_type, subtype) = part.media_type;
-            let kind = values::media_type(py, &media_type, &subtype);
-            parts.push(part.number, kind, part.filename, part.content.into_object(py, raw))?;
+            let (media_type, subtype) = &part.media_type;
+            let kind = values::media_type(py, media_type.text(raw), subtype.text(raw));
+            parts.push(
+                part.number,
+                kind,
+                part.filename,
+                part.content.into_object(py, raw, spare),
+            )?;
         }
         parts.into_dict(&dict)?;
         Ok(dict)
@@ -232,32 +273,94 @@ impl Full {
 
     /// The same without places in the letter's bytes, for when they are gone.
     pub(crate) fn detached(mut self, raw: &[u8]) -> Self {
+        let mut pieces: Vec<&mut Piece> =
+            self.subject.iter_mut().chain(self.message_id.iter_mut()).collect();
+        for (name, value) in self.headers.iter_mut().flatten() {
+            pieces.extend([name, value]);
+        }
         for part in &mut self.parts {
             part.content.detach(raw);
+            pieces.extend([&mut part.media_type.0, &mut part.media_type.1]);
+        }
+        for piece in pieces {
+            piece.detach(raw);
         }
         self
     }
 }
 
+/// A text, or where it stands in the letter as it is: nothing is allocated for that.
+enum Piece {
+    At(Range<usize>),
+    Owned(Box<str>),
+}
+
+impl Piece {
+    fn of(raw: &[u8], text: Cow<'_, str>) -> Self {
+        let start = text.as_ptr().addr().wrapping_sub(raw.as_ptr().addr());
+        match text {
+            Cow::Borrowed(text) => {
+                let range = start..start.saturating_add(text.len());
+                let same = |there: &[u8]| std::ptr::eq(there, text.as_bytes());
+                if raw.get(range.clone()).is_some_and(same) {
+                    return Self::At(range);
+                }
+                Self::Owned(text.into())
+            }
+            Cow::Owned(text) => Self::Owned(text.into()),
+        }
+    }
+
+    fn bytes<'a>(&'a self, raw: Option<&'a [u8]>) -> &'a [u8] {
+        match self {
+            Self::At(range) => raw.and_then(|raw| raw.get(range.clone())).unwrap_or_default(),
+            Self::Owned(text) => text.as_bytes(),
+        }
+    }
+
+    fn text<'a>(&'a self, raw: Option<&'a [u8]>) -> &'a str {
+        str::from_utf8(self.bytes(raw)).unwrap_or_default()
+    }
+
+    fn into_object<'py>(self, py: Python<'py>, raw: Option<&[u8]>) -> Bound<'py, PyString> {
+        utf8(py, self.bytes(raw))
+    }
+
+    fn detach(&mut self, raw: &[u8]) {
+        if let Self::At(_) = self {
+            *self = Self::Owned(self.text(Some(raw)).into());
+        }
+    }
+}
+
 impl FullPart {
-    fn of(number: usize, part: PartView<'_, '_>) -> Self {
+    fn of(raw: &[u8], number: usize, part: PartView<'_, '_>, spare: &Spare) -> Self {
         let (media_type, subtype) = part.media_type();
+        let body = part.body();
         let [_, _, start, end] = part.spans();
         let place = start as usize..end as usize;
+        let mut buffer = spare.take(body.len());
         let content = if part.is_text() {
-            match part.text() {
-                std::borrow::Cow::Borrowed(_) => Content::TextAt(place),
-                std::borrow::Cow::Owned(text) => Content::Text(text),
+            match part.text_in(&mut buffer) {
+                Cow::Owned(text) => {
+                    spare.give(buffer);
+                    Content::Text(text)
+                }
+                Cow::Borrowed(text) if std::ptr::eq(text.as_bytes(), body) => {
+                    spare.give(buffer);
+                    Content::TextAt(place)
+                }
+                Cow::Borrowed(_) => Content::TextIn(buffer),
             }
+        } else if std::ptr::eq(part.bytes_in(&mut buffer), body) {
+            spare.give(buffer);
+            Content::BytesAt(place)
         } else {
-            match part.bytes() {
-                std::borrow::Cow::Borrowed(_) => Content::BytesAt(place),
-                std::borrow::Cow::Owned(bytes) => Content::Bytes(bytes),
-            }
+            Content::Bytes(buffer)
         };
         Self {
             number,
-            media_type: (media_type.into_owned(), subtype.into_owned()),
+            media_type: (Piece::of(raw, media_type), Piece::of(raw, subtype)),
             filename: part.filename(),
             content,
         }
@@ -265,14 +368,26 @@ impl FullPart {
 }
 
 impl Content {
-    fn into_object<'py>(self, py: Python<'py>, raw: Option<&[u8]>) -> Bound<'py, PyAny> {
+    fn into_object<'py>(
+        self,
+        py: Python<'py>,
+        raw: Option<&[u8]>,
+        spare: &Spare,
+    ) -> Bound<'py, PyAny> {
         let at = |place: Range<usize>| raw.and_then(|raw| raw.get(place)).unwrap_or_default();
         match self {
             Self::Text(text) => PyString::new(py, &text).into_any(),
-            Self::TextAt(place) => {
-                PyString::new(py, &String::from_utf8_lossy(at(place))).into_any()
+            Self::TextIn(bytes) => {
+                let text = utf8(py, &bytes).into_any();
+                spare.give(bytes);
+                text
             }
-            Self::Bytes(bytes) => PyBytes::new(py, &bytes).into_any(),
+            Self::TextAt(place) => utf8(py, at(place)).into_any(),
+            Self::Bytes(bytes) => {
+                let object = PyBytes::new(py, &bytes).into_any();
+                spare.give(bytes);
+                object
+            }
             Self::BytesAt(place) => PyBytes::new(py, at(place)).into_any(),
         }
     }
@@ -286,7 +401,13 @@ impl Content {
             Self::BytesAt(place) => {
                 *self = Self::Bytes(raw.get(place.clone()).unwrap_or_default().to_vec());
             }
-            Self::Text(_) | Self::Bytes(_) => {}
+            Self::Text(_) | Self::TextIn(_) | Self::Bytes(_) => {}
         }
     }
+}
+
+/// Bytes that were found to be UTF-8.
+fn utf8<'py>(py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyString> {
+    PyString::from_bytes(py, bytes)
+        .unwrap_or_else(|_| PyString::new(py, &String::from_utf8_lossy(bytes)))
 }

@@ -80,7 +80,7 @@ impl Headers {
         self.find(py, name, 1).pop()
     }
 
-    fn each<'py, T>(&self, py: Python<'py>, make: impl Fn(&View<'_>, &Header<'_>) -> T) -> Vec<T> {
+    fn each<T>(&self, py: Python<'_>, make: impl Fn(&View<'_>, &Header<'_>) -> T) -> Vec<T> {
         self.message.get().read(py, |view| {
             self.spans.iter().map(|span| make(view, &span.field(view.raw()))).collect()
         })
@@ -100,7 +100,7 @@ impl Headers {
 
 #[pymethods]
 impl Headers {
-    /// The decoded value of the first field of this name; KeyError when there is none.
+    /// The decoded value of the first field of this name; `KeyError` when there is none.
     fn __getitem__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyString>> {
         self.first(py, name).ok_or_else(|| PyKeyError::new_err(name.to_owned()))
     }

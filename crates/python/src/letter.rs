@@ -1,4 +1,8 @@
 //! The class Message: a letter over the bytes of a Python object, read when asked.
+#![expect(
+    clippy::redundant_closure_for_method_calls,
+    reason = "the path of a method stands for one lifetime, the closure for any"
+)]
 
 use crate::buffer::Source;
 use crate::headers::{self, Headers, Span};
@@ -108,7 +112,7 @@ impl Message {
     }
 
     pub(crate) fn paths(&self, py: Python<'_>) -> &[String] {
-        self.paths.get_or_init(|| self.read(py, |view| paths(view)))
+        self.paths.get_or_init(|| self.read(py, paths))
     }
 
     fn part_objects<'py>(
@@ -244,7 +248,7 @@ impl Message {
         Ok(Self::parts(slf)?.try_iter()?.into_any())
     }
 
-    /// The part of this path, as IMAP numbers parts: "1.2". "" is the letter. KeyError when there is none.
+    /// The part of this path, as IMAP numbers parts: "1.2". "" is the letter. `KeyError` when there is none.
     fn part(slf: &Bound<'_, Self>, path: &str) -> PyResult<Part> {
         let py = slf.py();
         let found = slf.get().paths(py).iter().position(|p| p == path);
@@ -334,6 +338,7 @@ impl Message {
         self.source.to_bytes(py)
     }
 
+    #[expect(clippy::unused_self, reason = "Python calls it on an object")]
     fn __bool__(&self) -> bool {
         true
     }

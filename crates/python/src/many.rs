@@ -5,7 +5,7 @@
 //! is read by that thread alone.
 
 use crate::buffer::Source;
-use crate::eager::Full;
+use crate::eager::{Full, Spare};
 use crate::letter::Message;
 use crate::maildir;
 use crate::mbox::{self, MboxFile};
@@ -19,18 +19,18 @@ use pyo3::types::{PyBytes, PyIterator, PyMemoryView, PyString};
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Letters handed over at once, and about how many bytes: enough that handing over costs nothing beside reading.
 const BATCH_LETTERS: usize = 64;
 const BATCH_BYTES: usize = 512 * 1024;
 /// Batches for each thread that are read ahead. With the size of a batch this is what bounds memory.
-const BATCHES_AHEAD: usize = 2;
+const BATCHES_AHEAD: usize = 4;
 /// More threads than this are surely a mistake.
 const THREADS: usize = 1024;
 
-/// Letters one after the other, as an iterator of Message objects, or with full=True of dicts as extract() gives them.
+/// Letters one after the other, as an iterator of Message objects, or with full=True of dicts as `extract()` gives them.
 #[pyclass(module = "libop.mparser")]
 pub(crate) struct ParseMany {
     feed: Option<Feed>,
@@ -41,8 +41,7 @@ pub(crate) struct ParseMany {
     /// What ended the feed; raised behind the letters before it.
     failed: Option<PyErr>,
     batches: u64,
-    full: bool,
-    headers: bool,
+    how: How,
 }
 
 /// Where letters come from.
@@ -60,10 +59,11 @@ struct Batch {
     how: How,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct How {
     full: bool,
     headers: bool,
+    spare: Arc<Spare>,
 }
 
 enum Letters {
@@ -116,8 +116,7 @@ pub(crate) fn parse_many(
         later: VecDeque::new(),
         failed: None,
         batches: if threads == 1 { 1 } else { (threads * BATCHES_AHEAD) as u64 },
-        full,
-        headers,
+        how: How { full, headers, spare: Arc::default() },
     })
 }
 
@@ -126,7 +125,7 @@ impl Feed {
         if source.is_instance_of::<PyString>()
             || source.hasattr(intern!(source.py(), "__fspath__"))?
         {
-            return Self::of_path(source.extract()?);
+            return Self::of_path(&source.extract::<PathBuf>()?);
         }
         if let Ok(bytes) = source.cast::<PyBytes>() {
             return Ok(Self::MboxBytes { bytes: Arc::new(bytes.clone().into()), at: 0 });
@@ -147,11 +146,11 @@ impl Feed {
         Ok(Self::Items { iterator: iterator.unbind(), taken: 0 })
     }
 
-    fn of_path(path: PathBuf) -> PyResult<Self> {
+    fn of_path(path: &Path) -> PyResult<Self> {
         if !path.is_dir() {
-            return Ok(Self::MboxFile(MboxFile::open(&path)?));
+            return Ok(Self::MboxFile(MboxFile::open(path)?));
         }
-        match maildir::files(&path)? {
+        match maildir::files(path)? {
             Some(files) => Ok(Self::Maildir(files.into_iter())),
             None => Err(PyValueError::new_err(format!(
                 "parse_many() argument 'source': the folder {} is no Maildir, it has neither new nor cur",
@@ -216,7 +215,7 @@ fn next_items(
 impl Batch {
     /// In any thread, without the GIL.
     fn read(self) -> Vec<io::Result<Ready>> {
-        let how = self.how;
+        let how = &self.how;
         match self.letters {
             Letters::Items(items) => items.into_iter().map(|item| Ok(item.read(how))).collect(),
             Letters::Mbox(text) => {
@@ -231,13 +230,11 @@ impl Batch {
                 let text = bytes.get(part).unwrap_or_default();
                 let letter = |range: Range<usize>| {
                     let raw = text.get(range.clone()).unwrap_or_default();
-                    Ok(match mbox::unquoted(raw) {
-                        Some(letter) => how.owned(letter, None),
-                        None => {
-                            let range = range.start + shift..range.end + shift;
-                            Ready::Shared { read: how.read(raw), bytes: Arc::clone(&bytes), range }
-                        }
-                    })
+                    if let Some(letter) = mbox::unquoted(raw) {
+                        return Ok(how.owned(letter, None));
+                    }
+                    let range = range.start + shift..range.end + shift;
+                    Ok(Ready::Shared { read: how.read(raw), bytes: Arc::clone(&bytes), range })
                 };
                 mbox::letters(text).into_iter().map(letter).collect()
             }
@@ -255,7 +252,7 @@ impl Batch {
 }
 
 impl Item {
-    fn read(self, how: How) -> Ready {
+    fn read(self, how: &How) -> Ready {
         match self {
             Self::Bytes(bytes) => {
                 Ready::Shared { read: how.read(&bytes), range: 0..bytes.len(), bytes }
@@ -266,15 +263,15 @@ impl Item {
 }
 
 impl How {
-    fn read(self, raw: &[u8]) -> What {
+    fn read(&self, raw: &[u8]) -> What {
         if self.full {
-            What::Full(Box::new(Full::of(raw, self.headers)))
+            What::Full(Box::new(Full::of(raw, self.headers, &self.spare)))
         } else {
             What::Outline(Box::new(View::parse(raw).into_outline()))
         }
     }
 
-    fn owned(self, bytes: Vec<u8>, flags: Option<String>) -> Ready {
+    fn owned(&self, bytes: Vec<u8>, flags: Option<String>) -> Ready {
         Ready::Owned { read: self.read(&bytes), bytes, flags }
     }
 }
@@ -310,13 +307,12 @@ impl ParseMany {
 impl ParseMany {
     /// Gives the threads work, as long as there is some and not too much waits.
     fn fill(&mut self, py: Python<'_>) {
-        let how = How { full: self.full, headers: self.headers };
         while self.pool.pending() < self.batches {
             let Some(feed) = &mut self.feed else {
                 return;
             };
             match feed.next(py, &mut self.later) {
-                Ok(Some(letters)) => self.pool.push(Batch { letters, how }),
+                Ok(Some(letters)) => self.pool.push(Batch { letters, how: self.how.clone() }),
                 Ok(None) => self.feed = None,
                 Err(error) => {
                     self.failed = Some(error);
@@ -330,14 +326,14 @@ impl ParseMany {
         let (source, read, flags) = match ready {
             Ready::Gone => return Ok(None),
             Ready::Owned { bytes, read: What::Full(full), flags } => {
-                let dict = full.into_dict(py, Some(&bytes))?;
+                let dict = full.into_dict(py, Some(&bytes), &self.how.spare)?;
                 if let Some(flags) = flags {
                     dict.set_item(intern!(py, "flags"), flags)?;
                 }
                 return Ok(Some(dict.into_any().unbind()));
             }
             Ready::Shared { bytes, range, read: What::Full(full) } => {
-                let dict = full.into_dict(py, bytes.get(range))?;
+                let dict = full.into_dict(py, bytes.get(range), &self.how.spare)?;
                 return Ok(Some(dict.into_any().unbind()));
             }
             Ready::Owned { bytes, read: What::Outline(outline), flags } => {
@@ -351,9 +347,10 @@ impl ParseMany {
                 let Some(source) = self.later.pop_front() else {
                     return Ok(None);
                 };
-                if self.full {
-                    let full = source.read(py, |raw| Full::of(raw, self.headers).detached(raw));
-                    return Ok(Some(full.into_dict(py, None)?.into_any().unbind()));
+                if self.how.full {
+                    let How { headers, spare, .. } = &self.how;
+                    let full = source.read(py, |raw| Full::of(raw, *headers, spare).detached(raw));
+                    return Ok(Some(full.into_dict(py, None, spare)?.into_any().unbind()));
                 }
                 let outline = source.read(py, |raw| View::parse(raw).into_outline());
                 (source, Box::new(outline), None)

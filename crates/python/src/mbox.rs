@@ -108,8 +108,9 @@ fn letter(text: &[u8], piece: Range<usize>) -> Option<Range<usize>> {
     };
     let content = whole.get(start..)?;
     let kept = match content {
-        [before @ .., b'\r', b'\n'] if before.ends_with(b"\n") => before.len(),
-        [before @ .., b'\n'] if before.ends_with(b"\n") => before.len(),
+        [before @ .., b'\r', b'\n'] | [before @ .., b'\n'] if before.ends_with(b"\n") => {
+            before.len()
+        }
         _ => content.len(),
     };
     Some(piece.start + start..piece.start + start + kept)

@@ -74,13 +74,13 @@ impl Part {
         })
     }
 
-    /// What stands before the slash of content_type.
+    /// What stands before the slash of the type.
     #[getter]
     fn maintype(&self, py: Python<'_>) -> String {
         self.read(py, |part| part.media_type().0.into_owned())
     }
 
-    /// What stands behind the slash of content_type.
+    /// What stands behind the slash of the type.
     #[getter]
     fn subtype(&self, py: Python<'_>) -> String {
         self.read(py, |part| part.media_type().1.into_owned())

@@ -10,6 +10,7 @@ use crate::values;
 use mparser::{NamedAddress, PartKind, PartView, View};
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -79,7 +80,7 @@ pub(crate) fn text<'py>(py: Python<'py>, part: PartView<'_, '_>) -> Bound<'py, P
 /// Out of bytes that never change.
 fn dict<'py>(py: Python<'py>, view: &View<'_>, headers: bool) -> PyResult<Bound<'py, PyDict>> {
     let subject = view.has_subject().then(|| PyString::new(py, &view.subject()));
-    let dict = PyDict::new(py);
+    let dict = all_keys(py)?;
     dict.set_item(intern!(py, "subject"), subject)?;
     dict.set_item(intern!(py, "from"), values::addresses(py, view.from())?)?;
     dict.set_item(intern!(py, "to"), values::addresses(py, view.to())?)?;
@@ -106,6 +107,20 @@ fn dict<'py>(py: Python<'py>, view: &View<'_>, headers: bool) -> PyResult<Bound<
     }
     parts.into_dict(&dict)?;
     Ok(dict)
+}
+
+/// A dict with all keys and no values: it need not grow when the values come, which is half of what filling one takes.
+fn all_keys(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    static KEYS: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
+    let keys = KEYS.get_or_try_init(py, || {
+        let dict = PyDict::new(py);
+        let keys = ["subject", "from", "to", "cc", "date", "message_id", "text", "html", "parts"];
+        for key in keys {
+            dict.set_item(PyString::intern(py, key), py.None())?;
+        }
+        PyResult::Ok(dict.unbind())
+    })?;
+    keys.bind(py).copy()
 }
 
 /// The list of parts, and which of them are shown.
@@ -240,7 +255,7 @@ impl Full {
         raw: Option<&[u8]>,
         spare: &Spare,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let dict = PyDict::new(py);
+        let dict = all_keys(py)?;
         let piece = |piece: Piece| piece.into_object(py, raw);
         dict.set_item(intern!(py, "subject"), self.subject.map(piece))?;
         dict.set_item(intern!(py, "from"), values::addresses(py, self.from)?)?;

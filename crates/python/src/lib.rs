@@ -10,6 +10,7 @@
 //! | `letter`, `part`, `headers` | the classes Message, Part, Headers |
 //! | `values` | Address, Defect, Breach, EmbeddedFile; dates and types as Python has them |
 //! | `eager` | `extract`: a whole letter in one call |
+//! | `overview` | `overview`: what a list of letters shows |
 //! | `many`, `pool` | `parse_many`: an iterator, and the threads behind it |
 //! | `mbox`, `maildir` | letters out of files |
 #![warn(missing_docs)]
@@ -21,6 +22,7 @@ mod letter;
 mod maildir;
 mod many;
 mod mbox;
+mod overview;
 mod part;
 mod pool;
 mod values;
@@ -64,5 +66,7 @@ fn mparser_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(letter::parse_header, module)?)?;
     module.add_class::<many::ParseMany>()?;
     module.add_function(wrap_pyfunction!(eager::extract, module)?)?;
+    module.add_class::<overview::Overview>()?;
+    module.add_function(wrap_pyfunction!(overview::overview, module)?)?;
     module.add_function(wrap_pyfunction!(many::parse_many, module)?)
 }

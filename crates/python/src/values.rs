@@ -192,10 +192,7 @@ impl EmbeddedFile {
 }
 
 /// A list of Address objects.
-pub(crate) fn addresses<'py>(
-    py: Python<'py>,
-    list: Vec<NamedAddress>,
-) -> PyResult<Bound<'py, PyList>> {
+pub(crate) fn addresses(py: Python<'_>, list: Vec<NamedAddress>) -> PyResult<Bound<'_, PyList>> {
     match <[NamedAddress; 1]>::try_from(list) {
         Ok([one]) => PyList::new(py, [Bound::new(py, Address::from(one))?]),
         Err(list) => {
@@ -214,8 +211,16 @@ pub(crate) fn datetime(py: Python<'_>, date: Option<types::Date>) -> PyResult<Bo
     };
     let class = CLASS.import(py, "datetime", "datetime")?;
     let zone = zone(py, date.offset_minutes)?;
+    let types::Date { year, month, day, hour, minute, .. } = date;
     let second = date.second.min(59);
-    class.call1((date.year, date.month, date.day, date.hour, date.minute, second, 0, zone))
+    if !date.is_valid() {
+        return class.call1((year, month, day, hour, minute, second, 0, zone));
+    }
+    // The form in which pickle writes it, microseconds last: a third of the time of eight numbers, and a fortieth of
+    // what reading a letter takes.
+    let [century, year] = year.to_be_bytes();
+    let state = [century, year, month, day, hour, minute, second, 0, 0, 0];
+    class.call1((PyBytes::new(py, &state), zone))
 }
 
 /// The timezone object for these minutes east of UTC; there are at most 2,879, each made once.

@@ -1,0 +1,72 @@
+//! `overview`: what a list of letters shows, in one call, without decoding a body.
+
+use crate::buffer::Source;
+use crate::letter::DETACH_BYTES;
+use crate::values;
+use mparser::{PartView, View};
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyString, PyTuple};
+
+/// The fields of a letter and its tree of parts, all read.
+#[pyclass(frozen, get_all, module = "libop.mparser")]
+pub(crate) struct Overview {
+    /// The decoded subject, or None.
+    subject: Option<Py<PyString>>,
+    /// Addresses of From; groups give their members.
+    from_: Py<PyList>,
+    /// Addresses of To.
+    to: Py<PyList>,
+    /// The Date field with its zone, or None when there is none that can be read.
+    date: Py<PyAny>,
+    /// The letter's id without <>, or None.
+    message_id: Option<Py<PyString>>,
+    /// (content type, file name or None, number of the part it lies in or None, bytes of its body), the letter first.
+    parts: Py<PyList>,
+}
+
+/// Read what a list of letters shows, and nothing else: the usual fields, and type, name and size of every part.
+#[pyfunction]
+#[pyo3(text_signature = "(data, /)")]
+pub(crate) fn overview(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Overview> {
+    let source = Source::of(data, "overview", "data")?;
+    match source.shared(py) {
+        Some(raw) if raw.len() < DETACH_BYTES => Overview::of(py, &View::parse(raw)),
+        Some(raw) => Overview::of(py, &py.detach(|| View::parse(raw))),
+        // Memory that may change: the objects are made of a copy, because making them may run Python code.
+        None => {
+            let bytes = source.to_bytes(py);
+            Overview::of(py, &View::parse(bytes.as_bytes()))
+        }
+    }
+}
+
+impl Overview {
+    fn of(py: Python<'_>, view: &View<'_>) -> PyResult<Self> {
+        let parts: PyResult<Vec<_>> = view.parts().map(|part| row(py, part)).collect();
+        Ok(Self {
+            subject: view.has_subject().then(|| PyString::new(py, &view.subject()).unbind()),
+            from_: values::addresses(py, view.from())?.unbind(),
+            to: values::addresses(py, view.to())?.unbind(),
+            date: values::datetime(py, view.date())?.unbind(),
+            message_id: view.message_id().map(|id| PyString::new(py, &id).unbind()),
+            parts: PyList::new(py, parts?)?.unbind(),
+        })
+    }
+}
+
+#[pymethods]
+impl Overview {
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let subject = self.subject.as_ref().into_pyobject(py)?.repr()?;
+        Ok(format!(
+            "<libop.mparser.Overview subject={subject} {} parts>",
+            self.parts.bind(py).len()
+        ))
+    }
+}
+
+fn row<'py>(py: Python<'py>, part: PartView<'_, '_>) -> PyResult<Bound<'py, PyTuple>> {
+    let (media_type, subtype) = part.media_type();
+    let kind = values::media_type(py, &media_type, &subtype);
+    (kind, part.filename(), part.parent(), part.body().len()).into_pyobject(py)
+}

@@ -1,12 +1,14 @@
 //! Disk errors at every call of a scripted workload: what was acknowledged is there afterwards.
 
 use crate::log::{AppendFile, Disk, RealDisk};
-use crate::{Error, Letter, Options, Store, Target};
+use crate::writer::{Facts, Intent};
+use crate::{Error, Letter, Options, Result, Store, Target};
+use db::Op;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use types::{AccountId, Flag, FlagChange, Flags, ManualClock, Uid, UidSet};
+use types::{AccountId, Flag, FlagChange, Flags, MailboxId, ManualClock, Uid, UidSet};
 
 /// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,4 +203,89 @@ async fn an_error_at_any_call_loses_nothing_acknowledged() {
         }
         assert!(fails_at > 30, "the workload made only {fails_at} calls");
     }
+}
+
+/// Puts a fact and then fails: no operation of ours does that, but one with a mistake might.
+struct Breaks {
+    account: AccountId,
+    panics: bool,
+}
+
+impl Intent for Breaks {
+    type Outcome = ();
+
+    fn resolve(&self, facts: &mut Facts<'_>) -> Result<()> {
+        let (account, mailbox) = (self.account, MailboxId(1));
+        let modseq = facts.next_modseq(account)?;
+        facts.put(&Op::MessageGone { account, mailbox, modseq, uids: UidSet::all() })?;
+        assert!(!self.panics, "as the test wants");
+        Err(Error::NoMessage)
+    }
+}
+
+/// A change that must be undone takes nothing with it that was acknowledged before, committed or not.
+#[tokio::test]
+async fn what_is_undone_leaves_what_was_acknowledged() {
+    for (index, panics) in
+        [("sqlite:", false), ("sqlite:", true), ("memory:", false), ("memory:", true)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options {
+            index: index.to_owned(),
+            segment_bytes: 3_000,
+            ..Options::in_folder(folder.path())
+        };
+        let clock = Arc::new(ManualClock::at_unix_s(1_795_370_400));
+        let store = Store::open(&options, clock.clone()).unwrap();
+        let account = store.put_account("alice@example.test", "").await.unwrap();
+        let count = async |store: &Store| {
+            let rows = store.messages(account, MailboxId(1), &UidSet::all()).await.unwrap();
+            let inbox = store.mailbox(account, MailboxId(1)).await.unwrap();
+            assert_eq!(inbox.total, rows.len() as u64);
+            rows.len()
+        };
+        let deliver = async |n| {
+            store.deliver(Letter::parse(raw(n).into()), vec![Target::inbox(account)]).await
+        };
+        for n in 0..10 {
+            deliver(n).await.unwrap();
+        }
+        let broken = store.change(Breaks { account, panics }).await.unwrap_err();
+        assert_eq!(matches!(broken, Error::Poisoned(_)), panics, "{broken}");
+        assert_eq!(count(&store).await, 10, "{index}");
+        let next = deliver(11).await;
+        assert_eq!(next.is_err(), panics);
+        let expect = if panics { 10 } else { 11 };
+        assert_eq!(count(&store).await, expect);
+        store.close().await;
+        drop(store);
+        assert_eq!(count(&Store::open(&options, clock).unwrap()).await, expect);
+    }
+}
+
+/// Nobody is shown less than was acknowledged to him: when the disk fails, too.
+#[tokio::test]
+async fn a_poisoned_store_still_shows_what_was_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options::in_folder(folder.path());
+    let clock = Arc::new(ManualClock::at_unix_s(1_795_370_400));
+    let store = Store::open(&options, clock.clone()).unwrap();
+    let account = store.put_account("alice@example.test", "").await.unwrap();
+    store.close().await;
+    drop(store);
+    // Each letter is a write and a sync; the second call of the seventh fails.
+    let calls = Arc::new(AtomicU64::new(0));
+    let fails_at = 18;
+    let disk = Shared(Arc::new(FaultyDisk { fault: Fault::Io, calls, fails_at }));
+    let store = Store::open_on(&options, clock, Arc::new(disk)).unwrap();
+    let mut acknowledged = 0;
+    for n in 0..20 {
+        let letter = Letter::parse(raw(n).into());
+        let done = store.deliver(letter, vec![Target::inbox(account)]).await;
+        acknowledged += u64::from(done.is_ok());
+    }
+    assert!((1..20).contains(&acknowledged), "{acknowledged}");
+    assert!(matches!(store.health().await, Err(Error::Poisoned(_))));
+    let inbox = store.mailbox_by_name(account, "INBOX").await.unwrap();
+    assert_eq!(inbox.total, acknowledged);
 }

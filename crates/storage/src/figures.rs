@@ -16,6 +16,7 @@ pub(crate) fn register(registry: &mut Registry, figures: &Figures, cache: &Arc<d
     registry.register("letter_bytes", "Bytes of letters stored", figures.letter_bytes.clone());
     registry.register("changes", "Changes made durable", figures.changes.clone());
     registry.register("batches", "Batches: one sync each", figures.batches.clone());
+    registry.register("index_commits", "Commits of the index", figures.commits.clone());
     registry.register_collector(Box::new(CacheFigures(cache.clone())));
 }
 

@@ -1,7 +1,8 @@
 //! The mailbox: the log, the index, the cache, and every operation on them.
 //!
 //! The only crate that may change two stores together, always in the order bytes, metadata, listeners:
-//! a change is appended to the log and synced, then shown in the index, then answered, then told.
+//! a change is appended to the log and synced, then told and answered; whoever reads afterwards sees it, since
+//! the index is committed before an account with newer changes is read.
 //! Knows nothing about wire syntax, sockets, or who may do what.
 //!
 //! ```no_run
@@ -24,6 +25,8 @@ mod letter;
 mod log;
 mod ops;
 mod options;
+mod pending;
+mod queue;
 mod read;
 mod search;
 mod store;

@@ -7,10 +7,12 @@ use crate::ops::{
     Patch, PatchEmail, PutAccount, RenameMailbox, StoreFlags, SubscribeMailbox, Target,
     canonical_name,
 };
+use crate::pending::apply;
+use crate::queue::WriterHandle;
 use crate::read::{Changes, Reader, Snapshot};
 use crate::search::{Query, search};
 use crate::watch::{Listeners, Watch};
-use crate::writer::{Writer, WriterHandle};
+use crate::writer::Writer;
 use crate::{Error, Options, Result, folder};
 use bytes::Bytes;
 use db::{AccountRow, Index, MailboxRow, MessageRow, Read, Txn};
@@ -104,10 +106,11 @@ impl Store {
     /// `key` is [`types::Address::account_key`].
     pub async fn account_by_key(&self, key: &str) -> Result<Option<AccountRow>> {
         let key = key.to_owned();
-        self.rows(move |read| Ok(read.account_by_key(&key)?)).await
+        self.blocking(move |reader| Ok(reader.index.read()?.account_by_key(&key)?)).await
     }
 
-    /// The reading side of the accounts, for `auth`.
+    /// The reading side of the accounts, for `auth`: keys and secrets are those last put. Counters and mail of
+    /// an account may lag behind what was acknowledged; the calls below do not.
     pub fn index(&self) -> Arc<dyn Index> {
         self.0.reader.index.clone()
     }
@@ -251,7 +254,7 @@ impl Store {
 
     /// All mailboxes of the account, INBOX first, then by name.
     pub async fn mailboxes(&self, account: AccountId) -> Result<Vec<MailboxRow>> {
-        self.rows(move |read| {
+        self.rows(account, move |read| {
             let mut rows = read.mailboxes(account)?;
             rows.sort_by_key(|row| row.special_use != Some(SpecialUse::Inbox));
             Ok(rows)
@@ -260,20 +263,24 @@ impl Store {
     }
 
     pub async fn mailbox(&self, account: AccountId, mailbox: MailboxId) -> Result<MailboxRow> {
-        self.rows(move |read| read.mailbox(account, mailbox)?.ok_or(Error::NoMailbox)).await
+        self.rows(account, move |read| read.mailbox(account, mailbox)?.ok_or(Error::NoMailbox))
+            .await
     }
 
     /// `INBOX` in any case; other names exactly.
     pub async fn mailbox_by_name(&self, account: AccountId, name: &str) -> Result<MailboxRow> {
         let name = canonical_name(name).map_err(|_| Error::NoMailbox)?;
-        self.rows(move |read| read.mailbox_by_name(account, &name)?.ok_or(Error::NoMailbox)).await
+        self.rows(account, move |read| {
+            read.mailbox_by_name(account, &name)?.ok_or(Error::NoMailbox)
+        })
+        .await
     }
 
     // --- reading
 
     /// A mailbox and all its messages at one moment.
     pub async fn snapshot(&self, account: AccountId, mailbox: MailboxId) -> Result<Snapshot> {
-        self.rows(move |read| {
+        self.rows(account, move |read| {
             let row = read.mailbox(account, mailbox)?.ok_or(Error::NoMailbox)?;
             let messages = read.messages(account, mailbox, &UidSet::all())?;
             Ok(Snapshot { mailbox: row, messages })
@@ -289,13 +296,13 @@ impl Store {
         uids: &UidSet,
     ) -> Result<Vec<MessageRow>> {
         let uids = uids.clone();
-        self.rows(move |read| Ok(read.messages(account, mailbox, &uids)?)).await
+        self.rows(account, move |read| Ok(read.messages(account, mailbox, &uids)?)).await
     }
 
     /// The emails asked for that exist in this account, in the order asked.
     pub async fn emails(&self, account: AccountId, ids: &[EmailId]) -> Result<Vec<Arc<Email>>> {
         let ids = ids.to_vec();
-        self.blocking(move |reader| reader.emails(account, &ids)).await
+        self.of(account, move |reader| reader.emails(account, &ids)).await
     }
 
     /// The mailboxes that hold an email of this account, with its row in each.
@@ -304,12 +311,12 @@ impl Store {
         account: AccountId,
         email: EmailId,
     ) -> Result<Vec<(MailboxId, MessageRow)>> {
-        self.rows(move |read| Ok(read.homes(account, email)?)).await
+        self.rows(account, move |read| Ok(read.homes(account, email)?)).await
     }
 
     /// Emails of a thread that are still in a mailbox, oldest first.
     pub async fn thread(&self, account: AccountId, thread: ThreadId) -> Result<Vec<EmailId>> {
-        self.rows(move |read| Ok(read.thread(account, thread)?)).await
+        self.rows(account, move |read| Ok(read.thread(account, thread)?)).await
     }
 
     /// The letter, byte for byte as stored, checked against its hash.
@@ -333,7 +340,7 @@ impl Store {
     ) -> Result<Vec<MessageRow>> {
         let wanted = Wanted::default();
         let gone = wanted.0.clone();
-        self.blocking(move |reader| {
+        self.of(account, move |reader| {
             search(reader, account, mailbox, &query, || gone.load(Ordering::Relaxed))
         })
         .await
@@ -341,7 +348,8 @@ impl Store {
 
     /// The last MODSEQ of the account.
     pub async fn state(&self, account: AccountId) -> Result<ModSeq> {
-        self.rows(move |read| Ok(read.account(account)?.ok_or(Error::NoAccount)?.modseq)).await
+        self.rows(account, move |read| Ok(read.account(account)?.ok_or(Error::NoAccount)?.modseq))
+            .await
     }
 
     /// What happened after `since`, at most `limit` entries, but never a part of one change.
@@ -351,25 +359,36 @@ impl Store {
         since: ModSeq,
         limit: usize,
     ) -> Result<Changes> {
-        self.rows(move |read| changes(read, account, since, limit)).await
+        self.rows(account, move |read| changes(read, account, since, limit)).await
     }
 
-    /// Told at once after every commit that changes the account.
+    /// Told at once when a change of the account is durable; who reads then sees it.
     pub fn watch(&self, account: AccountId) -> Watch {
         self.0.listeners.listen(account)
     }
 
     // --- the two ways in
 
-    async fn change<I: crate::writer::Intent>(&self, intent: I) -> Result<I::Outcome> {
+    pub(crate) async fn change<I: crate::writer::Intent>(&self, intent: I) -> Result<I::Outcome> {
         self.0.writer.change(intent).await
     }
 
     async fn rows<T: Send + 'static>(
         &self,
+        account: AccountId,
         ask: impl FnOnce(&dyn Read) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.blocking(move |reader| ask(&*reader.index.read()?)).await
+        self.of(account, move |reader| ask(&*reader.index.read()?)).await
+    }
+
+    /// A read of one account that sees everything acknowledged for it.
+    async fn of<T: Send + 'static>(
+        &self,
+        account: AccountId,
+        work: impl FnOnce(&Reader) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.0.writer.show(account).await?;
+        self.blocking(work).await
     }
 
     /// Runs a blocking read off the async threads, a bounded number at a time.
@@ -427,12 +446,7 @@ fn catch_up(
             Some((txn, _)) => txn,
             None => index.begin()?,
         };
-        let mut ops = &read.ops[..];
-        while !ops.is_empty() {
-            let op = db::Op::decode(&mut ops)
-                .map_err(|e| Error::Corrupt(format!("frame {}: {e}", read.after.lsn)))?;
-            db::apply(&mut *txn, &op, read.blob)?;
-        }
+        apply(&mut *txn, &read)?;
         (waiting, total) = (waiting + 1, total + 1);
         if waiting >= REPLAY_BATCH {
             txn.commit(read.after)?;

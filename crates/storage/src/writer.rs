@@ -1,10 +1,12 @@
 //! The one thread that changes a partition: takes what is waiting, makes it durable together, answers.
 //!
-//! A batch is one index transaction, one write and one sync. Each intent is resolved to facts inside
-//! the transaction, so that it sees the ones before it; the facts become a frame; the frames are
-//! synced; only then the transaction is committed, readers see it, listeners are told, callers hear `Ok`.
+//! A batch is one write and one sync of the log. Each intent is resolved to facts inside the open index
+//! transaction, so that it sees the ones before it; the facts become a frame; the frames are synced; listeners
+//! are told, callers hear `Ok`. The transaction is committed for many batches together ([`crate::pending`]).
 
 use crate::log::{Log, Segments};
+use crate::pending::{Hidden, Pending};
+use crate::queue::{Batch, Job, Queue, WriterHandle};
 use crate::watch::Listeners;
 use crate::{Error, Result};
 use bytes::Bytes;
@@ -13,26 +15,23 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use std::time::{Duration, Instant};
 use types::{AccountId, Clock, ModSeq};
 
-/// Changes that may wait; more are told to come back.
-const QUEUE: usize = 4096;
-/// How long a caller waits for a place in the queue.
-const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
-/// A batch ends at this many bytes of letters or changes, so that the first in it need not wait for ever.
-const BATCH_BYTES: usize = 16 << 20;
-const BATCH_CHANGES: usize = 1024;
-/// The index is tidied up after this many changes, so that opening after a crash stays quick.
-const CHECKPOINT_CHANGES: usize = 5_000;
+/// The index is committed when nothing came for so long.
+const IDLE: Duration = Duration::from_millis(100);
+/// The index is tidied up beside the writer after this many changes, so that opening after a crash stays quick.
+const CHECKPOINT_CHANGES: usize = 8_000;
+/// And by the writer itself after this many: only when nothing is written meanwhile can SQLite begin its
+/// write-ahead log anew. Little is left to do then.
+const WHOLE_CHECKPOINT_CHANGES: usize = 30_000;
 
 /// What somebody wants to be true.
 pub(crate) trait Intent: Send + 'static {
     type Outcome: Send + 'static;
 
-    /// The letter that comes with it.
-    fn letter(&self) -> Option<&Bytes> {
+    /// The letter that comes with it, and [`crate::log::blob_hash`] of it.
+    fn letter(&self) -> Option<(&Bytes, [u8; 16])> {
         None
     }
 
@@ -47,13 +46,22 @@ pub(crate) struct Facts<'a> {
     pub(crate) now_unix_s: i64,
     blob: Option<BlobRef>,
     ops: Vec<u8>,
-    changed: &'a mut HashMap<AccountId, ModSeq>,
+    told: &'a mut Told,
+}
+
+/// What must be told, and to whom, once a batch is durable.
+#[derive(Default)]
+struct Told {
+    changed: HashMap<AccountId, ModSeq>,
+    /// Who asks for an account by its key reads the index as it is committed.
+    accounts_put: bool,
 }
 
 impl Facts<'_> {
     pub(crate) fn put(&mut self, op: &Op) -> Result<()> {
         db::apply(self.txn, op, self.blob)?;
         op.encode(&mut self.ops);
+        self.told.accounts_put |= matches!(op, Op::AccountPut { .. });
         Ok(())
     }
 
@@ -61,58 +69,16 @@ impl Facts<'_> {
     pub(crate) fn next_modseq(&mut self, account: AccountId) -> Result<ModSeq> {
         let row = self.txn.account(account)?.ok_or(Error::NoAccount)?;
         let next = row.modseq.next();
-        self.changed.insert(account, next);
+        self.told.changed.insert(account, next);
         Ok(next)
     }
-}
-
-/// An intent and the one who waits for its outcome.
-trait Job: Send {
-    fn letter(&self) -> Option<&Bytes>;
-    fn resolve(&mut self, facts: &mut Facts<'_>) -> Result<()>;
-    fn answer(self: Box<Self>, batch: Result<()>);
-}
-
-struct Waiting<I: Intent> {
-    intent: I,
-    outcome: Result<I::Outcome>,
-    caller: oneshot::Sender<Result<I::Outcome>>,
-}
-
-impl<I: Intent> Job for Waiting<I> {
-    fn letter(&self) -> Option<&Bytes> {
-        self.intent.letter()
-    }
-
-    fn resolve(&mut self, facts: &mut Facts<'_>) -> Result<()> {
-        self.outcome = self.intent.resolve(facts);
-        self.outcome.as_ref().map(|_| ()).map_err(Clone::clone)
-    }
-
-    fn answer(self: Box<Self>, batch: Result<()>) {
-        let outcome = batch.and(self.outcome);
-        if self.caller.send(outcome).is_err() {
-            tracing::debug!("the caller of a change has gone; the change stands");
-        }
-    }
-}
-
-enum Command {
-    Change(Box<dyn Job>),
-    Stop(oneshot::Sender<()>),
-}
-
-/// The sending end of the writer's queue.
-#[derive(Clone)]
-pub(crate) struct WriterHandle {
-    queue: mpsc::Sender<Command>,
-    state: Arc<WriterState>,
 }
 
 /// What others may know of the writer.
 #[derive(Default)]
 pub(crate) struct WriterState {
     poison: OnceLock<String>,
+    pub(crate) hidden: Hidden,
     pub(crate) figures: Figures,
 }
 
@@ -121,6 +87,7 @@ pub(crate) struct WriterState {
 pub(crate) struct Figures {
     pub(crate) changes: prometheus_client::metrics::counter::Counter,
     pub(crate) batches: prometheus_client::metrics::counter::Counter,
+    pub(crate) commits: prometheus_client::metrics::counter::Counter,
     pub(crate) letters: prometheus_client::metrics::counter::Counter,
     pub(crate) letter_bytes: prometheus_client::metrics::counter::Counter,
 }
@@ -129,34 +96,6 @@ impl WriterState {
     /// Why no change is taken any more, if so.
     pub(crate) fn poison(&self) -> Option<Error> {
         self.poison.get().map(|reason| Error::Poisoned(reason.clone()))
-    }
-}
-
-impl WriterHandle {
-    /// Hands an intent over and waits until it is durable or refused.
-    pub(crate) async fn change<I: Intent>(&self, intent: I) -> Result<I::Outcome> {
-        if let Some(error) = self.state.poison() {
-            return Err(error);
-        }
-        let (caller, answer) = oneshot::channel();
-        let job = Box::new(Waiting { intent, outcome: Err(Error::Closed), caller });
-        match self.queue.send_timeout(Command::Change(job), QUEUE_TIMEOUT).await {
-            Ok(()) => answer.await.unwrap_or(Err(Error::Closed)),
-            Err(mpsc::error::SendTimeoutError::Timeout(_)) => Err(Error::Busy),
-            Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(Error::Closed),
-        }
-    }
-
-    /// Lets what is waiting finish and ends the thread.
-    pub(crate) async fn stop(&self) {
-        let (done, stopped) = oneshot::channel();
-        if self.queue.send(Command::Stop(done)).await.is_ok() && stopped.await.is_err() {
-            tracing::debug!("the writer had stopped already");
-        }
-    }
-
-    pub(crate) fn state(&self) -> &WriterState {
-        &self.state
     }
 }
 
@@ -170,14 +109,21 @@ pub(crate) struct Writer {
     pub(crate) reserve_bytes: u64,
 }
 
+/// What the thread remembers from batch to batch.
+struct Memory {
+    checkpoints: SyncSender<()>,
+    since_checkpoint: usize,
+    since_whole_checkpoint: usize,
+    last_sync: Duration,
+}
+
 impl Writer {
     pub(crate) fn start(self) -> Result<WriterHandle> {
-        let (queue, waiting) = mpsc::channel(QUEUE);
         let state = Arc::<WriterState>::default();
-        let handle = WriterHandle { queue, state: state.clone() };
+        let (handle, queue) = WriterHandle::new(state.clone());
         let checkpoints = self.start_checkpoints()?;
         let thread = std::thread::Builder::new().name("writer".to_owned());
-        let started = thread.spawn(move || self.run(waiting, &state, &checkpoints));
+        let started = thread.spawn(move || self.run(queue, &state, checkpoints));
         started.map_err(|e| Error::Poisoned(format!("the writer thread did not start: {e}")))?;
         Ok(handle)
     }
@@ -189,9 +135,7 @@ impl Writer {
         let thread = std::thread::Builder::new().name("checkpoint".to_owned());
         let started = thread.spawn(move || {
             while wanted.recv().is_ok() {
-                if let Err(error) = index.checkpoint() {
-                    tracing::warn!(%error, "the index could not be tidied up; trying again later");
-                }
+                checkpoint(&*index);
             }
         });
         started
@@ -199,27 +143,34 @@ impl Writer {
         Ok(due)
     }
 
-    fn run(
-        mut self,
-        mut waiting: mpsc::Receiver<Command>,
-        state: &WriterState,
-        checkpoints: &SyncSender<()>,
-    ) {
-        let mut changes = 0;
-        while let Some(first) = waiting.blocking_recv() {
-            let (batch, stop) = gather(first, &mut waiting);
-            changes += batch.len();
-            if !batch.is_empty() {
-                self.write(batch, state);
+    fn run(mut self, mut queue: Queue, state: &WriterState, checkpoints: SyncSender<()>) {
+        let index = self.index.clone();
+        let mut pending = Pending::new(&*index, &state.hidden);
+        let (since_checkpoint, since_whole_checkpoint) = (0, 0);
+        let last_sync = Duration::ZERO;
+        let mut memory =
+            Memory { checkpoints, since_checkpoint, since_whole_checkpoint, last_sync };
+        loop {
+            let idle = (pending.waits() && state.poison().is_none()).then_some(IDLE);
+            let Some(Batch { jobs, readers, stop, .. }) = queue.take(idle, memory.last_sync) else {
+                return;
+            };
+            let nothing_came = jobs.is_empty() && readers.is_empty();
+            if nothing_came || !readers.is_empty() || pending.is_due() {
+                self.commit(&mut pending, &mut memory, state);
             }
-            // A full channel means that one is running; the next batch asks again.
-            if changes >= CHECKPOINT_CHANGES && checkpoints.try_send(()).is_ok() {
-                changes = 0;
+            for reader in readers {
+                let shown =
+                    if pending.waits() { state.poison().map_or(Ok(()), Err) } else { Ok(()) };
+                // A reader that has gone needs no answer.
+                reader.send(shown).unwrap_or_default();
+            }
+            if !jobs.is_empty() {
+                self.write(jobs, &mut pending, &mut queue, &mut memory, state);
             }
             if let Some(done) = stop {
-                if let Err(error) = self.index.checkpoint() {
-                    tracing::warn!(%error, "the index could not be tidied up at close");
-                }
+                self.commit(&mut pending, &mut memory, state);
+                checkpoint(&*self.index);
                 if done.send(()).is_err() {
                     tracing::debug!("nobody waits for the writer to stop");
                 }
@@ -228,60 +179,124 @@ impl Writer {
         }
     }
 
+    /// Shows readers what is acknowledged, and tidies up the index from time to time.
+    fn commit(&self, pending: &mut Pending<'_>, memory: &mut Memory, state: &WriterState) {
+        if !pending.waits() || state.poison().is_some() {
+            return;
+        }
+        if let Err(error) = pending.commit(self.log.synced()) {
+            refuse_from_now_on(&error, state);
+            return;
+        }
+        state.figures.commits.inc();
+        if memory.since_whole_checkpoint >= WHOLE_CHECKPOINT_CHANGES {
+            checkpoint(&*self.index);
+            (memory.since_checkpoint, memory.since_whole_checkpoint) = (0, 0);
+        }
+        // A full channel means that one is running; the next commit asks again.
+        if memory.since_checkpoint >= CHECKPOINT_CHANGES && memory.checkpoints.try_send(()).is_ok()
+        {
+            memory.since_checkpoint = 0;
+        }
+    }
+
     /// Makes a batch durable and answers everybody in it.
-    fn write(&mut self, mut batch: Vec<Box<dyn Job>>, state: &WriterState) {
-        let mut changed = HashMap::new();
-        let done = match state.poison() {
-            Some(error) => Err(error),
-            None => catch_unwind(AssertUnwindSafe(|| self.commit(&mut batch, &mut changed, state)))
-                .unwrap_or_else(|_| Err(Error::Poisoned("the writer panicked".to_owned()))),
-        };
+    fn write(
+        &mut self,
+        mut batch: Vec<Box<dyn Job>>,
+        pending: &mut Pending<'_>,
+        queue: &mut Queue,
+        memory: &mut Memory,
+        state: &WriterState,
+    ) {
+        let mut told = Told::default();
+        let mut done = self.prepare(&batch, state);
+        if done.is_ok() {
+            let work = || self.make_durable(&mut batch, pending, &mut told, memory, state);
+            done = catch_unwind(AssertUnwindSafe(work))
+                .unwrap_or_else(|_| Err(Error::Poisoned("the writer panicked".to_owned())));
+            if done.is_err() {
+                self.take_back(pending, state);
+            }
+        }
         if let Err(error) = &done {
-            self.log.forget();
-            changed.clear();
+            told = Told::default();
             refuse_from_now_on(error, state);
             tracing::error!(%error, changes = batch.len(), "changes could not be written");
         }
+        state.hidden.add(told.changed.keys().copied());
+        if told.accounts_put {
+            self.commit(pending, memory, state);
+        }
+        memory.since_checkpoint += batch.len();
+        memory.since_whole_checkpoint += batch.len();
         let answer = done.map_err(|error| state.poison().unwrap_or(error));
-        self.listeners.tell(&changed.into_iter().collect::<Vec<_>>());
+        self.listeners.tell(&told.changed.into_iter().collect::<Vec<_>>());
+        queue.expect_back(batch.len());
         for job in batch {
             job.answer(answer.clone());
         }
     }
 
-    fn commit(
+    /// What can be refused before anything has happened.
+    fn prepare(&mut self, batch: &[Box<dyn Job>], state: &WriterState) -> Result<()> {
+        if let Some(error) = state.poison() {
+            return Err(error);
+        }
+        self.log.roll(self.clock.now_unix_ms())?;
+        let has_letters = batch.iter().any(|job| job.letter().is_some());
+        if has_letters { self.check_room() } else { Ok(()) }
+    }
+
+    /// Resolves, appends, syncs. After an error nothing of the batch may stay.
+    fn make_durable(
         &mut self,
         batch: &mut [Box<dyn Job>],
-        changed: &mut HashMap<AccountId, ModSeq>,
+        pending: &mut Pending<'_>,
+        told: &mut Told,
+        memory: &mut Memory,
         state: &WriterState,
     ) -> Result<()> {
-        let now_unix_ms = self.clock.now_unix_ms();
-        self.log.roll(now_unix_ms)?;
-        if batch.iter().any(|job| job.letter().is_some()) {
-            self.check_room()?;
-        }
-        let mut txn = self.index.begin()?;
-        let mut frames = 0_u64;
+        let now_unix_s = self.clock.now_unix_ms().div_euclid(1000);
+        let txn = pending.txn()?;
+        let mut frames = 0_u32;
         for job in batch.iter_mut() {
-            frames +=
-                u64::from(resolve(&mut self.log, job, &mut *txn, changed, now_unix_ms, state)?);
+            frames += u32::from(resolve(&mut self.log, job, txn, told, now_unix_s, state)?);
         }
         if frames == 0 {
             return Ok(());
         }
+        let from = Instant::now();
         self.log.sync()?;
-        txn.commit(self.log.pushed()).map_err(|error| {
-            Error::Poisoned(format!("the log is durable, the index is behind: {error}"))
-        })?;
+        memory.last_sync = from.elapsed();
+        pending.keep(frames as usize);
         state.figures.batches.inc();
-        state.figures.changes.inc_by(frames);
+        state.figures.changes.inc_by(frames.into());
         Ok(())
+    }
+
+    /// Undoes a batch that failed, and only that.
+    fn take_back(&mut self, pending: &mut Pending<'_>, state: &WriterState) {
+        self.log.forget();
+        let undo = || pending.undo(&self.segments, self.log.synced());
+        let undone = catch_unwind(AssertUnwindSafe(undo))
+            .unwrap_or_else(|_| Err(Error::Poisoned("the writer panicked twice".to_owned())));
+        if let Err(error) = undone {
+            let error = Error::Poisoned(format!("a failed change could not be undone: {error}"));
+            refuse_from_now_on(&error, state);
+        }
     }
 
     /// Refuses letters while there is still room for the changes that free some.
     fn check_room(&self) -> Result<()> {
         let free_bytes = self.segments.free_bytes()?;
         if free_bytes < self.reserve_bytes { Err(Error::DiskFull) } else { Ok(()) }
+    }
+}
+
+fn checkpoint(index: &dyn Index) {
+    if let Err(error) = index.checkpoint() {
+        tracing::warn!(%error, "the index could not be tidied up; trying again later");
     }
 }
 
@@ -293,41 +308,19 @@ fn refuse_from_now_on(error: &Error, state: &WriterState) {
     }
 }
 
-/// What waits behind `first`, up to a batch; and the wish to stop, if it is there.
-fn gather(
-    first: Command,
-    waiting: &mut mpsc::Receiver<Command>,
-) -> (Vec<Box<dyn Job>>, Option<oneshot::Sender<()>>) {
-    let mut batch = Vec::new();
-    let mut bytes = 0;
-    let mut next = Some(first);
-    while let Some(command) = next {
-        match command {
-            Command::Change(job) => {
-                bytes += job.letter().map_or(0, Bytes::len);
-                batch.push(job);
-            }
-            Command::Stop(done) => return (batch, Some(done)),
-        }
-        let room = bytes < BATCH_BYTES && batch.len() < BATCH_CHANGES;
-        next = if room { waiting.try_recv().ok() } else { None };
-    }
-    (batch, None)
-}
-
 /// Resolves one intent and pushes its frame; `false` when it put no fact.
 fn resolve(
     log: &mut Log,
     job: &mut Box<dyn Job>,
     txn: &mut dyn Txn,
-    changed: &mut HashMap<AccountId, ModSeq>,
-    now_unix_ms: i64,
+    told: &mut Told,
+    now_unix_s: i64,
     state: &WriterState,
 ) -> Result<bool> {
-    let letter = job.letter().cloned();
-    let blob = letter.as_ref().map(|bytes| log.place(bytes, crate::log::blob_hash(bytes)));
-    let now_unix_s = now_unix_ms.div_euclid(1000);
-    let mut facts = Facts { txn, now_unix_s, blob, ops: Vec::new(), changed };
+    let letter = job.letter().map(|(bytes, hash)| (bytes.clone(), hash));
+    let blob = letter.as_ref().map(|(bytes, hash)| log.place(bytes, *hash));
+    let letter = letter.map(|(bytes, _)| bytes);
+    let mut facts = Facts { txn, now_unix_s, blob, ops: Vec::new(), told };
     let outcome = job.resolve(&mut facts);
     let ops = facts.ops;
     match outcome {

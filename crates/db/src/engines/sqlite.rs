@@ -3,6 +3,10 @@
 //!
 //! One writer connection whose account and mailbox rows stay in memory, written once a commit however
 //! many letters arrived; a pool of reader connections.
+//!
+//! A delivery writes three rows: the email with the place of its first copy, that copy, its Message-ID. What
+//! was added is not written a second time in the change log: UIDs and MODSEQs of additions rise together, so
+//! the messages of a mailbox tell it themselves, until they are gone.
 
 use crate::{
     AccountRow, BlobRef, ChangeKind, ChangeRow, EmailRow, Error, Index, Location, MailboxRow,
@@ -19,9 +23,11 @@ use types::{
 };
 
 /// Raised when the tables change; an older index is thrown away and built again from the log.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Rows of accounts and mailboxes the writer keeps between commits; more: it starts afresh.
 const WRITER_CACHE_ROWS: usize = 50_000;
+/// Room for what a transaction over many letters changes; negative numbers are KiB to SQLite.
+const WRITER_PAGES_KIB: i64 = -49_152;
 
 const SCHEMA: &str = "
 CREATE TABLE position (
@@ -40,20 +46,26 @@ CREATE TABLE mailbox (
 CREATE INDEX mailbox_name ON mailbox (account, name);
 CREATE TABLE message (
     account INTEGER NOT NULL, mailbox INTEGER NOT NULL, uid INTEGER NOT NULL,
-    email INTEGER NOT NULL, modseq INTEGER NOT NULL, flags INTEGER NOT NULL, keywords TEXT,
+    email INTEGER NOT NULL, modseq INTEGER NOT NULL, added INTEGER NOT NULL,
+    flags INTEGER NOT NULL, keywords TEXT,
     received INTEGER NOT NULL, saved INTEGER NOT NULL, size_bytes INTEGER NOT NULL,
     PRIMARY KEY (account, mailbox, uid)) WITHOUT ROWID;
+-- where copies of an email are beside the place in its own row
 CREATE TABLE home (
     email INTEGER NOT NULL, mailbox INTEGER NOT NULL, uid INTEGER NOT NULL,
     PRIMARY KEY (email, mailbox, uid)) WITHOUT ROWID;
 CREATE TABLE email (
     id INTEGER PRIMARY KEY, account INTEGER NOT NULL, thread INTEGER NOT NULL,
     received INTEGER NOT NULL, segment INTEGER NOT NULL, offset INTEGER NOT NULL,
-    size_bytes INTEGER NOT NULL, hash BLOB NOT NULL, part_table BLOB NOT NULL);
-CREATE INDEX email_thread ON email (thread);
+    size_bytes INTEGER NOT NULL, hash BLOB NOT NULL,
+    mailbox INTEGER NOT NULL, uid INTEGER NOT NULL, -- the place of one copy; uid 0: no copy here
+    part_table BLOB NOT NULL);
+-- the first email of a thread gives it its number and is found by that
+CREATE INDEX email_thread ON email (thread) WHERE thread <> id;
 CREATE TABLE thread_of (
     account INTEGER NOT NULL, message_id_hash INTEGER NOT NULL, thread INTEGER NOT NULL,
     PRIMARY KEY (account, message_id_hash)) WITHOUT ROWID;
+-- all but additions of messages that are still there
 CREATE TABLE change (
     account INTEGER NOT NULL, modseq INTEGER NOT NULL, mailbox INTEGER NOT NULL,
     uid INTEGER NOT NULL, kind INTEGER NOT NULL, email INTEGER NOT NULL,
@@ -62,15 +74,22 @@ CREATE TABLE change (
 
 pub(super) fn open(path: &str) -> Result<Arc<dyn Index>> {
     let path = PathBuf::from(path);
-    let connection = connect(&path)?;
-    let format: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let mut connection = connect(&path)?;
+    let mut format = format_of(&connection)?;
     if format > FORMAT {
         return Err(Error::Newer { found: format, known: FORMAT });
+    }
+    if (1..FORMAT).contains(&format) {
+        drop(connection);
+        remove(&path)?;
+        connection = connect(&path)?;
+        format = format_of(&connection)?;
     }
     if format < FORMAT {
         connection
             .execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;"))?;
     }
+    connection.pragma_update(None, "cache_size", WRITER_PAGES_KIB)?;
     let checkpointer = Mutex::new(connect(&path)?);
     Ok(Arc::new(Sqlite {
         writer: Mutex::new(Writer { connection, cache: RefCell::default() }),
@@ -78,6 +97,26 @@ pub(super) fn open(path: &str) -> Result<Arc<dyn Index>> {
         checkpointer,
         path,
     }))
+}
+
+fn format_of(connection: &Connection) -> Result<u32> {
+    Ok(connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
+}
+
+/// Takes an index of an older form away; the log builds it again.
+fn remove(path: &Path) -> Result<()> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(suffix);
+        match std::fs::remove_file(&file) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                let name = Path::new(&file).display();
+                return Err(Error::Engine(format!("could not remove the old index {name}: {e}")));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn connect(path: &Path) -> Result<Connection> {
@@ -122,6 +161,11 @@ struct Cache {
     last_ids: Option<(AccountId, EmailId)>,
     accounts: HashMap<AccountId, (AccountRow, bool)>,
     mailboxes: HashMap<(AccountId, MailboxId), (MailboxRow, bool)>,
+    /// Keys of rows that must still be written, so that nobody looks through all of them.
+    waiting_accounts: Vec<AccountId>,
+    waiting_mailboxes: Vec<(AccountId, MailboxId)>,
+    /// An email that waits for its first copy, to be written with its place.
+    email: Option<EmailRow>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -327,9 +371,10 @@ impl Read for Connection {
 
     fn homes(&self, account: AccountId, email: EmailId) -> Result<Vec<(MailboxId, MessageRow)>> {
         let sql = "SELECT m.mailbox, m.uid, m.email, m.modseq, m.flags, m.keywords, m.received,
-             m.saved, m.size_bytes FROM home h JOIN message m
+             m.saved, m.size_bytes FROM (SELECT mailbox, uid FROM email WHERE id = ?2 AND uid > 0
+             UNION ALL SELECT mailbox, uid FROM home WHERE email = ?2) h CROSS JOIN message m
              ON m.account = ?1 AND m.mailbox = h.mailbox AND m.uid = h.uid
-             WHERE h.email = ?2 ORDER BY h.mailbox, h.uid";
+             ORDER BY m.mailbox, m.uid";
         all(self, sql, [db_int(account.0), db_int(email.0)], |row| {
             Ok((MailboxId(row.get(0)?), message_row(row, 1)?))
         })
@@ -356,7 +401,9 @@ impl Read for Connection {
     }
 
     fn thread(&self, account: AccountId, thread: ThreadId) -> Result<Vec<EmailId>> {
-        let sql = "SELECT id FROM email WHERE thread = ? AND account = ? ORDER BY id";
+        let sql = "SELECT id FROM email WHERE id = ?1 AND thread = ?1 AND account = ?2
+             UNION ALL SELECT id FROM email WHERE thread = ?1 AND thread <> id AND account = ?2
+             ORDER BY id";
         all(self, sql, [db_int(thread.0), db_int(account.0)], |row| Ok(EmailId(uint(row, 0)?)))
     }
 
@@ -367,21 +414,73 @@ impl Read for Connection {
     }
 
     fn changes(&self, account: AccountId, since: ModSeq, limit: usize) -> Result<Vec<ChangeRow>> {
-        let sql = "SELECT modseq, kind, mailbox, uid, email FROM change
-             WHERE account = ? AND modseq > ? ORDER BY modseq, mailbox, uid, kind LIMIT ?";
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        all(self, sql, params![db_int(account.0), db_int(since.0), limit], |row| {
-            let kind = row.get::<_, u8>(1)?;
-            let uid = Uid::new(row.get(3)?);
-            let email = EmailId(uint(row, 4)?);
-            Ok(ChangeRow {
-                modseq: ModSeq(uint(row, 0)?),
-                kind: ChangeKind::from_u8(kind).unwrap_or(ChangeKind::MailboxChanged),
-                mailbox: MailboxId(row.get(2)?),
-                message: uid.map(|uid| (uid, email)),
-            })
-        })
+        let mut found = written_changes(self, account, since, limit)?;
+        for mailbox in Read::mailboxes(self, account)? {
+            if mailbox.modseq > since {
+                found.extend(additions(self, account, &mailbox, since, limit)?);
+            }
+        }
+        found.sort_by_key(|row| {
+            let uid = row.message.map_or(0, |(uid, _)| uid.get());
+            (row.modseq, row.mailbox, uid, row.kind as u8)
+        });
+        found.truncate(limit);
+        Ok(found)
     }
+}
+
+/// The change log without additions of messages that are still there.
+fn written_changes(
+    connection: &Connection,
+    account: AccountId,
+    since: ModSeq,
+    limit: usize,
+) -> Result<Vec<ChangeRow>> {
+    let sql = "SELECT modseq, kind, mailbox, uid, email FROM change
+             WHERE account = ? AND modseq > ? ORDER BY modseq, mailbox, uid, kind LIMIT ?";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    all(connection, sql, params![db_int(account.0), db_int(since.0), limit], |row| {
+        let kind = row.get::<_, u8>(1)?;
+        let uid = Uid::new(row.get(3)?);
+        let email = EmailId(uint(row, 4)?);
+        Ok(ChangeRow {
+            modseq: ModSeq(uint(row, 0)?),
+            kind: ChangeKind::from_u8(kind).unwrap_or(ChangeKind::MailboxChanged),
+            mailbox: MailboxId(row.get(2)?),
+            message: uid.map(|uid| (uid, email)),
+        })
+    })
+}
+
+/// Messages of a mailbox that were added after `since`, the first `limit` of them.
+fn additions(
+    connection: &Connection,
+    account: AccountId,
+    mailbox: &MailboxRow,
+    since: ModSeq,
+    limit: usize,
+) -> Result<Vec<ChangeRow>> {
+    let (owner, id) = (db_int(account.0), mailbox.id.0);
+    let at_or_after = "SELECT added FROM message WHERE account = ? AND mailbox = ? AND uid >= ?
+         ORDER BY uid LIMIT 1";
+    // A message that came later has the higher UID: the first new one is found by halving.
+    let (mut old, mut new) = (0, mailbox.uid_next.map_or(u32::MAX, Uid::get));
+    while new - old > 1 {
+        let middle = old + (new - old) / 2;
+        let added = one(connection, at_or_after, params![owner, id, middle], |row| uint(row, 0))?;
+        if added.is_some_and(|added| added <= since.0) { old = middle } else { new = middle }
+    }
+    let sql = "SELECT added, uid, email FROM message WHERE account = ? AND mailbox = ? AND uid >= ?
+         AND added > ? ORDER BY uid LIMIT ?";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    all(connection, sql, params![owner, id, old, db_int(since.0), limit], |row| {
+        Ok(ChangeRow {
+            modseq: ModSeq(uint(row, 0)?),
+            kind: ChangeKind::MessageAdded,
+            mailbox: mailbox.id,
+            message: Some((Uid::new(row.get(1)?).unwrap_or(Uid::MIN), EmailId(uint(row, 2)?))),
+        })
+    })
 }
 
 impl SqliteRead<'_> {
@@ -403,16 +502,90 @@ impl SqliteTxn<'_> {
 
     /// Writes what the cache holds back.
     fn flush(&self) -> Result<()> {
+        self.flush_email()?;
         let mut cache = self.writer.cache.borrow_mut();
-        for (row, dirty) in cache.accounts.values_mut().filter(|(_, dirty)| *dirty) {
-            self.write_account(row)?;
-            *dirty = false;
+        let Cache { accounts, mailboxes, waiting_accounts, waiting_mailboxes, .. } = &mut *cache;
+        for account in waiting_accounts.drain(..) {
+            if let Some((row, dirty)) = accounts.get_mut(&account) {
+                self.write_account(row)?;
+                *dirty = false;
+            }
         }
-        for ((account, _), (row, dirty)) in cache.mailboxes.iter_mut().filter(|(_, v)| v.1) {
-            self.write_mailbox(*account, row)?;
-            *dirty = false;
+        for key in waiting_mailboxes.drain(..) {
+            if let Some((row, dirty)) = mailboxes.get_mut(&key) {
+                self.write_mailbox(key.0, row)?;
+                *dirty = false;
+            }
         }
         Ok(())
+    }
+
+    fn flush_email(&self) -> Result<()> {
+        let waiting = self.writer.cache.borrow_mut().email.take();
+        waiting.map_or(Ok(()), |row| self.write_email(&row, None))
+    }
+
+    fn write_email(&self, row: &EmailRow, place: Option<(MailboxId, Uid)>) -> Result<()> {
+        let (mailbox, uid) = place.map_or((0, 0), |(mailbox, uid)| (mailbox.0, uid.get()));
+        self.execute(
+            "INSERT INTO email VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+            params![
+                db_int(row.id.0),
+                db_int(row.account.0),
+                db_int(row.thread.0),
+                row.received_unix_s,
+                db_int(row.blob.location.segment),
+                db_int(row.blob.location.offset),
+                row.blob.size_bytes,
+                row.blob.hash,
+                mailbox,
+                uid,
+                row.index
+            ],
+        )
+    }
+
+    /// Remembers where a copy is: in the email's own row if that knows no place.
+    fn add_home(&self, email: EmailId, mailbox: MailboxId, uid: Uid) -> Result<()> {
+        let waiting = self.writer.cache.borrow_mut().email.take();
+        if let Some(row) = waiting {
+            if row.id == email {
+                return self.write_email(&row, Some((mailbox, uid)));
+            }
+            self.write_email(&row, None)?;
+        }
+        let place = params![db_int(email.0), mailbox.0, uid.get()];
+        let sql = "UPDATE email SET mailbox = ?2, uid = ?3 WHERE id = ?1 AND uid = 0";
+        if self.db().prepare_cached(sql)?.execute(place)? == 0 {
+            self.execute("INSERT INTO home VALUES (?,?,?)", place)?;
+        }
+        Ok(())
+    }
+
+    fn delete_home(&self, email: EmailId, mailbox: MailboxId, uid: Uid) -> Result<()> {
+        let place = params![db_int(email.0), mailbox.0, uid.get()];
+        let sql = "DELETE FROM home WHERE email = ? AND mailbox = ? AND uid = ?";
+        if self.db().prepare_cached(sql)?.execute(place)? == 0 {
+            let sql = "UPDATE email SET mailbox = 0, uid = 0
+                 WHERE id = ?1 AND mailbox = ?2 AND uid = ?3";
+            self.execute(sql, place)?;
+        }
+        Ok(())
+    }
+
+    fn write_change(&self, account: AccountId, row: &ChangeRow) -> Result<()> {
+        let (uid, email) = row.message.map_or((0, EmailId(0)), |(uid, email)| (uid.get(), email));
+        self.execute(
+            "INSERT OR REPLACE INTO change VALUES (?,?,?,?,?,?)",
+            params![
+                db_int(account.0),
+                db_int(row.modseq.0),
+                row.mailbox.0,
+                uid,
+                row.kind as u8,
+                db_int(email.0)
+            ],
+        )
     }
 
     fn write_account(&self, row: &AccountRow) -> Result<()> {
@@ -498,13 +671,36 @@ forward! {
     accounts() -> Vec<AccountRow>;
     mailboxes(account: AccountId) -> Vec<MailboxRow>;
     mailbox_by_name(account: AccountId, name: &str) -> Option<MailboxRow>;
-    messages(account: AccountId, mailbox: MailboxId, uids: &UidSet) -> Vec<MessageRow>;
-    homes(account: AccountId, email: EmailId) -> Vec<(MailboxId, MessageRow)>;
-    email(email: EmailId) -> Option<EmailRow>;
-    thread(account: AccountId, thread: ThreadId) -> Vec<EmailId>;
-    thread_of(account: AccountId, message_id_hash: u64) -> Option<ThreadId>;
     changes(account: AccountId, since: ModSeq, limit: usize) -> Vec<ChangeRow>;
     ;
+    fn messages(
+        &self,
+        account: AccountId,
+        mailbox: MailboxId,
+        uids: &UidSet,
+    ) -> Result<Vec<MessageRow>> {
+        self.db().messages(account, mailbox, uids)
+    }
+
+    fn homes(&self, account: AccountId, email: EmailId) -> Result<Vec<(MailboxId, MessageRow)>> {
+        self.flush_email()?;
+        self.db().homes(account, email)
+    }
+
+    fn email(&self, email: EmailId) -> Result<Option<EmailRow>> {
+        self.flush_email()?;
+        self.db().email(email)
+    }
+
+    fn thread(&self, account: AccountId, thread: ThreadId) -> Result<Vec<EmailId>> {
+        self.flush_email()?;
+        self.db().thread(account, thread)
+    }
+
+    fn thread_of(&self, account: AccountId, message_id_hash: u64) -> Result<Option<ThreadId>> {
+        self.db().thread_of(account, message_id_hash)
+    }
+
     fn last_ids(&self) -> Result<(AccountId, EmailId)> {
         let mut cache = self.writer.cache.borrow_mut();
         if let Some(ids) = cache.last_ids {
@@ -545,13 +741,20 @@ impl Txn for SqliteTxn<'_> {
         let (account, email) = self.last_ids()?;
         let mut cache = self.writer.cache.borrow_mut();
         cache.last_ids = Some((account.max(row.id), email));
-        cache.accounts.insert(row.id, (row.clone(), true));
+        let old = cache.accounts.insert(row.id, (row.clone(), true));
+        if old.is_none_or(|(_, dirty)| !dirty) {
+            cache.waiting_accounts.push(row.id);
+        }
         Ok(())
     }
 
     fn put_mailbox(&mut self, account: AccountId, row: &MailboxRow) -> Result<()> {
         let mut cache = self.writer.cache.borrow_mut();
-        cache.mailboxes.insert((account, row.id), (row.clone(), true));
+        let key = (account, row.id);
+        let old = cache.mailboxes.insert(key, (row.clone(), true));
+        if old.is_none_or(|(_, dirty)| !dirty) {
+            cache.waiting_mailboxes.push(key);
+        }
         Ok(())
     }
 
@@ -568,7 +771,7 @@ impl Txn for SqliteTxn<'_> {
         row: &MessageRow,
     ) -> Result<()> {
         self.execute(
-            "INSERT INTO message VALUES (?,?,?,?,?,?,?,?,?,?)",
+            "INSERT INTO message VALUES (?1,?2,?3,?4,?5,?5,?6,?7,?8,?9,?10)",
             params![
                 db_int(account.0),
                 mailbox.0,
@@ -582,8 +785,7 @@ impl Txn for SqliteTxn<'_> {
                 row.size_bytes
             ],
         )?;
-        let home = params![db_int(row.email.0), mailbox.0, row.uid.get()];
-        self.execute("INSERT INTO home VALUES (?,?,?)", home)
+        self.add_home(row.email, mailbox, row.uid)
     }
 
     fn put_flags(
@@ -613,36 +815,29 @@ impl Txn for SqliteTxn<'_> {
         uid: Uid,
         email: EmailId,
     ) -> Result<()> {
-        self.execute(
-            "DELETE FROM message WHERE account = ? AND mailbox = ? AND uid = ?",
-            params![db_int(account.0), mailbox.0, uid.get()],
-        )?;
-        self.execute(
-            "DELETE FROM home WHERE email = ? AND mailbox = ? AND uid = ?",
-            params![db_int(email.0), mailbox.0, uid.get()],
-        )
+        let key = params![db_int(account.0), mailbox.0, uid.get()];
+        let sql = "DELETE FROM message WHERE account = ? AND mailbox = ? AND uid = ?
+             RETURNING added";
+        // From now on only the change log can tell when it came.
+        if let Some(added) = one(self.db(), sql, key, |row| uint(row, 0))? {
+            let kind = ChangeKind::MessageAdded;
+            let (modseq, message) = (ModSeq(added), Some((uid, email)));
+            self.write_change(account, &ChangeRow { modseq, kind, mailbox, message })?;
+        }
+        self.delete_home(email, mailbox, uid)
     }
 
     fn add_email(&mut self, row: &EmailRow) -> Result<()> {
         let (account, email) = self.last_ids()?;
-        self.writer.cache.borrow_mut().last_ids = Some((account, email.max(row.id)));
-        self.execute(
-            "INSERT INTO email VALUES (?,?,?,?,?,?,?,?,?)",
-            params![
-                db_int(row.id.0),
-                db_int(row.account.0),
-                db_int(row.thread.0),
-                row.received_unix_s,
-                db_int(row.blob.location.segment),
-                db_int(row.blob.location.offset),
-                row.blob.size_bytes,
-                row.blob.hash,
-                row.index
-            ],
-        )
+        self.flush_email()?;
+        let mut cache = self.writer.cache.borrow_mut();
+        cache.last_ids = Some((account, email.max(row.id)));
+        cache.email = Some(row.clone());
+        Ok(())
     }
 
     fn delete_email(&mut self, email: EmailId) -> Result<()> {
+        self.flush_email()?;
         self.execute("DELETE FROM email WHERE id = ?", [db_int(email.0)])
     }
 
@@ -659,18 +854,11 @@ impl Txn for SqliteTxn<'_> {
     }
 
     fn add_change(&mut self, account: AccountId, row: &ChangeRow) -> Result<()> {
-        let (uid, email) = row.message.map_or((0, EmailId(0)), |(uid, email)| (uid.get(), email));
-        self.execute(
-            "INSERT OR REPLACE INTO change VALUES (?,?,?,?,?,?)",
-            params![
-                db_int(account.0),
-                db_int(row.modseq.0),
-                row.mailbox.0,
-                uid,
-                row.kind as u8,
-                db_int(email.0)
-            ],
-        )
+        // The message itself tells that.
+        if row.kind == ChangeKind::MessageAdded {
+            return Ok(());
+        }
+        self.write_change(account, row)
     }
 
     fn commit(mut self: Box<Self>, position: Position) -> Result<()> {

@@ -11,6 +11,9 @@ pub(crate) struct Frame {
     /// The last frame known durable when this one was written: a later frame that names `n` here proves
     /// that frame `n` had been durable, so a bad frame `n` is damage and no torn end.
     pub(crate) synced_lsn: u64,
+    /// Seconds since its segment was made, in 24 bits: when it was written. Not smaller than in the frame
+    /// before, unless the clock went back between two runs. 0 in frames of the first builds.
+    pub(crate) after_s: u32,
     pub(crate) blob_bytes: u32,
     pub(crate) ops_bytes: u32,
     /// First half of the BLAKE3 hash of the letter's bytes.
@@ -22,6 +25,9 @@ impl Frame {
     pub(crate) const MAGIC: [u8; 4] = *b"OPFR";
     const VERSION: u8 = 1;
 
+    /// What fits in the header: 194 days.
+    pub(crate) const LAST_AFTER_S: u32 = 0xff_ffff;
+
     pub(crate) fn total_bytes(&self) -> u64 {
         Self::HEADER_BYTES + u64::from(self.blob_bytes) + u64::from(self.ops_bytes)
     }
@@ -31,6 +37,8 @@ impl Frame {
         let mut header = [0; 64];
         header[0..4].copy_from_slice(&Self::MAGIC);
         header[4] = Self::VERSION;
+        let [a, b, c, _] = self.after_s.min(Self::LAST_AFTER_S).to_le_bytes();
+        header[5..8].copy_from_slice(&[a, b, c]);
         header[8..16].copy_from_slice(&self.lsn.to_le_bytes());
         header[16..24].copy_from_slice(&self.synced_lsn.to_le_bytes());
         header[24..28].copy_from_slice(&self.blob_bytes.to_le_bytes());
@@ -49,6 +57,7 @@ impl Frame {
         let long = |at: usize| header.get(at..)?.first_chunk().map(|b| u64::from_le_bytes(*b));
         let short = |at: usize| header.get(at..)?.first_chunk().map(|b| u32::from_le_bytes(*b));
         Some(Self {
+            after_s: u32::from_le_bytes([header[5], header[6], header[7], 0]),
             lsn: long(8)?,
             synced_lsn: long(16)?,
             blob_bytes: short(24)?,
@@ -93,6 +102,7 @@ mod tests {
         let frame = Frame {
             lsn: 7,
             synced_lsn: 5,
+            after_s: 66051,
             blob_bytes: 8,
             ops_bytes: 8,
             blob_hash: blob_hash(blob),

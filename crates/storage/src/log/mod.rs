@@ -11,13 +11,16 @@ mod segments;
 pub(crate) use disk::AppendFile;
 pub(crate) use disk::{Disk, RealDisk};
 pub(crate) use frame::{Frame, blob_hash};
-pub(crate) use replay::replay;
-pub(crate) use segments::{SegmentWriter, Segments};
+pub(crate) use replay::{Read, replay, reread};
+pub(crate) use segments::{SegmentFile, SegmentWriter, Segments};
 
 use crate::Result;
 use bytes::Bytes;
 use db::{BlobRef, Location, Position};
 use std::sync::Arc;
+
+/// A segment is closed after this time, full or not: frames count seconds from its making in 24 bits.
+const SEGMENT_DAYS: i64 = 90;
 
 /// Chunks from this size on go to the file without being copied together.
 const COPY_BYTES: usize = 64 * 1024;
@@ -31,6 +34,8 @@ pub(crate) struct Log {
     synced: Position,
     /// The last frame that is pushed.
     pushed: Position,
+    /// Seconds from the making of the current segment to the current batch.
+    after_s: u32,
     chunks: Vec<Bytes>,
     tail: Vec<u8>,
 }
@@ -56,16 +61,23 @@ impl Log {
             segment_bytes,
             synced,
             pushed: synced,
+            after_s: 0,
             chunks: Vec::new(),
             tail: Vec::new(),
         })
     }
 
-    /// Begins the next segment when this one is full. Call between batches only.
+    /// Begins a batch: takes its time, and begins the next segment when this one is full.
     pub(crate) fn roll(&mut self, now_unix_ms: i64) -> Result<()> {
-        if self.synced.end.offset < self.segment_bytes {
+        let age_s = now_unix_ms.saturating_sub(self.current.created_unix_ms) / 1000;
+        let is_old =
+            age_s > SEGMENT_DAYS * 86_400 && self.synced.end.offset > SegmentFile::HEADER_BYTES;
+        if self.synced.end.offset < self.segment_bytes && !is_old {
+            let age_s = u32::try_from(age_s.max(0)).unwrap_or(u32::MAX);
+            self.after_s = self.after_s.max(age_s).min(Frame::LAST_AFTER_S);
             return Ok(());
         }
+        self.after_s = 0;
         let (segment, lsn) = (self.synced.end.segment + 1, self.synced.lsn + 1);
         self.current = self.segments.create(segment, lsn, now_unix_ms)?;
         self.synced.end = Location { segment, offset: self.current.header_bytes() };
@@ -88,6 +100,7 @@ impl Log {
         let frame = Frame {
             lsn: self.pushed.lsn + 1,
             synced_lsn: self.synced.lsn,
+            after_s: self.after_s,
             blob_bytes: blob.map_or(0, |(_, blob)| blob.size_bytes),
             ops_bytes: u32::try_from(ops.len()).unwrap_or(u32::MAX),
             blob_hash: blob.map_or([0; 16], |(_, blob)| blob.hash),
@@ -106,9 +119,9 @@ impl Log {
         self.pushed.end.offset += frame.total_bytes();
     }
 
-    /// Where the log ends once what is pushed is synced.
-    pub(crate) fn pushed(&self) -> Position {
-        self.pushed
+    /// Where the durable log ends.
+    pub(crate) fn synced(&self) -> Position {
+        self.synced
     }
 
     /// Forgets frames that are pushed and not synced.

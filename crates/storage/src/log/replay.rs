@@ -13,6 +13,8 @@ use memchr::memmem;
 pub(crate) struct Read {
     pub(crate) blob: Option<BlobRef>,
     pub(crate) ops: Vec<u8>,
+    /// When it was written, as the clock stood.
+    pub(crate) unix_s: i64,
     /// The log's position after it.
     pub(crate) after: Position,
 }
@@ -43,7 +45,7 @@ pub(crate) fn replay(
         if id != position.end.segment {
             position = next_segment(&segment, id, position)?;
         }
-        position = replay_segment(&segment, position, &mut visit)?;
+        position = replay_segment(&segment, position, u64::MAX, &mut visit)?;
         let length = segment.length()?;
         if position.end.offset > length {
             return Err(Error::Corrupt(format!("segment {id:x} is shorter than the index says")));
@@ -62,6 +64,32 @@ pub(crate) fn replay(
         }
     }
     Ok(Some(position))
+}
+
+/// Calls `visit` for each frame after `from` up to `until`, which this process has written and synced.
+pub(crate) fn reread(
+    segments: &Segments,
+    from: Option<Position>,
+    until: Position,
+    mut visit: impl FnMut(Read) -> Result<()>,
+) -> Result<()> {
+    let mut position = match from {
+        Some(position) => position,
+        None => start_of(segments, segments.ids()?.first().copied().unwrap_or(1))?,
+    };
+    while position.lsn < until.lsn {
+        let id = position.end.segment;
+        let segment = segments.segment(id)?;
+        let end = replay_segment(&segment, position, until.lsn, &mut visit)?;
+        position = end;
+        if position.lsn < until.lsn {
+            if id >= until.end.segment {
+                return Err(damage(id, position.end.offset));
+            }
+            position = next_segment(&*segments.segment(id + 1)?, id + 1, position)?;
+        }
+    }
+    Ok(())
 }
 
 fn damage(segment: u64, offset: u64) -> Error {
@@ -95,15 +123,18 @@ fn next_segment(segment: &SegmentFile, id: u64, before: Position) -> Result<Posi
     Ok(Position { end: Location { segment: id, offset: SegmentFile::HEADER_BYTES }, ..before })
 }
 
-/// Visits good frames until the first that is not; gives back the position before that one.
+/// Visits good frames up to LSN `last`, until the first that is not good; gives back the position before it.
 fn replay_segment(
     segment: &SegmentFile,
     mut position: Position,
+    last: u64,
     visit: &mut impl FnMut(Read) -> Result<()>,
 ) -> Result<Position> {
     let length = segment.length()?;
     let mut scratch = Vec::new();
-    while let Some((frame, read)) = read_frame(segment, position, length, &mut scratch)? {
+    while position.lsn < last
+        && let Some((frame, read)) = read_frame(segment, position, length, &mut scratch)?
+    {
         if frame.lsn != position.lsn + 1 {
             break;
         }
@@ -151,7 +182,8 @@ fn read_frame(
         hash: frame.blob_hash,
     });
     let after = Position { lsn: frame.lsn, end: place(start + frame.total_bytes()) };
-    Ok(Some((frame, Read { blob, ops: ops.to_vec(), after })))
+    let unix_s = segment.created_unix_ms.div_euclid(1000).saturating_add(frame.after_s.into());
+    Ok(Some((frame, Read { blob, ops: ops.to_vec(), unix_s, after })))
 }
 
 /// Whether a good frame after the bad one at `bad` says that the bad one had been durable.

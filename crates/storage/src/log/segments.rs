@@ -27,6 +27,7 @@ pub(crate) struct SegmentFile {
     file: File,
     path: PathBuf,
     pub(crate) first_lsn: u64,
+    pub(crate) created_unix_ms: i64,
     pub(crate) key: [u8; 32],
 }
 
@@ -34,6 +35,7 @@ pub(crate) struct SegmentFile {
 pub(crate) struct SegmentWriter {
     file: Box<dyn AppendFile>,
     path: PathBuf,
+    pub(crate) created_unix_ms: i64,
     key: [u8; 32],
 }
 
@@ -88,7 +90,7 @@ impl Segments {
             Ok(file)
         });
         match made {
-            Ok(file) => Ok(SegmentWriter { file, path, key }),
+            Ok(file) => Ok(SegmentWriter { file, path, created_unix_ms: now_unix_ms, key }),
             Err(error) => {
                 // A half-made segment holds nothing; without it the next try can use its name.
                 if std::fs::remove_file(&path).is_err() {
@@ -101,9 +103,10 @@ impl Segments {
 
     pub(crate) fn append_to(&self, id: u64) -> Result<SegmentWriter> {
         let path = self.path(id);
-        let key = self.segment(id)?.key;
+        let segment = self.segment(id)?;
+        let (created_unix_ms, key) = (segment.created_unix_ms, segment.key);
         match self.disk.open(&path) {
-            Ok(file) => Ok(SegmentWriter { file, path, key }),
+            Ok(file) => Ok(SegmentWriter { file, path, created_unix_ms, key }),
             Err(error) => Err(failed("could not open for writing", &path, &error)),
         }
     }
@@ -119,10 +122,10 @@ impl Segments {
         let mut bytes = [0; 128];
         let read = file.read_exact_at(&mut bytes, 0);
         let header = read.ok().and_then(|()| parse_header(&bytes, id));
-        let Some((first_lsn, key)) = header else {
+        let Some((first_lsn, created_unix_ms, key)) = header else {
             return Err(Error::Corrupt(format!("the header of segment {}", path.display())));
         };
-        let segment = Arc::new(SegmentFile { file, path, first_lsn, key });
+        let segment = Arc::new(SegmentFile { file, path, first_lsn, created_unix_ms, key });
         if open.len() >= OPEN_FILES
             && let Some(oldest) = open.keys().min().copied()
         {
@@ -218,14 +221,15 @@ fn header(id: u64, first_lsn: u64, now_unix_ms: i64, key: &[u8; 32]) -> [u8; 128
     header
 }
 
-/// First LSN and key of a header that is whole and says `id`.
-fn parse_header(header: &[u8; 128], id: u64) -> Option<(u64, [u8; 32])> {
+/// First LSN, time and key of a header that is whole and says `id`.
+fn parse_header(header: &[u8; 128], id: u64) -> Option<(u64, i64, [u8; 32])> {
     let number = |at: usize| header.get(at..)?.first_chunk().map(|b| u64::from_le_bytes(*b));
     let whole = header[..4] == MAGIC
         && header[4..8] == VERSION.to_le_bytes()
         && super::frame::blob_hash(&header[..64]) == header[64..80]
         && number(8)? == id;
-    if whole { Some((number(16)?, *header.get(32..)?.first_chunk()?)) } else { None }
+    let key = *header.get(32..)?.first_chunk()?;
+    if whole { Some((number(16)?, number(24)?.cast_signed(), key)) } else { None }
 }
 
 fn failed(what: &'static str, path: &Path, error: &io::Error) -> Error {

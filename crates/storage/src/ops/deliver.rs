@@ -2,6 +2,7 @@
 
 use super::accounts::standard_mailbox;
 use crate::letter::Letter;
+use crate::log::blob_hash;
 use crate::writer::{Facts, Intent};
 use crate::{Error, Result};
 use bytes::Bytes;
@@ -49,7 +50,8 @@ pub struct Arrived {
 
 pub(crate) struct Deliver {
     bytes: Bytes,
-    /// Encoded by the caller, so that the writer thread need not.
+    hash: [u8; 16],
+    /// Encoded and hashed by the caller, so that the writer thread need not.
     index: Vec<u8>,
     message_ids: Vec<u64>,
     targets: Vec<Target>,
@@ -57,13 +59,19 @@ pub(crate) struct Deliver {
 
 impl Deliver {
     pub(crate) fn new(letter: &Letter, targets: Vec<Target>) -> Self {
-        let mut ids = letter.index.thread_ids();
-        if ids.len() > THREAD_IDS {
-            ids.drain(THREAD_IDS / 2..ids.len() - THREAD_IDS / 2);
-        }
-        let message_ids = ids.iter().map(|id| hash(id)).collect();
-        Self { bytes: letter.bytes.clone(), index: letter.index.encode(), message_ids, targets }
+        let message_ids = message_id_hashes(&letter.index);
+        let (bytes, index) = (letter.bytes.clone(), letter.index.encode());
+        Self { hash: blob_hash(&bytes), bytes, index, message_ids, targets }
     }
+}
+
+/// What leads to the thread of a letter: its own Message-ID and those it refers to.
+pub(crate) fn message_id_hashes(index: &mparser::Index) -> Vec<u64> {
+    let mut ids = index.thread_ids();
+    if ids.len() > THREAD_IDS {
+        ids.drain(THREAD_IDS / 2..ids.len() - THREAD_IDS / 2);
+    }
+    ids.iter().map(|id| hash(id)).collect()
 }
 
 /// What a Message-ID is looked up by.
@@ -75,8 +83,8 @@ fn hash(message_id: &str) -> u64 {
 impl Intent for Deliver {
     type Outcome = Vec<Result<Arrived>>;
 
-    fn letter(&self) -> Option<&Bytes> {
-        Some(&self.bytes)
+    fn letter(&self) -> Option<(&Bytes, [u8; 16])> {
+        Some((&self.bytes, self.hash))
     }
 
     fn resolve(&self, facts: &mut Facts<'_>) -> Result<Self::Outcome> {

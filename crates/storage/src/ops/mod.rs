@@ -10,7 +10,7 @@ mod mailboxes;
 
 pub(crate) use accounts::PutAccount;
 pub(crate) use copy::Copy;
-pub(crate) use deliver::Deliver;
+pub(crate) use deliver::{Deliver, message_id_hashes};
 pub(crate) use email::{DestroyEmail, PatchEmail};
 pub(crate) use expunge::Expunge;
 pub(crate) use flags::StoreFlags;

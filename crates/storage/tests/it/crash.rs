@@ -1,6 +1,6 @@
 //! What a folder is after a crash, a lost index, damage, or a second opener.
 
-use crate::{Scene, copy_folder, letter, uids};
+use crate::{Scene, copy_folder, figure, letter, uids};
 use std::fs::OpenOptions;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
@@ -210,4 +210,76 @@ async fn a_full_disk_refuses_letters_and_still_takes_deletes() {
     let inbox = scene.inbox().await.id;
     assert_eq!(scene.store.remove(alice, inbox, uids(&[1])).await.unwrap().to_string(), "1");
     assert_eq!(scene.shown("INBOX").await, "");
+}
+
+#[tokio::test]
+async fn acknowledged_and_not_yet_in_the_index_is_not_lost() {
+    let scene = Scene::new().await;
+    let inbox = scene.inbox().await.id;
+    let commits = figure(&scene.store, "storage_index_commits_total");
+    let mut crashed = Vec::new();
+    for n in 1..=20 {
+        scene.deliver(&letter(n)).await;
+        let seen = FlagChange::Add(Flags::new(&[types::Flag::Seen]));
+        scene.store.store_flags(scene.alice, inbox, uids(&[n]), seen, None).await.unwrap();
+        if n % 7 == 0 {
+            let folder = tempfile::tempdir().unwrap();
+            copy_folder(scene.folder.path(), folder.path());
+            crashed.push((n, folder));
+        }
+    }
+    // A slow machine may have committed meanwhile, but then not once for each letter.
+    assert!(figure(&scene.store, "storage_index_commits_total") - commits < 20);
+    for (n, folder) in crashed {
+        let options = Options { folder: folder.path().to_owned(), ..scene.options.clone() };
+        let store = Store::open(&options, scene.clock.clone()).unwrap();
+        let rows = store.messages(scene.alice, inbox, &types::UidSet::all()).await.unwrap();
+        assert_eq!(rows.len(), n as usize);
+        assert!(rows.iter().all(|row| row.flags.contains(types::Flag::Seen)));
+        store.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_answered_sees_it_at_once() {
+    let scene = Arc::new(Scene::new().await);
+    let mut people = vec![scene.alice];
+    for n in 1..4 {
+        people.push(scene.store.put_account(&format!("{n}@example.test"), "").await.unwrap());
+    }
+    let tasks: Vec<_> = (0..16_usize)
+        .map(|task| {
+            let (scene, account) = (scene.clone(), people[task % people.len()]);
+            tokio::spawn(async move {
+                for n in 0..30_u32 {
+                    let letter = storage::Letter::parse(letter(n).into());
+                    let to = vec![storage::Target::inbox(account)];
+                    let arrived = scene.store.deliver(letter, to).await.unwrap().pop().unwrap();
+                    let arrived = arrived.unwrap();
+                    let one = types::UidSet::one(arrived.uid);
+                    let store = &scene.store;
+                    match n % 4 {
+                        0 => {
+                            let rows = store.messages(account, arrived.mailbox, &one).await;
+                            assert_eq!(rows.unwrap().len(), 1);
+                        }
+                        1 => assert!(store.state(account).await.unwrap() >= arrived.modseq),
+                        2 => {
+                            let emails = store.emails(account, &[arrived.email]).await.unwrap();
+                            assert_eq!(emails.len(), 1);
+                        }
+                        _ => {}
+                    }
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    for account in people {
+        let inbox = scene.store.mailbox_by_name(account, "INBOX").await.unwrap();
+        assert_eq!(inbox.total, 120);
+    }
+    scene.check_counters().await;
 }

@@ -5,6 +5,7 @@ mod crash;
 mod mailboxes;
 mod messages;
 mod searching;
+mod tools;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -114,6 +115,16 @@ pub(crate) fn letter(n: u32) -> String {
     )
 }
 
+/// A counter of the store.
+pub(crate) fn figure(store: &Store, name: &str) -> u64 {
+    let mut registry = prometheus_client::registry::Registry::default();
+    store.register(&mut registry);
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
 pub(crate) fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
@@ -189,16 +200,9 @@ async fn many_at_once_share_syncs_and_get_their_own_uids() {
         seen.insert(task.await.unwrap());
     }
     assert_eq!(seen.to_string(), "1:200");
-    let mut registry = prometheus_client::registry::Registry::default();
-    scene.store.register(&mut registry);
-    let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-    let figure = |name: &str| -> u64 {
-        let line = text.lines().find(|line| line.starts_with(name)).unwrap();
-        line.rsplit(' ').next().unwrap().parse().unwrap()
-    };
-    assert_eq!(figure("storage_letters_total"), 200);
-    assert!(figure("storage_batches_total") < 150, "{text}");
+    assert_eq!(figure(&scene.store, "storage_letters_total"), 200);
+    let batches = figure(&scene.store, "storage_batches_total");
+    assert!(batches < 150, "{batches}");
     scene.check_counters().await;
 }
 

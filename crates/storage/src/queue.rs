@@ -1,0 +1,219 @@
+//! The way to the writer: who waits, for how long, and how a batch comes together.
+
+use crate::writer::{Facts, Intent, WriterState};
+use crate::{Error, Result};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+use tokio::sync::{Semaphore, oneshot};
+use types::AccountId;
+
+/// Changes that may wait; more are told to come back.
+const QUEUE: usize = 4096;
+/// How long a caller waits for a place in the queue.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A batch ends at this many bytes of letters or changes, so that the first in it need not wait for ever.
+const BATCH_BYTES: usize = 16 << 20;
+const BATCH_CHANGES: usize = 1024;
+/// How long a batch waits at most for callers who were just answered and tend to come back.
+const GATHER_TIMEOUT: Duration = Duration::from_millis(1);
+
+/// An intent and the one who waits for its outcome.
+pub(crate) trait Job: Send {
+    fn letter(&self) -> Option<(&Bytes, [u8; 16])>;
+    fn resolve(&mut self, facts: &mut Facts<'_>) -> Result<()>;
+    fn answer(self: Box<Self>, batch: Result<()>);
+}
+
+struct Waiting<I: Intent> {
+    intent: I,
+    outcome: Result<I::Outcome>,
+    caller: oneshot::Sender<Result<I::Outcome>>,
+}
+
+impl<I: Intent> Job for Waiting<I> {
+    fn letter(&self) -> Option<(&Bytes, [u8; 16])> {
+        self.intent.letter()
+    }
+
+    fn resolve(&mut self, facts: &mut Facts<'_>) -> Result<()> {
+        self.outcome = self.intent.resolve(facts);
+        self.outcome.as_ref().map(|_| ()).map_err(Clone::clone)
+    }
+
+    fn answer(self: Box<Self>, batch: Result<()>) {
+        let outcome = batch.and(self.outcome);
+        if self.caller.send(outcome).is_err() {
+            tracing::debug!("the caller of a change has gone; the change stands");
+        }
+    }
+}
+
+enum Command {
+    Change(Box<dyn Job>),
+    /// Commit, so that what was acknowledged can be read.
+    Show(oneshot::Sender<Result<()>>),
+    Stop(oneshot::Sender<()>),
+}
+
+/// The sending end of the writer's queue.
+#[derive(Clone)]
+pub(crate) struct WriterHandle {
+    queue: Sender<Command>,
+    places: Arc<Semaphore>,
+    state: Arc<WriterState>,
+}
+
+impl WriterHandle {
+    pub(crate) fn new(state: Arc<WriterState>) -> (Self, Queue) {
+        let (queue, waiting) = channel();
+        let places = Arc::new(Semaphore::new(QUEUE));
+        let handle = Self { queue, places: places.clone(), state };
+        (handle, Queue { waiting, places, next: Batch::default(), expected: 0 })
+    }
+
+    /// Hands an intent over and waits until it is durable or refused.
+    pub(crate) async fn change<I: Intent>(&self, intent: I) -> Result<I::Outcome> {
+        if let Some(error) = self.state.poison() {
+            return Err(error);
+        }
+        let place = match self.places.try_acquire() {
+            Ok(place) => place,
+            Err(_) => match tokio::time::timeout(QUEUE_TIMEOUT, self.places.acquire()).await {
+                Ok(Ok(place)) => place,
+                Ok(Err(_)) => return Err(Error::Closed),
+                Err(_) => return Err(Error::Busy),
+            },
+        };
+        let (caller, answer) = oneshot::channel();
+        let job = Box::new(Waiting { intent, outcome: Err(Error::Closed), caller });
+        self.queue.send(Command::Change(job)).map_err(|_| Error::Closed)?;
+        // The writer gives the place back when it takes the change.
+        place.forget();
+        answer.await.unwrap_or(Err(Error::Closed))
+    }
+
+    /// Waits until a reader sees everything acknowledged for the account.
+    pub(crate) async fn show(&self, account: AccountId) -> Result<()> {
+        if !self.state.hidden.has(account) {
+            return Ok(());
+        }
+        if let Some(error) = self.state.poison() {
+            return Err(error);
+        }
+        let (asked, shown) = oneshot::channel();
+        let sent = self.queue.send(Command::Show(asked)).is_ok();
+        match shown.await {
+            Ok(done) if sent => done,
+            // The writer has committed all and stopped meanwhile, unless something is left behind.
+            _ if !self.state.hidden.has(account) => Ok(()),
+            _ => Err(self.state.poison().unwrap_or(Error::Closed)),
+        }
+    }
+
+    /// Lets what is waiting finish and ends the thread.
+    pub(crate) async fn stop(&self) {
+        let (done, stopped) = oneshot::channel();
+        if self.queue.send(Command::Stop(done)).is_ok() && stopped.await.is_err() {
+            tracing::debug!("the writer had stopped already");
+        }
+    }
+
+    pub(crate) fn state(&self) -> &WriterState {
+        &self.state
+    }
+}
+
+/// What the writer takes from the queue at one time.
+#[derive(Default)]
+pub(crate) struct Batch {
+    pub(crate) jobs: Vec<Box<dyn Job>>,
+    /// Readers who wait for a commit of what is acknowledged already.
+    pub(crate) readers: Vec<oneshot::Sender<Result<()>>>,
+    pub(crate) stop: Option<oneshot::Sender<()>>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn add(&mut self, command: Command) {
+        match command {
+            Command::Change(job) => {
+                self.bytes += job.letter().map_or(0, |(bytes, _)| bytes.len());
+                self.jobs.push(job);
+            }
+            Command::Show(reader) => self.readers.push(reader),
+            Command::Stop(done) => self.stop = Some(done),
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.bytes < BATCH_BYTES && self.jobs.len() < BATCH_CHANGES && self.stop.is_none()
+    }
+
+    /// Somebody in it should not wait for more company.
+    fn is_urgent(&self) -> bool {
+        !self.readers.is_empty() || self.stop.is_some()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.jobs.is_empty() && !self.is_urgent()
+    }
+}
+
+/// The receiving end.
+pub(crate) struct Queue {
+    waiting: Receiver<Command>,
+    places: Arc<Semaphore>,
+    /// What came while the last batch was written.
+    next: Batch,
+    /// Changes that are worth a short wait: that many callers were at work together.
+    expected: usize,
+}
+
+impl Queue {
+    /// The next batch; an empty one when nothing comes for `idle`; `None` when all senders are gone.
+    pub(crate) fn take(&mut self, idle: Option<Duration>, last_sync: Duration) -> Option<Batch> {
+        self.collect();
+        if self.next.is_empty() {
+            let first = match idle {
+                Some(idle) => self.waiting.recv_timeout(idle),
+                None => self.waiting.recv().map_err(RecvTimeoutError::from),
+            };
+            match first {
+                Ok(first) => self.next.add(first),
+                Err(RecvTimeoutError::Timeout) => return Some(Batch::default()),
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+            self.collect();
+        }
+        // Half a sync spent to make the next one serve all is well spent; more is not.
+        let until = Instant::now() + GATHER_TIMEOUT.min(last_sync / 2);
+        while self.next.jobs.len() < self.expected && !self.next.is_urgent() {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.waiting.recv_timeout(left) {
+                Ok(command) => self.next.add(command),
+                Err(_) => break,
+            }
+            self.collect();
+        }
+        self.places.add_permits(self.next.jobs.len());
+        Some(std::mem::take(&mut self.next))
+    }
+
+    /// Call between the sync of a batch and its answers: its callers may come back, and join those who
+    /// came meanwhile.
+    pub(crate) fn expect_back(&mut self, answered: usize) {
+        self.collect();
+        self.expected = (answered + self.next.jobs.len()).min(BATCH_CHANGES);
+    }
+
+    fn collect(&mut self) {
+        while self.next.has_room() {
+            match self.waiting.try_recv() {
+                Ok(command) => self.next.add(command),
+                Err(_) => return,
+            }
+        }
+    }
+}

@@ -208,11 +208,20 @@ pub(crate) fn clean_base64(raw: &[u8]) -> (usize, usize) {
 /// quoted-printable undone behind what `out` holds; `false`, and nothing written, where there is no fast way.
 pub(crate) fn quoted_printable(raw: &[u8], out: &mut Vec<u8>) -> bool {
     #[cfg(target_arch = "x86_64")]
+    if has_avx512() && is_x86_feature_detected!("avx512vbmi2") {
+        #[expect(unsafe_code, reason = "calls code for a processor feature, which was looked for")]
+        // SAFETY: the processor has what is needed, the line above says so.
+        unsafe {
+            vbmi2::quoted_printable(raw, out);
+        }
+        return true;
+    }
+    #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
         #[expect(unsafe_code, reason = "calls code for a processor feature, which was looked for")]
         // SAFETY: AVX2 is there, the line above says so.
         unsafe {
-            avx2::quoted_printable(raw, out);
+            avx2::quoted_printable(raw, 0, out);
         }
         return true;
     }
@@ -460,17 +469,17 @@ mod avx2 {
         raw.len() - rest.len()
     }
 
-    /// Copies 32 bytes at a time up to the next `=` or blank before a line end.
+    /// Copies 32 bytes at a time up to the next `=` or blank before a line end, from `from` on.
     #[target_feature(enable = "avx2")]
-    pub(super) fn quoted_printable(raw: &[u8], out: &mut Vec<u8>) {
+    pub(super) fn quoted_printable(raw: &[u8], from: usize, out: &mut Vec<u8>) {
         let [equals, space, tab, cr, lf] =
             [b'=', b' ', b'\t', b'\r', b'\n'].map(|b| _mm256_set1_epi8(b.cast_signed()));
         let either = |v: __m256i, a: __m256i, b: __m256i| {
             _mm256_or_si256(_mm256_cmpeq_epi8(v, a), _mm256_cmpeq_epi8(v, b))
         };
-        let mut at = 0;
+        let mut at = from;
         // What is written is never more than what was read, and the last 32 bytes.
-        out.reserve(raw.len() + WIDTH);
+        out.reserve(raw.len() - from.min(raw.len()) + WIDTH);
         loop {
             let rest = raw.get(at..).unwrap_or_default();
             let (Some(here), Some(next)) =
@@ -562,7 +571,7 @@ mod avx512 {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,bmi1,lzcnt,popcnt")]
-    fn load(block: &[u8; BLOCK_BYTES]) -> __m512i {
+    pub(super) fn load(block: &[u8; BLOCK_BYTES]) -> __m512i {
         #[expect(unsafe_code, reason = "loads of 64 bytes have no safe form")]
         // SAFETY: the array has 64 bytes; the load needs no alignment.
         unsafe {
@@ -598,6 +607,82 @@ mod avx512 {
         let nul = _mm512_testn_epi8_mask(least, least) != 0;
         let seen = Seen { nul, high: _mm512_movepi8_mask(any) != 0 };
         survey.read(raw, from, found.get(..blocks.len()).unwrap_or_default(), seen, batch);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod vbmi2 {
+    use super::{BLOCK_BYTES, avx2, avx512::load, unusual};
+    use std::arch::x86_64::{
+        __m512i, _mm512_and_si512, _mm512_cmpeq_epi8_mask, _mm512_cmplt_epu8_mask,
+        _mm512_mask_add_epi8, _mm512_mask_blend_epi8, _mm512_maskz_compress_epi8, _mm512_or_si512,
+        _mm512_set1_epi8, _mm512_slli_epi16, _mm512_storeu_si512, _mm512_sub_epi8,
+    };
+
+    /// Values of hexadecimal digits, and which bytes are some.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,bmi1,lzcnt,popcnt")]
+    fn digits(bytes: __m512i) -> (__m512i, u64) {
+        let all = |byte: u8| _mm512_set1_epi8(byte.cast_signed());
+        let decimal = _mm512_cmplt_epu8_mask(_mm512_sub_epi8(bytes, all(b'0')), all(10));
+        let lower = _mm512_or_si512(bytes, all(0x20));
+        let letter = _mm512_cmplt_epu8_mask(_mm512_sub_epi8(lower, all(b'a')), all(6));
+        let values = _mm512_and_si512(bytes, all(0x0f));
+        (_mm512_mask_add_epi8(values, letter, values, all(9)), decimal | letter)
+    }
+
+    /// Writes the register behind what `out` holds and lets it count `kept` bytes of it.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,bmi1,lzcnt,popcnt")]
+    fn append(out: &mut Vec<u8>, bytes: __m512i, kept: usize) {
+        out.reserve(BLOCK_BYTES);
+        #[expect(unsafe_code, reason = "writes 64 bytes at once into reserved memory")]
+        // SAFETY: 64 bytes behind the end are reserved, all 64 are written, and no more than 64 are kept.
+        unsafe {
+            _mm512_storeu_si512(out.as_mut_ptr().add(out.len()).cast(), bytes);
+            out.set_len(out.len() + kept.min(BLOCK_BYTES));
+        }
+    }
+
+    /// Undoes all escapes and soft line breaks of 64 bytes at once: each `=` becomes the byte that the two behind it
+    /// write, and what is left over is squeezed out. Text in other languages than English is full of them.
+    #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vbmi2,bmi1,lzcnt,popcnt")]
+    pub(super) fn quoted_printable(raw: &[u8], out: &mut Vec<u8>) {
+        let all = |byte: u8| _mm512_set1_epi8(byte.cast_signed());
+        let is = |bytes: __m512i, byte: u8| _mm512_cmpeq_epi8_mask(bytes, all(byte));
+        out.reserve(raw.len() + BLOCK_BYTES);
+        let mut at = 0;
+        while let Some(window) = raw.get(at..).and_then(|rest| rest.first_chunk::<66>())
+            && let (Some(here), Some(next), Some(second)) =
+                (window.first_chunk(), window[1..].first_chunk(), window.last_chunk())
+        {
+            let (here, next, second) = (load(here), load(next), load(second));
+            let equals = is(here, b'=');
+            let (next_cr, next_lf) = (is(next, b'\r'), is(next, b'\n'));
+            let ((high, is_high), (low, is_low)) = (digits(next), digits(second));
+            let escapes = equals & is_high & is_low;
+            let breaks = equals & next_cr & is(second, b'\n');
+            let short_breaks = equals & next_lf;
+            let blanks_at_end = (is(here, b' ') | is(here, b'\t')) & (next_cr | next_lf);
+            let odd = (equals & !(escapes | breaks | short_breaks)) | blanks_at_end;
+            // What is before the first odd byte.
+            let done = odd.trailing_zeros();
+            let lanes = u64::MAX.checked_shr(64 - done).unwrap_or(0);
+            let (threes, twos) = ((escapes | breaks) & lanes, short_breaks & lanes);
+            let gone = threes << 1 | threes << 2 | twos << 1 | breaks | twos;
+            let decoded = _mm512_or_si512(_mm512_slli_epi16::<4>(high), low);
+            let bytes = _mm512_mask_blend_epi8(escapes, here, decoded);
+            let kept = lanes & !gone;
+            append(out, _mm512_maskz_compress_epi8(kept, bytes), kept.count_ones() as usize);
+            at = if odd != 0 {
+                unusual(raw, at + done as usize, out)
+            } else {
+                // The last escape may reach over the end.
+                let over = 2 * (threes >> 63) + (threes >> 62 & 1) + (twos >> 63);
+                at + BLOCK_BYTES + usize::from(over == 1) + 2 * usize::from(over == 2)
+            };
+        }
+        avx2::quoted_printable(raw, at, out);
     }
 }
 
@@ -785,11 +870,30 @@ mod tests {
         for round in 0..6000 {
             let alphabet: &[u8] =
                 if round % 2 == 0 { b"= \t\r\n4Fx" } else { b"abcdefghijklmnop=3D \r\n\xff" };
-            let length = random.below(200);
-            let raw = random.bytes(length, alphabet);
+            let length = random.below(300);
+            let mut raw = random.bytes(length, alphabet);
+            for _ in 0..random.below(20) {
+                let pieces: [&[u8]; 5] = [b"=C5=bc", b"=\r\n", b"=\n", b" \r\n", b"=3D"];
+                let at = random.below(raw.len() + 1);
+                raw.splice(at..at, pieces[random.below(5)].iter().copied());
+            }
+            let expect = quoted_printable_by_lines(&raw);
             let mut fast = Vec::new();
             if quoted_printable(&raw, &mut fast) {
-                assert_eq!(fast, quoted_printable_by_lines(&raw), "{}", raw.escape_ascii());
+                assert_eq!(fast, expect, "{}", raw.escape_ascii());
+            }
+            #[cfg(target_arch = "x86_64")]
+            if has_avx2() {
+                fast.clear();
+                #[expect(
+                    unsafe_code,
+                    reason = "calls code for a processor feature, which was looked for"
+                )]
+                // SAFETY: the processor has what is needed, the line above says so.
+                unsafe {
+                    avx2::quoted_printable(&raw, 0, &mut fast);
+                }
+                assert_eq!(fast, expect, "{}", raw.escape_ascii());
             }
         }
     }

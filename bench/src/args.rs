@@ -20,13 +20,15 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Self> {
+        let bench = words.next().unwrap_or_default();
+        let most = if bench == "storage" { 64 } else { 32 };
         let mut args = Self {
-            bench: words.next().unwrap_or_default(),
+            bench,
             server: "target/release/openpoczta".into(),
             folder: "target".into(),
             rounds: 5,
             seconds: Duration::from_secs(3),
-            connections: vec![1, 8, 32],
+            connections: vec![1, 8, most],
             save: false,
         };
         while let Some(word) = words.next() {
@@ -73,6 +75,7 @@ mod tests {
         assert_eq!((args.bench.as_str(), args.rounds, args.save), ("lmtp", 7, true));
         assert_eq!((args.seconds, args.connections), (Duration::from_secs(2), vec![1, 64]));
         assert_eq!(parse("lmtp").unwrap().connections, [1, 8, 32]);
+        assert_eq!(parse("storage").unwrap().connections, [1, 8, 64]);
     }
 
     #[test]

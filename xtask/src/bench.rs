@@ -1,4 +1,5 @@
 //! `cargo xtask bench lmtp`: build server and load generator in release, run, print a table.
+//! `cargo xtask bench storage`: the store without a protocol beside raw append+fdatasync.
 //! `cargo xtask bench mime`: mparser beside other parsers of mail; `python`: libop beside other Python packages.
 //!
 //! What is measured and how stands in `bench/src/main.rs`, `bench/mime/src/main.rs` and `bench/python/main.py`.
@@ -28,6 +29,12 @@ fn lmtp(arguments: &[String]) -> Result<()> {
     let mut opbench = spawn::program(release.join("opbench"));
     opbench.args(arguments).arg("--server").arg(release.join("openpoczta"));
     spawn::run("the benchmark", &mut opbench)
+}
+
+fn storage(arguments: &[String]) -> Result<()> {
+    spawn::run("the release build", spawn::cargo().args(["build", "--release", "--bin", "opbench"]))?;
+    let mut opbench = spawn::program(spawn::target_folder()?.join("release/opbench"));
+    spawn::run("the benchmark", opbench.args(arguments))
 }
 
 /// Real mail of two decades ago, whose senders keep their rights: fetched to be measured with, never committed.

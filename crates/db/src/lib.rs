@@ -31,6 +31,7 @@ pub use rows::{
     Position,
 };
 
+use std::ops::Range;
 use types::{AccountId, EmailId, MailboxId, ModSeq, ThreadId, Uid, UidSet};
 
 /// One open index. Readers work while the single writer does.
@@ -43,6 +44,24 @@ pub trait Index: Send + Sync {
 
     /// Moves committed rows into the main file so that the write-ahead part stays small. May be slow.
     fn checkpoint(&self) -> Result<()>;
+
+    /// The bytes of letters, in an engine that is the truth itself: a commit is durable, and no log stands
+    /// behind it. `None`: rows are derived from a log.
+    fn letters(&self) -> Option<&dyn Letters> {
+        None
+    }
+}
+
+/// Letters kept in the transactions of the rows, in an index that several servers may share.
+pub trait Letters: Send + Sync {
+    /// Bytes `range` of a letter; `None` when it is not there any more.
+    fn read(&self, location: Location, range: Range<u32>) -> Result<Option<Vec<u8>>>;
+
+    /// Tells the other servers which accounts changed. Best effort: a change is never lost, only heard of later.
+    fn announce(&self, changed: &[(AccountId, ModSeq)]);
+
+    /// Calls `tell` for what other servers announce, until the index is dropped.
+    fn listen(&self, tell: Box<dyn Fn(AccountId, ModSeq) + Send + Sync>);
 }
 
 /// What can be asked of a snapshot, or of a transaction about its own uncommitted state.
@@ -115,6 +134,29 @@ pub trait Txn: Read {
     ) -> Result<()>;
     fn add_change(&mut self, account: AccountId, row: &ChangeRow) -> Result<()>;
 
-    /// Makes it visible, and the index remember that the log is applied up to `position`.
+    /// Takes these accounts for this transaction where several servers may want them; the others do it when
+    /// they are first looked at. Taken together they cannot wait for each other.
+    fn lock_accounts(&mut self, _accounts: &[AccountId]) -> Result<()> {
+        Ok(())
+    }
+
+    /// An id for a new account, never given before.
+    fn next_account(&self) -> Result<AccountId> {
+        Ok(AccountId(self.last_ids()?.0.0 + 1))
+    }
+
+    /// An id for a new email, never given before.
+    fn next_email(&self) -> Result<EmailId> {
+        Ok(EmailId(self.last_ids()?.1.0 + 1))
+    }
+
+    /// Keeps a letter for the emails that are added with this place in the same transaction; it lives as long as
+    /// one of them. Only where [`Index::letters`] are.
+    fn put_letter(&mut self, _bytes: &[u8]) -> Result<Location> {
+        Err(Error::Engine("this index keeps no letters".to_owned()))
+    }
+
+    /// Makes it visible, and the index remember that the log is applied up to `position`; [`Position::NO_LOG`]
+    /// where there is none.
     fn commit(self: Box<Self>, position: Position) -> Result<()>;
 }

@@ -88,6 +88,11 @@ pub struct Position {
     pub end: Location,
 }
 
+impl Position {
+    /// Of an index that is the truth itself.
+    pub const NO_LOG: Self = Self { lsn: 0, end: Location { segment: 0, offset: 0 } };
+}
+
 /// One entry of the change log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangeRow {

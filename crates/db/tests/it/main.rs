@@ -315,7 +315,7 @@ fn facts_that_do_not_fit_are_refused() {
 
 #[test]
 fn everything_is_there_after_reopening() {
-    for engine in ENGINES {
+    for engine in ENGINES.iter().filter(|engine| engine.scheme != "memory") {
         let place = Place::new(engine.scheme);
         filled(&*db::open(&place.url).unwrap());
         let index: Arc<dyn Index> = db::open(&place.url).unwrap();

@@ -8,17 +8,20 @@
 //! questions, without any lock.
 //!
 //! The files: [`session`] one connection and its errors, [`schema`] the tables, [`read`] questions, [`write`] the
-//! write transaction.
+//! write transaction, [`letters`] bytes, numbers and news.
 
+mod letters;
 mod read;
 mod schema;
 mod session;
 mod write;
 
-use crate::{Error, Index, Read, Result, Txn};
+use crate::{Error, Index, Letters, Read, Result, Txn};
 use session::{Place, Session};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc::UnboundedSender;
+use types::{AccountId, ModSeq};
 
 /// Connections of one node for reading; with the writer's and the server's own need, four nodes fit the 100 of
 /// PostgreSQL's default.
@@ -37,6 +40,8 @@ pub(super) fn open(rest: &str) -> Result<Arc<dyn Index>> {
         writer: Mutex::new(Some(session)),
         readers: Mutex::default(),
         reader_back: Condvar::new(),
+        ids: Mutex::default(),
+        news: Mutex::default(),
     }))
 }
 
@@ -46,6 +51,9 @@ struct Postgres {
     writer: Mutex<Option<Session>>,
     readers: Mutex<Readers>,
     reader_back: Condvar,
+    ids: Mutex<letters::Ids>,
+    /// What other servers shall hear, once somebody listens.
+    news: Mutex<Option<UnboundedSender<(AccountId, ModSeq)>>>,
 }
 
 /// Connections for reading: those that wait for work, and how many there are in all.
@@ -62,12 +70,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Index for Postgres {
     fn begin(&self) -> Result<Box<dyn Txn + '_>> {
         let mut writer = lock(&self.writer);
-        let session = match writer.take().filter(Session::is_open) {
+        let begin = "BEGIN ISOLATION LEVEL READ COMMITTED";
+        // One that was lost while nothing happened shows it only now.
+        let kept = writer.take().filter(|kept| kept.batch(begin).is_ok());
+        let session = match kept {
             Some(session) => session,
-            None => self.place.connect()?,
+            None => {
+                let session = self.place.connect()?;
+                session.batch(begin)?;
+                session
+            }
         };
-        session.batch("BEGIN ISOLATION LEVEL READ COMMITTED")?;
-        Ok(Box::new(write::PostgresTxn::new(writer, session)))
+        Ok(Box::new(write::PostgresTxn::new(self, writer, session)))
     }
 
     fn read(&self) -> Result<Box<dyn Read + '_>> {
@@ -77,9 +91,16 @@ impl Index for Postgres {
         Ok(Box::new(read::PostgresRead { pool: self, session: Some(session) }))
     }
 
-    /// PostgreSQL does this by itself.
+    /// Rows PostgreSQL tidies up by itself.
     fn checkpoint(&self) -> Result<()> {
-        Ok(())
+        let session = self.reader()?;
+        let done = letters::tidy(&session);
+        self.keep(session);
+        done
+    }
+
+    fn letters(&self) -> Option<&dyn Letters> {
+        Some(self)
     }
 }
 
@@ -116,6 +137,11 @@ impl Postgres {
 
     fn give_back(&self, session: Session) {
         session.send("COMMIT");
+        self.keep(session);
+    }
+
+    /// Takes back a connection that is in no transaction.
+    fn keep(&self, session: Session) {
         lock(&self.readers).idle.push(session);
         self.reader_back.notify_one();
     }

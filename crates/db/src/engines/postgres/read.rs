@@ -186,6 +186,22 @@ impl Session {
     }
 }
 
+impl Session {
+    /// Mailboxes with a special use, of several accounts.
+    pub(super) fn special_mailboxes(
+        &self,
+        accounts: &[i64],
+    ) -> Result<Vec<(AccountId, MailboxRow)>> {
+        let sql =
+            "SELECT id, name, special_use, subscribed, uid_validity, uid_next, modseq, created,
+             total, unseen, deleted, size_bytes, account FROM mailbox
+             WHERE account = ANY($1) AND special_use <> ''";
+        self.many(sql, &[&accounts], |row| {
+            Ok((AccountId(Columns(row, 12).number()?), mailbox_row(row)?))
+        })
+    }
+}
+
 impl Read for Session {
     fn position(&self) -> Result<Option<Position>> {
         self.one("SELECT lsn, segment, end_byte FROM position", &[], |row| {

@@ -44,6 +44,18 @@ CREATE TABLE change (
     account BIGINT NOT NULL, modseq BIGINT NOT NULL, mailbox BIGINT NOT NULL, uid BIGINT NOT NULL,
     kind SMALLINT NOT NULL, email BIGINT NOT NULL,
     PRIMARY KEY (account, modseq, mailbox, uid, kind));
+", "
+-- EXTERNAL: not compressed, so that a part of a letter is read without the rest. A letter nobody refers to any
+-- more stays a while for those who are reading it.
+CREATE TABLE letter (
+    id BIGINT PRIMARY KEY, emails BIGINT NOT NULL, gone_at TIMESTAMPTZ, bytes BYTEA NOT NULL);
+ALTER TABLE letter ALTER COLUMN bytes SET STORAGE EXTERNAL;
+CREATE INDEX letter_gone ON letter (gone_at) WHERE gone_at IS NOT NULL;
+-- Servers take numbers by the handful; what one does not use is never given.
+CREATE SEQUENCE account_id;
+CREATE SEQUENCE email_id INCREMENT BY 32;
+SELECT setval('account_id', (SELECT coalesce(max(id), 0) + 1 FROM account), false),
+    setval('email_id', (SELECT coalesce(max(id), 0) + 1 FROM email), false);
 "];
 
 /// Refuses a server that would lose letters or change names.

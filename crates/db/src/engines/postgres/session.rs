@@ -81,6 +81,14 @@ impl Place {
         &self.shown
     }
 
+    pub(super) fn config(&self) -> Config {
+        self.config.clone()
+    }
+
+    pub(super) fn runtime(&self) -> Option<&Runtime> {
+        self.runtime.as_ref()
+    }
+
     pub(super) fn connect(&self) -> Result<Session> {
         let runtime = self.runtime.as_ref().ok_or_else(|| Error::Engine("closed".to_owned()))?;
         let config = self.config.clone();
@@ -181,11 +189,13 @@ impl Session {
         Ok(wait(self.client.batch_execute(sql))?)
     }
 
-    /// The same, but nobody waits: when it fails, the connection does, and the next question says so.
+    /// The same, but nobody waits: it is sent by the first poll. When it fails, the connection does, and the
+    /// next question says so.
     pub(super) fn send(&self, sql: &str) {
-        let mut sent = pin!(self.client.batch_execute(sql));
-        let answer = sent.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        debug_assert!(answer.is_pending() || !self.is_open(), "sent by the first poll");
+        let sent = pin!(self.client.batch_execute(sql));
+        match sent.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending | Poll::Ready(_) => {}
+        }
     }
 
     /// Sends all at once, so that one way to the server and back is enough; they happen in order.
@@ -227,6 +237,11 @@ async fn all_of<T>(mut futures: Vec<Pin<Box<impl Future<Output = Answer<T>>>>>) 
     })
     .await;
     failed.map_or(Ok(()), Err)
+}
+
+/// The row of a question that always has one.
+pub(super) fn answer_of(row: Option<Row>) -> Result<Row> {
+    row.ok_or_else(|| Error::Engine("a question had no answer".to_owned()))
 }
 
 struct Sleeper(Thread);

@@ -3,19 +3,27 @@
 //! needs them or at the commit. A batch of many letters so costs a few ways to the server, not a few for each.
 
 use super::read::{account_row, int, select};
-use super::session::{Change, Session};
+use super::session::{Change, Session, answer_of};
+use super::{Postgres, letters, lock};
 use crate::{
-    AccountRow, ChangeRow, EmailRow, Error, MailboxRow, MessageRow, Position, Read, Result, Txn,
+    AccountRow, ChangeRow, EmailRow, Error, Location, MailboxRow, MessageRow, Position, Read,
+    Result, Txn,
 };
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::MutexGuard;
+use std::time::{Duration, Instant};
 use tokio_postgres::types::ToSql;
 use types::{
     AccountId, EmailId, Flags, Keyword, MailboxId, ModSeq, SpecialUse, ThreadId, Uid, UidSet,
 };
 
+/// How long the fate of a commit whose answer was lost is asked for.
+const FATE_TIMEOUT: Duration = Duration::from_secs(15);
+const FATE_EVERY: Duration = Duration::from_millis(300);
+
 pub(super) struct PostgresTxn<'a> {
+    database: &'a Postgres,
     /// Where the connection goes back to.
     home: MutexGuard<'a, Option<Session>>,
     /// Taken at the end.
@@ -31,10 +39,19 @@ struct Rows {
     messages: BTreeMap<(AccountId, MailboxId, Uid), Fate>,
     emails: Vec<EmailRow>,
     emails_gone: Vec<i64>,
+    letters: BTreeMap<u64, Letter>,
     threads: BTreeMap<(AccountId, u64), ThreadId>,
     changes: BTreeMap<(AccountId, ModSeq, MailboxId, u32, u8), EmailId>,
     /// The highest ids put, also of what is gone again.
     last_ids: (AccountId, EmailId),
+}
+
+/// A letter put in this transaction.
+struct Letter {
+    /// Until they are written.
+    bytes: Option<Vec<u8>>,
+    /// Emails of this transaction that have it; those the table does not know of yet.
+    new_emails: i64,
 }
 
 /// What is to happen to a message.
@@ -45,8 +62,12 @@ enum Fate {
 }
 
 impl<'a> PostgresTxn<'a> {
-    pub(super) fn new(home: MutexGuard<'a, Option<Session>>, session: Session) -> Self {
-        Self { home, session: Some(session), rows: RefCell::default() }
+    pub(super) fn new(
+        database: &'a Postgres,
+        home: MutexGuard<'a, Option<Session>>,
+        session: Session,
+    ) -> Self {
+        Self { database, home, session: Some(session), rows: RefCell::default() }
     }
 
     fn session(&self) -> Result<&Session> {
@@ -242,6 +263,11 @@ impl Txn for PostgresTxn<'_> {
     fn add_email(&mut self, row: &EmailRow) -> Result<()> {
         let rows = self.rows.get_mut();
         rows.last_ids.1 = rows.last_ids.1.max(row.id);
+        if row.blob.location.segment == 0
+            && let Some(letter) = rows.letters.get_mut(&row.blob.location.offset)
+        {
+            letter.new_emails += 1;
+        }
         rows.emails.push(row.clone());
         Ok(())
     }
@@ -268,17 +294,98 @@ impl Txn for PostgresTxn<'_> {
         Ok(())
     }
 
+    fn lock_accounts(&mut self, accounts: &[AccountId]) -> Result<()> {
+        let ids: Vec<i64> = accounts.iter().map(|account| int(account.0)).collect();
+        // One order for all: nobody waits for somebody who waits for him.
+        let sql = select!(account "WHERE id = ANY($1) ORDER BY id FOR UPDATE");
+        for row in self.session()?.rows(sql, &[&ids])? {
+            self.locked(account_row(&row)?);
+        }
+        // Where most letters go; looked at only now that the accounts are held.
+        let mailboxes = self.session()?.special_mailboxes(&ids)?;
+        for (account, row) in mailboxes {
+            self.rows.get_mut().mailboxes.entry((account, row.id)).or_insert((row, false));
+        }
+        Ok(())
+    }
+
+    fn next_account(&self) -> Result<AccountId> {
+        let (last, _) = self.last_ids()?;
+        letters::next_account(self.session()?, last)
+    }
+
+    fn next_email(&self) -> Result<EmailId> {
+        Ok(EmailId(lock(&self.database.ids).next(self.session()?)?))
+    }
+
+    fn put_letter(&mut self, bytes: &[u8]) -> Result<Location> {
+        let letter = self.next_email()?;
+        let waiting = Letter { bytes: Some(bytes.to_vec()), new_emails: 0 };
+        self.rows.get_mut().letters.insert(letter.0, waiting);
+        Ok(letters::place_of(letter))
+    }
+
     fn commit(mut self: Box<Self>, position: Position) -> Result<()> {
+        if position == Position::NO_LOG {
+            self.flush()?;
+        } else {
+            self.put_position(position)?;
+        }
+        let session = self.session()?;
+        let own = answer_of(session.row("SELECT pg_current_xact_id()::text", &[])?)?;
+        let own: String = own.try_get(0)?;
+        if let Err(error) = session.batch("COMMIT") {
+            let lost = !session.is_open();
+            self.session = None;
+            if !lost || !self.fate_of(&own)? {
+                return Err(error);
+            }
+        }
+        *self.home = self.session.take();
+        Ok(())
+    }
+}
+
+impl PostgresTxn<'_> {
+    fn put_position(&self, position: Position) -> Result<()> {
         let (account, email) = self.last_ids()?;
         let sql = "INSERT INTO position VALUES (1, $1, $2, $3, $4, $5) ON CONFLICT (one) DO UPDATE
              SET lsn = $1, segment = $2, end_byte = $3, last_account = $4, last_email = $5";
         let (lsn, end) = (int(position.lsn), position.end);
         let (account, email) = (int(account.0), int(email.0));
-        let session = self.session()?;
-        session.rows(sql, &[&lsn, &int(end.segment), &int(end.offset), &account, &email])?;
-        session.batch("COMMIT")?;
-        *self.home = self.session.take();
-        Ok(())
+        let values: [super::session::Value<'_>; 5] =
+            [&lsn, &int(end.segment), &int(end.offset), &account, &email];
+        self.session()?.rows(sql, &values).map(|_| ())
+    }
+
+    /// Whether a transaction is committed whose connection was lost before the answer came.
+    fn fate_of(&self, own: &str) -> Result<bool> {
+        let until = Instant::now() + FATE_TIMEOUT;
+        loop {
+            if let Ok(Some(committed)) = self.database.place.connect().and_then(|s| fate(&s, own)) {
+                return Ok(committed);
+            }
+            if Instant::now() > until {
+                let text = "the answer to a commit was lost: what was changed may be done, or not";
+                return Err(Error::Engine(text.to_owned()));
+            }
+            std::thread::park_timeout(FATE_EVERY);
+        }
+    }
+}
+
+/// `None`: not known yet.
+fn fate(session: &Session, transaction: &str) -> Result<Option<bool>> {
+    let row = session.row("SELECT pg_xact_status($1::text::xid8)", &[&transaction])?;
+    let status: Option<String> = answer_of(row)?.try_get(0)?;
+    match status.as_deref() {
+        Some("committed") => {
+            // It may have been waiting for a standby still: a commit after it waits for both.
+            let sql = "SELECT pg_logical_emit_message(true, 'openpoczta', '')::text";
+            session.rows(sql, &[]).map(|_| Some(true))
+        }
+        Some("aborted") => Ok(Some(false)),
+        _ => Ok(None),
     }
 }
 
@@ -295,18 +402,26 @@ macro_rules! change {
 impl Rows {
     /// All that waits, in the order in which it must happen.
     fn take_changes(&mut self) -> Vec<Change> {
-        let changes = [
+        let rows = [
             self.take_accounts(),
             self.take_mailboxes(),
             self.take_emails(),
             self.take_threads(),
             self.take_history(),
         ];
-        let mut changes: Vec<Change> = changes.into_iter().flatten().collect();
+        let mut changes = self.take_letters();
+        changes.extend(rows.into_iter().flatten());
         changes.extend(self.take_messages());
         if !self.emails_gone.is_empty() {
             let gone = std::mem::take(&mut self.emails_gone);
-            let sql = "DELETE FROM email WHERE id = ANY($1::int8[])";
+            // A letter in the table goes with its last email, an hour later.
+            let sql = "WITH gone AS (DELETE FROM email WHERE id = ANY($1::int8[])
+                     RETURNING segment, start_byte),
+                 fewer AS (SELECT start_byte AS id, count(*) AS emails FROM gone
+                     WHERE segment = 0 GROUP BY start_byte)
+                 UPDATE letter SET emails = letter.emails - fewer.emails,
+                     gone_at = CASE WHEN letter.emails <= fewer.emails THEN now() END
+                 FROM fewer WHERE letter.id = fewer.id";
             changes.push(change!(sql, gone, |id| *id));
         }
         changes
@@ -394,6 +509,38 @@ impl Rows {
                 row.index.clone()
             )
         })
+    }
+
+    /// A letter that went to nobody is not kept. One that is written stays known by its number: more emails
+    /// may come to have it.
+    fn take_letters(&mut self) -> Vec<Change> {
+        let (mut ids, mut emails, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut more = Vec::new();
+        for (id, letter) in self.letters.iter_mut().filter(|(_, letter)| letter.new_emails > 0) {
+            let count = std::mem::take(&mut letter.new_emails);
+            match letter.bytes.take() {
+                Some(written) => {
+                    ids.push(int(*id));
+                    emails.push(count);
+                    bytes.push(written);
+                }
+                None => more.push((int(*id), count)),
+            }
+        }
+        let mut changes = Vec::new();
+        if !ids.is_empty() {
+            let sql = "INSERT INTO letter (id, emails, bytes)
+                 SELECT * FROM unnest($1::int8[], $2::int8[], $3::bytea[])";
+            let values: Vec<Box<dyn ToSql + Sync>> =
+                vec![Box::new(ids), Box::new(emails), Box::new(bytes)];
+            changes.push(Change { sql, values });
+        }
+        if !more.is_empty() {
+            let sql = "UPDATE letter SET emails = letter.emails + more.emails
+                 FROM unnest($1::int8[], $2::int8[]) AS more (id, emails) WHERE letter.id = more.id";
+            changes.push(change!(sql, more, |row| row.0, row.1));
+        }
+        changes
     }
 
     fn take_threads(&mut self) -> Option<Change> {

@@ -38,7 +38,7 @@ fn environment() -> Result<PathBuf> {
 
 /// A virtual environment with what building and testing needs.
 fn prepare(venv: &Path) -> Result<()> {
-    if !venv.join("bin/python").exists() {
+    if !venv.join("bin/pip").exists() {
         let mut make = spawn::program("python3");
         spawn::run(
             "python3 -m venv (Debian has it in python3-venv)",

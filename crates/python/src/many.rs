@@ -46,10 +46,21 @@ pub(crate) struct ParseMany {
 
 /// Where letters come from.
 enum Feed {
-    Items { iterator: Py<PyIterator>, taken: usize },
+    /// `failed` is raised behind the letters taken before it.
+    Items {
+        iterator: Py<PyIterator>,
+        taken: usize,
+        failed: Option<PyErr>,
+    },
     MboxFile(MboxFile),
-    MboxBytes { bytes: Arc<PyBackedBytes>, at: usize },
-    MboxBuffer { source: Source, at: usize },
+    MboxBytes {
+        bytes: Arc<PyBackedBytes>,
+        at: usize,
+    },
+    MboxBuffer {
+        source: Source,
+        at: usize,
+    },
     Maildir(std::vec::IntoIter<PathBuf>),
 }
 
@@ -143,7 +154,7 @@ impl Feed {
                  memory, not {kind}"
             )));
         };
-        Ok(Self::Items { iterator: iterator.unbind(), taken: 0 })
+        Ok(Self::Items { iterator: iterator.unbind(), taken: 0, failed: None })
     }
 
     fn of_path(path: &Path) -> PyResult<Self> {
@@ -162,7 +173,16 @@ impl Feed {
     /// The next letters; those only the GIL's holder may read go to `later`.
     fn next(&mut self, py: Python<'_>, later: &mut VecDeque<Source>) -> PyResult<Option<Letters>> {
         match self {
-            Self::Items { iterator, taken } => next_items(iterator.bind(py), taken, later),
+            Self::Items { iterator, taken, failed } => {
+                if let Some(error) = failed.take() {
+                    return Err(error);
+                }
+                let items = next_items(iterator.bind(py), taken, later, failed);
+                match failed.take_if(|_| items.is_empty()) {
+                    Some(error) => Err(error),
+                    None => Ok((!items.is_empty()).then_some(Letters::Items(items))),
+                }
+            }
             Self::MboxFile(file) => Ok(py.detach(|| file.next_piece())?.map(Letters::Mbox)),
             Self::MboxBytes { bytes, at } => {
                 let start = *at;
@@ -190,26 +210,42 @@ fn next_items(
     iterator: &Bound<'_, PyIterator>,
     taken: &mut usize,
     later: &mut VecDeque<Source>,
-) -> PyResult<Option<Letters>> {
+    failed: &mut Option<PyErr>,
+) -> Vec<Item> {
     let (mut items, mut bytes) = (Vec::new(), 0);
+    let mut iterator = iterator.clone();
     while items.len() < BATCH_LETTERS && bytes < BATCH_BYTES {
-        let mut iterator = iterator.clone();
         let Some(item) = iterator.next() else {
             break;
         };
-        let item = item?;
-        if let Ok(letter) = item.cast::<PyBytes>() {
-            bytes += letter.as_bytes().len();
-            items.push(Item::Bytes(Arc::new(letter.clone().into())));
-        } else {
-            let source = Source::of(&item, "parse_many", &format!("source[{taken}]"))?;
-            bytes += source.len();
-            later.push_back(source);
-            items.push(Item::Later);
+        match item.and_then(|item| next_item(&item, *taken, later)) {
+            Ok((item, length)) => {
+                items.push(item);
+                bytes += length;
+                *taken += 1;
+            }
+            Err(error) => {
+                *failed = Some(error);
+                break;
+            }
         }
-        *taken += 1;
     }
-    Ok((!items.is_empty()).then_some(Letters::Items(items)))
+    items
+}
+
+fn next_item(
+    item: &Bound<'_, PyAny>,
+    number: usize,
+    later: &mut VecDeque<Source>,
+) -> PyResult<(Item, usize)> {
+    if let Ok(letter) = item.cast::<PyBytes>() {
+        let length = letter.as_bytes().len();
+        return Ok((Item::Bytes(Arc::new(letter.clone().into())), length));
+    }
+    let source = Source::of(item, "parse_many", &format!("source[{number}]"))?;
+    let length = source.len();
+    later.push_back(source);
+    Ok((Item::Later, length))
 }
 
 impl Batch {

@@ -23,6 +23,8 @@ pub enum Error {
     UidsExhausted,
     #[error("the disk of the mail store is full; free some space, nothing is lost")]
     DiskFull,
+    #[error("the search was ended, since {0}; narrow it by date or mailbox and try again")]
+    SearchLimit(&'static str),
     #[error("too much is waiting to be written; try again")]
     Busy,
     #[error(
@@ -64,6 +66,7 @@ impl Error {
             | Self::MailboxFixed(_)
             | Self::MailboxName(_)
             | Self::UidsExhausted
+            | Self::SearchLimit(_)
             | Self::InUse { .. }
             | Self::Newer { .. } => ErrorClass::Permanent,
             Self::DiskFull => ErrorClass::Full,

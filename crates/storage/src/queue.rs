@@ -18,10 +18,14 @@ const BATCH_BYTES: usize = 16 << 20;
 const BATCH_CHANGES: usize = 1024;
 /// How long a batch waits at most for callers who were just answered and tend to come back.
 const GATHER_TIMEOUT: Duration = Duration::from_millis(1);
+/// Of a crowd each who comes would wake the writer; it naps instead and takes all who are there then.
+const CROWD: usize = 4;
+const NAP: Duration = Duration::from_micros(50);
 
 /// An intent and the one who waits for its outcome.
 pub(crate) trait Job: Send {
     fn letter(&self) -> Option<(&Bytes, [u8; 16])>;
+    fn accounts(&self) -> Vec<AccountId>;
     fn resolve(&mut self, facts: &mut Facts<'_>) -> Result<()>;
     fn answer(self: Box<Self>, batch: Result<()>);
 }
@@ -35,6 +39,10 @@ struct Waiting<I: Intent> {
 impl<I: Intent> Job for Waiting<I> {
     fn letter(&self) -> Option<(&Bytes, [u8; 16])> {
         self.intent.letter()
+    }
+
+    fn accounts(&self) -> Vec<AccountId> {
+        self.intent.accounts()
     }
 
     fn resolve(&mut self, facts: &mut Facts<'_>) -> Result<()> {
@@ -187,18 +195,30 @@ impl Queue {
             }
             self.collect();
         }
-        // Half a sync spent to make the next one serve all is well spent; more is not.
-        let until = Instant::now() + GATHER_TIMEOUT.min(last_sync / 2);
+        self.gather(GATHER_TIMEOUT.min(last_sync / 2));
+        self.places.add_permits(self.next.jobs.len());
+        Some(std::mem::take(&mut self.next))
+    }
+
+    /// Half a sync spent to make the next one serve all is well spent; more is not.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the writer is a thread, no executor waits for it"
+    )]
+    fn gather(&mut self, timeout: Duration) {
+        let until = Instant::now() + timeout;
         while self.next.jobs.len() < self.expected && !self.next.is_urgent() {
             let left = until.saturating_duration_since(Instant::now());
-            match self.waiting.recv_timeout(left) {
-                Ok(command) => self.next.add(command),
-                Err(_) => break,
+            if left.is_zero() {
+                return;
+            }
+            if self.expected - self.next.jobs.len() > CROWD {
+                std::thread::sleep(NAP.min(left));
+            } else if let Ok(command) = self.waiting.recv_timeout(left) {
+                self.next.add(command);
             }
             self.collect();
         }
-        self.places.add_permits(self.next.jobs.len());
-        Some(std::mem::take(&mut self.next))
     }
 
     /// Call between the sync of a batch and its answers: its callers may come back, and join those who

@@ -1,10 +1,11 @@
-//! `opbench lmtp`: what a delivery costs, beside what the disk allows. Start it as `cargo xtask bench lmtp`.
+//! `opbench lmtp`, `opbench storage`: what a delivery costs, beside what the disk allows. Start them as
+//! `cargo xtask bench lmtp` and `cargo xtask bench storage`.
 //!
 //! Every figure is a ratio to a bound measured in the same run: rounds of the bound and of the server take
 //! turns, and the median is printed with the smallest and largest. Absolute numbers say more about the
 //! machine than about us. A benchmark is a row in [`BENCHES`] and a file.
 //!
-//! Knows the server by its sockets and its process only.
+//! `lmtp` knows the server by its sockets and its process only; `storage` calls the store's door.
 #![expect(clippy::print_stdout, reason = "a command line tool talks to the person who started it")]
 #![expect(clippy::print_stderr, reason = "progress goes beside the table, not into it")]
 
@@ -16,7 +17,9 @@ mod figures;
 mod letters;
 mod lmtp;
 mod load;
+mod reads;
 mod server;
+mod storage;
 
 use crate::args::Args;
 use anyhow::{Result, bail};
@@ -29,11 +32,23 @@ struct Bench {
     run: fn(&Args) -> Result<()>,
 }
 
-static BENCHES: &[Bench] = &[Bench {
-    name: "lmtp",
-    about: "durable deliveries and their CPU beside raw append+fdatasync",
-    run: lmtp::run,
-}];
+static BENCHES: &[Bench] = &[
+    Bench {
+        name: "fill-and-die",
+        about: "fills a store and kills itself; `storage` starts it",
+        run: reads::fill_and_die,
+    },
+    Bench {
+        name: "lmtp",
+        about: "durable deliveries and their CPU beside raw append+fdatasync",
+        run: lmtp::run,
+    },
+    Bench {
+        name: "storage",
+        about: "Store::deliver beside raw append+fdatasync, and what reading costs",
+        run: storage::run,
+    },
+];
 
 fn main() -> ExitCode {
     match run(std::env::args().skip(1)) {

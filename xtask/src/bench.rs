@@ -14,8 +14,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         Some("lmtp") => lmtp(arguments),
         Some("mime") => mime(arguments),
         Some("python") => bench_python::run(arguments),
+        Some("storage") => storage(arguments),
         _ => bail!(
-            "write `cargo xtask bench lmtp`, `mime` or `python`, with `--save` to add the rows to bench/baseline.tsv"
+            "write `cargo xtask bench lmtp`, `mime`, `python` or `storage`, with `--save` to add the rows to bench/baseline.tsv"
         ),
     }
 }
@@ -32,7 +33,10 @@ fn lmtp(arguments: &[String]) -> Result<()> {
 }
 
 fn storage(arguments: &[String]) -> Result<()> {
-    spawn::run("the release build", spawn::cargo().args(["build", "--release", "--bin", "opbench"]))?;
+    spawn::run(
+        "the release build",
+        spawn::cargo().args(["build", "--release", "--bin", "opbench"]),
+    )?;
     let mut opbench = spawn::program(spawn::target_folder()?.join("release/opbench"));
     spawn::run("the benchmark", opbench.args(arguments))
 }

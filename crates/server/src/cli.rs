@@ -35,10 +35,18 @@ enum Command {
     /// Accounts of a server that is not running
     #[command(subcommand)]
     Account(AccountCommand),
+    /// Copy the mail to another folder while the server runs; each time only what is new
+    Backup(tools::backup::BackupArguments),
+    /// Write accounts as Maildir or mbox; the server may run
+    Export(tools::export::ExportArguments),
     /// Check a data folder: every letter, every row of the index; and repair it
     Fsck(tools::fsck::FsckArguments),
+    /// Take letters of a Maildir or of mbox files into an account; the server must be stopped
+    Import(tools::import::ImportArguments),
     /// Look into a data folder: its segments, one segment, one letter
     Inspect(tools::inspect::InspectArguments),
+    /// Make a data folder from a backup: all, one account, or as it was at some time
+    Restore(tools::backup::RestoreArguments),
 }
 
 #[derive(clap::Args)]
@@ -128,6 +136,13 @@ impl Command {
             }
             Self::Account(AccountCommand::Passwd(arguments)) => {
                 runtime()?.block_on(account::passwd(&arguments))
+            }
+            Self::Backup(arguments) => tools::backup::run_backup(&arguments),
+            Self::Restore(arguments) => tools::backup::run_restore(&arguments),
+            Self::Export(arguments) => tools::export::run(&arguments),
+            Self::Import(arguments) => {
+                logs::start(level.unwrap_or(Level::WARN), Format::Text);
+                runtime()?.block_on(tools::import::run(&arguments))
             }
             Self::Fsck(arguments) => tools::fsck::run(&arguments),
             Self::Inspect(arguments) => tools::inspect::run(&arguments),

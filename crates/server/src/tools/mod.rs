@@ -1,15 +1,21 @@
 //! The commands of an operator: `fsck`, `inspect`, `backup`, `restore`, `export`, `import`. What they do is in
 //! `storage::tools`; here they get their folder, a progress bar, and words.
 
+pub(crate) mod backup;
 mod bar;
+pub(crate) mod export;
 pub(crate) mod fsck;
+pub(crate) mod import;
 pub(crate) mod inspect;
 
+use crate::cli::say;
 use crate::config;
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use std::fmt;
 use std::path::PathBuf;
 use storage::Options;
+use storage::tools::Form;
+use types::Address;
 
 /// Which data folder.
 #[derive(clap::Args)]
@@ -30,6 +36,37 @@ impl FolderArguments {
             (None, None) => bail!("give --config FILE or --data DIR"),
         }
     }
+}
+
+/// The key of an account, from its address.
+fn account_key(text: &str) -> Result<String> {
+    let address: Result<Address, _> = text.parse();
+    let address = address.map_err(|e| anyhow!("{text} is no address: {e}; write name@domain"))?;
+    Ok(address.account_key())
+}
+
+/// Which of the two was given.
+fn form<'a>(
+    maildir: Option<&'a PathBuf>,
+    mbox: Option<&'a PathBuf>,
+) -> Result<(Form, &'a PathBuf)> {
+    match (maildir, mbox) {
+        (Some(path), _) => Ok((Form::Maildir, path)),
+        (None, Some(path)) => Ok((Form::Mbox, path)),
+        (None, None) => bail!("give --maildir or --mbox"),
+    }
+}
+
+/// Names what was left out: the first hundred, and how many more.
+fn skipped(lines: &[String], what: &str) {
+    const SHOWN: usize = 100;
+    for line in lines.iter().take(SHOWN) {
+        say(&format!("passed over: {line}"));
+    }
+    if lines.len() > SHOWN {
+        say(&format!("passed over: and {} more", lines.len() - SHOWN));
+    }
+    say(&format!("{} {what}.", lines.len()));
 }
 
 /// All was said already; the exit code is 1.

@@ -319,7 +319,11 @@ impl<'a> Check<'a> {
         let Some((code, mut what)) = words::event(event) else { return };
         match event {
             Event::Damage(damage) => {
-                self.faults.segments.insert(damage.segment);
+                // Where frames are missing between two segments, they go to the end of the first.
+                let between = damage.from == damage.to && damage.from == super::scan::HEADER_BYTES;
+                self.faults
+                    .segments
+                    .insert(damage.segment - u64::from(between && damage.segment > 1));
                 if damage.state.is_none() {
                     let letters = self.letters_in(damage);
                     if !letters.is_empty() {

@@ -1,7 +1,7 @@
 //! What an operator does with a mail store beside running it: check and repair, look inside, back up, restore,
 //! take mail in and out.
 //!
-//! All of them block (but `import`, which drives an open store) and are told to people by `server`; here are
+//! All of them block (but [`import`], which drives an open store) and are told to people by `server`; here are
 //! values and plain words. They read the log and build an index of their own from it, so that a server may
 //! run meanwhile and a broken index is no hindrance. Only [`fsck`] with repair changes a data folder.
 //!
@@ -11,22 +11,34 @@
 //! | `offline` | a private index built from a log |
 //! | `fsck`, `compare`, `repair` | what is wrong, and putting it right |
 //! | `inspect` | what is in a folder, a segment, a letter |
-//! | `backup`, `restore` | copies of the log |
+//! | `backup`, `restore`, `rewrite` | copies of the log, segments written anew |
 //! | `export`, `import`, `maildir`, `mbox`, `utf7` | mail as other programs keep it |
 
+mod backup;
 mod compare;
+mod export;
 mod fsck;
+mod import;
 mod inspect;
+mod maildir;
+mod mbox;
 mod offline;
 mod repair;
+mod restore;
+mod rewrite;
 mod scan;
+mod utf7;
 mod words;
 
+pub use backup::{Backed, backup};
+pub use export::{Exported, Form, export};
 pub use fsck::{Finding, Report, Severity, fsck};
+pub use import::{ImportFrom, Imported, import};
 pub use inspect::{
     FrameLine, LetterSheet, Overview, PartLine, SegmentLine, inspect_folder, inspect_letter,
     inspect_segment,
 };
+pub use restore::{Restored, restore};
 
 use crate::{Error, Result, folder};
 use std::path::Path;
@@ -54,7 +66,7 @@ pub fn silent(_: Doing, _: u64, _: u64) {}
 
 /// Who has a data folder while a tool looks at it.
 pub(crate) enum Held {
-    Ours(folder::Lock),
+    Ours(#[expect(dead_code, reason = "the folder is ours as long as this lives")] folder::Lock),
     /// A server, by its PID.
     By(String),
 }

@@ -5,9 +5,10 @@ use super::{Progress, hold, words};
 use crate::log::{RealDisk, Segments, blob_hash};
 use crate::{Error, Result};
 use bytes::Bytes;
-use db::{BlobRef, Index, Op, Position, Txn};
+use db::{AccountRow, BlobRef, Index, MailboxRow, Op, Position, Txn};
 use std::path::Path;
 use std::sync::Arc;
+use types::{AccountId, MailboxId};
 
 /// Logs up to here are indexed in memory, larger ones in a temporary file (`TMPDIR` says where).
 const MEMORY_BYTES: u64 = 256 << 20;
@@ -54,17 +55,30 @@ impl<'a> Applier<'a> {
 
     /// `Ok(Some)`: an op did not fit what came before it, and why.
     pub(crate) fn op(&mut self, op: &Op, blob: Option<BlobRef>) -> Result<Option<String>> {
-        if self.open.is_none() {
-            self.open = Some(self.index.begin()?);
-        }
-        let Some(txn) = &mut self.open else {
-            return Ok(None);
-        };
-        match db::apply(&mut **txn, op, blob) {
+        match db::apply(self.txn()?, op, blob) {
             Ok(()) => Ok(None),
             Err(db::Error::Corrupt(why)) => Ok(Some(why)),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn txn(&mut self) -> Result<&mut (dyn Txn + 'a)> {
+        if self.open.is_none() {
+            self.open = Some(self.index.begin()?);
+        }
+        self.open.as_deref_mut().ok_or_else(|| Error::Closed)
+    }
+
+    pub(crate) fn account(&mut self, id: AccountId) -> Result<Option<AccountRow>> {
+        Ok(self.txn()?.account(id)?)
+    }
+
+    pub(crate) fn mailbox(
+        &mut self,
+        account: AccountId,
+        id: MailboxId,
+    ) -> Result<Option<MailboxRow>> {
+        Ok(self.txn()?.mailbox(account, id)?)
     }
 
     /// The ops of a frame are all in.
@@ -96,7 +110,6 @@ impl<'a> Applier<'a> {
 pub(crate) struct Offline {
     private: Private,
     segments: Segments,
-    pub(crate) end: Option<Position>,
     /// What could not be read, in words.
     pub(crate) problems: Vec<String>,
 }
@@ -109,7 +122,7 @@ impl Offline {
         let private = Private::for_log(&log)?;
         let mut applier = Applier::new(&*private.index);
         let (mut problems, mut misfits) = (Vec::new(), Vec::new());
-        let end = scan(&log, 0, progress, &mut |event| {
+        scan(&log, 0, progress, &mut |event| {
             match event {
                 Event::Frame(found) => applier.frame(&found, &mut misfits)?,
                 Event::Damage(Damage { state: Some(State::LetterDamaged), .. }) => {}
@@ -123,7 +136,7 @@ impl Offline {
         problems.extend(misfits);
         drop(held);
         let segments = Segments::open(&log, Arc::new(RealDisk))?;
-        Ok(Self { private, segments, end, problems })
+        Ok(Self { private, segments, problems })
     }
 
     pub(crate) fn read(&self) -> Result<Box<dyn db::Read + '_>> {
@@ -144,7 +157,7 @@ impl Offline {
     }
 
     /// One account by its key, or all.
-    pub(crate) fn accounts(&self, only: Option<&str>) -> Result<Vec<db::AccountRow>> {
+    pub(crate) fn accounts(&self, only: Option<&str>) -> Result<Vec<AccountRow>> {
         let read = self.read()?;
         match only {
             None => Ok(read.accounts()?),

@@ -70,6 +70,12 @@ impl Found<'_> {
         [&header[..], self.letter, self.ops].concat()
     }
 
+    /// When it was written; of the first builds, when its segment was made.
+    pub(crate) fn unix_s(&self) -> i64 {
+        let made_s = self.segment.header.created_unix_ms.div_euclid(1000);
+        made_s.saturating_add(self.frame.after_s.into())
+    }
+
     pub(crate) fn ops(&self) -> Result<Vec<db::Op>> {
         decode_ops(self.ops)
             .map_err(|e| Error::Corrupt(format!("frame {} of the log: {e}", self.frame.lsn)))

@@ -51,7 +51,7 @@ impl Mailbox {
     pub fn address(&self) -> String {
         match &*self.domain {
             "" => self.local.clone(),
-            domain => format!("{}@{domain}", self.local),
+            domain => [&self.local, "@", domain].concat(),
         }
     }
 
@@ -65,14 +65,18 @@ impl NamedAddress {
     pub fn list(mailboxes: &[Mailbox]) -> Vec<Self> {
         let addresses = mailboxes.iter().filter(|m| m.kind == MailboxKind::Address);
         let named = addresses.map(|m| Self {
-            name: m
-                .name
-                .as_deref()
-                .map(|n| decode_header_text(n.as_bytes()))
-                .filter(|n| !n.is_empty()),
+            name: m.name.as_deref().map(read_name).filter(|n| !n.is_empty()),
             address: m.address(),
         });
         named.collect()
+    }
+}
+
+/// A display name as people read it; most need no work.
+fn read_name(name: &str) -> String {
+    match quick::text(name.as_bytes()) {
+        Some(plain) if plain.len() == name.len() => name.to_owned(),
+        _ => decode_header_text(name.as_bytes()),
     }
 }
 

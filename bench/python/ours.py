@@ -1,8 +1,10 @@
 """libop doing the same as peers.py."""
 
+from collections import deque
+
 from libop import mparser
 
-parse, extract = mparser.parse, mparser.extract
+parse, extract, overview = mparser.parse, mparser.extract, mparser.overview
 
 
 def full_extract(letter):
@@ -32,5 +34,11 @@ def lazy_message(letter):
     )
 
 
+def lazy_overview(letter):
+    found = overview(letter)
+    return (found.subject, found.from_, found.to, found.message_id, found.date, found.parts)
+
+
 def many_full(letters, threads):
-    return list(mparser.parse_many(letters, threads=threads, full=True))
+    """Read one after the other and let go, as a program does that cannot keep a mailbox in memory."""
+    deque(mparser.parse_many(letters, threads=threads, full=True), maxlen=0)

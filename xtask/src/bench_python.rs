@@ -88,7 +88,7 @@ impl<'a> Found<'a> {
     fn ours(&self, corpus: &str, task: &str) -> &'a str {
         let parser = match task {
             "full" => "libop extract",
-            "lazy" => "libop parse",
+            "lazy" => "libop overview",
             _ => "libop parse_many, 1 thread",
         };
         let row = self.of("row").find(|row| row.get(..3) == Some(&[corpus, task, parser][..]));

@@ -1,5 +1,6 @@
-//! What is worth doing many bytes at a time: line ends as bit masks, base64, quoted-printable. AVX2 where the
-//! processor has it, found at run time; the portable twin elsewhere. Tests hold the two against each other.
+//! What is worth doing many bytes at a time: line ends as bit masks, names of fields, base64, quoted-printable. AVX2 or
+//! AVX-512 where the processor has them, found at run time; the portable twin elsewhere, ARM included. Tests hold them
+//! against each other.
 
 use crate::cursor::Survey;
 use crate::decode::hex_pair;

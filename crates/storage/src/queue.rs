@@ -19,7 +19,7 @@ const BATCH_CHANGES: usize = 1024;
 /// How long a batch waits at most for callers who were just answered and tend to come back.
 const GATHER_TIMEOUT: Duration = Duration::from_millis(1);
 /// Of a crowd each who comes would wake the writer; it naps instead and takes all who are there then.
-const CROWD: usize = 4;
+const CROWD: usize = 16;
 const NAP: Duration = Duration::from_micros(50);
 
 /// An intent and the one who waits for its outcome.

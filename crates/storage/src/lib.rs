@@ -16,6 +16,7 @@
 //! # Ok(()) }
 //! ```
 
+mod direct;
 mod error;
 #[cfg(test)]
 mod faults;

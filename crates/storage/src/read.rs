@@ -4,7 +4,7 @@ use crate::letter::Email;
 use crate::log::{Segments, blob_hash};
 use crate::{Error, Result};
 use bytes::Bytes;
-use db::{BlobRef, ChangeRow, EmailRow, Index, MailboxRow, MessageRow};
+use db::{BlobRef, ChangeRow, EmailRow, Index, Location, MailboxRow, MessageRow};
 use ocache::{Key, Kind, ObjectCache};
 use std::ops::Range;
 use std::sync::Arc;
@@ -35,7 +35,8 @@ const RANGE_BYTES: u32 = 1 << 20;
 /// The reading half of a store. All of it blocks: callers run it off the async threads.
 pub(crate) struct Reader {
     pub(crate) index: Arc<dyn Index>,
-    pub(crate) segments: Arc<Segments>,
+    /// `None`: the index keeps the letters too.
+    pub(crate) segments: Option<Arc<Segments>>,
     pub(crate) cache: Arc<dyn ObjectCache>,
 }
 
@@ -98,11 +99,31 @@ impl Reader {
     }
 
     fn stored(&self, blob: BlobRef, range: Range<u32>) -> Result<Vec<u8>> {
-        let segment = self.segments.segment(blob.location.segment)?;
         let mut bytes = vec![0; range.len()];
-        if segment.read(&mut bytes, blob.location.offset + u64::from(range.start))? {
-            return Ok(bytes);
-        }
-        Err(Error::Corrupt(format!("segment {:x} ends too early", blob.location.segment)))
+        let Location { segment, offset } = blob.location;
+        self.read_at(Location { segment, offset: offset + u64::from(range.start) }, &mut bytes)?;
+        Ok(bytes)
     }
+
+    /// Fills `bytes` with what is stored from there on.
+    pub(crate) fn read_at(&self, from: Location, bytes: &mut [u8]) -> Result<()> {
+        let whole = match (&self.segments, self.index.letters()) {
+            (Some(segments), _) => segments.segment(from.segment)?.read(bytes, from.offset)?,
+            (None, Some(letters)) => {
+                let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                let found = letters.read(from, 0..length)?.ok_or(Error::NoMessage)?;
+                let whole = found.len() == bytes.len();
+                if whole {
+                    bytes.copy_from_slice(&found);
+                }
+                whole
+            }
+            (None, None) => false,
+        };
+        if whole { Ok(()) } else { Err(damaged(from)) }
+    }
+}
+
+fn damaged(from: Location) -> Error {
+    Error::Corrupt(format!("segment {:x} ends too early", from.segment))
 }

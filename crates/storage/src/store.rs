@@ -1,5 +1,6 @@
 //! The door to a mail store: every operation a protocol may ask for.
 
+use crate::direct::Direct;
 use crate::letter::{Email, Letter};
 use crate::log::{Disk, Log, RealDisk, Segments, replay};
 use crate::ops::{
@@ -41,13 +42,34 @@ struct Inner {
     writer: WriterHandle,
     listeners: Arc<Listeners>,
     reserve_bytes: u64,
-    _lock: folder::Lock,
+    /// `None`: there is no folder.
+    _lock: Option<folder::Lock>,
 }
 
 impl Store {
-    /// Opens or makes the data folder, replays the log's tail, starts the writer. Blocks.
+    /// Opens or makes the data folder, replays the log's tail, starts the writer. Blocks. With the address of a
+    /// database as index everything is there: no folder is made, and other servers may be at work in it.
     pub fn open(options: &Options, clock: Arc<dyn Clock>) -> Result<Self> {
+        if options.index.contains("://") {
+            return Self::open_database(options, clock);
+        }
         Self::open_on(options, clock, Arc::new(RealDisk))
+    }
+
+    fn open_database(options: &Options, clock: Arc<dyn Clock>) -> Result<Self> {
+        let index = db::open(&options.index)?;
+        let listeners = Arc::new(Listeners::default());
+        let Some(letters) = index.letters() else {
+            let unknown = db::without_password(&options.index);
+            return Err(db::Error::UnknownEngine(unknown).into());
+        };
+        let others = listeners.clone();
+        letters.listen(Box::new(move |account, modseq| others.tell(&[(account, modseq)])));
+        let reader = Reader { index: index.clone(), segments: None, cache: open_cache(options)? };
+        let writer = Direct { index, listeners: listeners.clone(), clock }.start()?;
+        let (reader, readers) = (Arc::new(reader), Semaphore::new(READERS));
+        let inner = Inner { reader, readers, writer, listeners, reserve_bytes: 0, _lock: None };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// The same on a disk that tests make fail.
@@ -63,16 +85,17 @@ impl Store {
         let end = catch_up(&segments, &*index, from)?;
         let now_unix_ms = clock.now_unix_ms();
         let log = Log::open(segments.clone(), end, options.segment_bytes, now_unix_ms)?;
-        let cache = ocache::open(&format!("memory:{}", options.cache_bytes))
-            .ok_or_else(|| Error::Corrupt("the cache did not open".to_owned()))?;
+        let cache = open_cache(options)?;
         let listeners = Arc::new(Listeners::default());
         let reserve_bytes = options.reserve_bytes;
-        let reader = Arc::new(Reader { index: index.clone(), segments: segments.clone(), cache });
+        let kept = Some(segments.clone());
+        let reader = Arc::new(Reader { index: index.clone(), segments: kept, cache });
         let listening = listeners.clone();
         let writer =
             Writer { log, segments, index, listeners: listening, clock, reserve_bytes }.start()?;
         let readers = Semaphore::new(READERS);
-        Ok(Self(Arc::new(Inner { reader, readers, writer, listeners, reserve_bytes, _lock: lock })))
+        let _lock = Some(lock);
+        Ok(Self(Arc::new(Inner { reader, readers, writer, listeners, reserve_bytes, _lock })))
     }
 
     /// Finishes what is waiting and stops the writer; later changes answer [`Error::Closed`].
@@ -85,8 +108,13 @@ impl Store {
         if let Some(error) = self.0.writer.state().poison() {
             return Err(error);
         }
-        let segments = self.0.reader.segments.clone();
-        let free_bytes = self.blocking(move |_| segments.free_bytes()).await?;
+        let free_bytes = self
+            .blocking(|reader| match &reader.segments {
+                Some(segments) => segments.free_bytes(),
+                // The database looks after its disks; what is asked is whether it answers.
+                None => Ok(reader.index.read()?.position().map(|_| u64::MAX)?),
+            })
+            .await?;
         if free_bytes < self.0.reserve_bytes { Err(Error::DiskFull) } else { Ok(()) }
     }
 
@@ -402,6 +430,11 @@ impl Store {
         drop(permit);
         done.unwrap_or_else(|e| Err(Error::Poisoned(format!("a read failed: {e}"))))
     }
+}
+
+fn open_cache(options: &Options) -> Result<Arc<dyn ocache::ObjectCache>> {
+    ocache::open(&format!("memory:{}", options.cache_bytes))
+        .ok_or_else(|| Error::Corrupt("the cache did not open".to_owned()))
 }
 
 /// Tells a search that its caller has gone.

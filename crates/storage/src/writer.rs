@@ -35,6 +35,12 @@ pub(crate) trait Intent: Send + 'static {
         None
     }
 
+    /// Those it will look at, as far as they are known: where several servers share a store, it takes all of
+    /// a batch at once.
+    fn accounts(&self) -> Vec<AccountId> {
+        Vec::new()
+    }
+
     /// Turns the wish into facts. Checks everything before the first fact: an error after one undoes
     /// the whole batch.
     fn resolve(&self, facts: &mut Facts<'_>) -> Result<Self::Outcome>;
@@ -44,15 +50,15 @@ pub(crate) trait Intent: Send + 'static {
 pub(crate) struct Facts<'a> {
     pub(crate) txn: &'a mut dyn Txn,
     pub(crate) now_unix_s: i64,
-    blob: Option<BlobRef>,
-    ops: Vec<u8>,
-    told: &'a mut Told,
+    pub(crate) blob: Option<BlobRef>,
+    pub(crate) ops: Vec<u8>,
+    pub(crate) told: &'a mut Told,
 }
 
 /// What must be told, and to whom, once a batch is durable.
 #[derive(Default)]
-struct Told {
-    changed: HashMap<AccountId, ModSeq>,
+pub(crate) struct Told {
+    pub(crate) changed: HashMap<AccountId, ModSeq>,
     /// Who asks for an account by its key reads the index as it is committed.
     accounts_put: bool,
 }

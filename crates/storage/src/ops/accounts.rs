@@ -37,7 +37,7 @@ impl Intent for PutAccount {
             facts.put(&Op::AccountPut { account: old.id, key, secret })?;
             return Ok(old.id);
         }
-        let account = AccountId(facts.txn.last_ids()?.0.0 + 1);
+        let account = facts.txn.next_account()?;
         let now = u32::try_from(facts.now_unix_s).map_err(|_| Error::NoAccount)?;
         facts.put(&Op::AccountPut { account, key, secret })?;
         for (mailbox, (name, special_use)) in (1..).zip(STANDARD) {

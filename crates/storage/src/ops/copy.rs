@@ -24,6 +24,10 @@ pub(crate) struct Copy {
 impl Intent for Copy {
     type Outcome = Copied;
 
+    fn accounts(&self) -> Vec<AccountId> {
+        vec![self.account]
+    }
+
     fn resolve(&self, facts: &mut Facts<'_>) -> Result<Copied> {
         let account = self.account;
         facts.mailbox(account, self.from)?;

@@ -87,6 +87,10 @@ impl Intent for Deliver {
         Some((&self.bytes, self.hash))
     }
 
+    fn accounts(&self) -> Vec<AccountId> {
+        self.targets.iter().map(|target| target.account).collect()
+    }
+
     fn resolve(&self, facts: &mut Facts<'_>) -> Result<Self::Outcome> {
         let mut outcomes = Vec::with_capacity(self.targets.len());
         for target in &self.targets {
@@ -143,7 +147,7 @@ impl Deliver {
         mailbox: &MailboxRow,
     ) -> Result<Arrived> {
         let account = target.account;
-        let email = EmailId(facts.txn.last_ids()?.1.0 + 1);
+        let email = facts.txn.next_email()?;
         let (thread, message_ids) = self.thread(facts, account, email)?;
         let received_unix_s = target.received_unix_s.unwrap_or(facts.now_unix_s);
         let modseq = facts.next_modseq(account)?;

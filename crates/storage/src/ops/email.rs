@@ -22,6 +22,10 @@ pub(crate) struct PatchEmail {
 impl Intent for PatchEmail {
     type Outcome = ModSeq;
 
+    fn accounts(&self) -> Vec<AccountId> {
+        vec![self.account]
+    }
+
     fn resolve(&self, facts: &mut Facts<'_>) -> Result<ModSeq> {
         let account = self.account;
         let homes = homes(facts, account, self.email)?;
@@ -68,6 +72,10 @@ pub(crate) struct DestroyEmail {
 
 impl Intent for DestroyEmail {
     type Outcome = ModSeq;
+
+    fn accounts(&self) -> Vec<AccountId> {
+        vec![self.account]
+    }
 
     fn resolve(&self, facts: &mut Facts<'_>) -> Result<ModSeq> {
         let homes = homes(facts, self.account, self.email)?;

@@ -16,6 +16,10 @@ pub(crate) struct Expunge {
 impl Intent for Expunge {
     type Outcome = UidSet;
 
+    fn accounts(&self) -> Vec<AccountId> {
+        vec![self.account]
+    }
+
     fn resolve(&self, facts: &mut Facts<'_>) -> Result<UidSet> {
         let (account, mailbox) = (self.account, self.mailbox);
         let counters = facts.mailbox(account, mailbox)?;

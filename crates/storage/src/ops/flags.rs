@@ -17,6 +17,10 @@ impl Intent for StoreFlags {
     /// All rows asked for after the change, and the UIDs that had changed since.
     type Outcome = (Vec<MessageRow>, UidSet);
 
+    fn accounts(&self) -> Vec<AccountId> {
+        vec![self.account]
+    }
+
     fn resolve(&self, facts: &mut Facts<'_>) -> Result<Self::Outcome> {
         facts.mailbox(self.account, self.mailbox)?;
         let mut rows = facts.txn.messages(self.account, self.mailbox, &self.uids)?;

@@ -55,6 +55,10 @@ pub(crate) struct CreateMailbox {
 impl Intent for CreateMailbox {
     type Outcome = MailboxRow;
 
+    fn accounts(&self) -> Vec<AccountId> {
+        vec![self.account]
+    }
+
     fn resolve(&self, facts: &mut Facts<'_>) -> Result<MailboxRow> {
         let name = canonical_name(&self.name)?;
         let existing = facts.txn.mailboxes(self.account)?;
@@ -135,6 +139,10 @@ pub(crate) struct RenameMailbox {
 impl Intent for RenameMailbox {
     type Outcome = ();
 
+    fn accounts(&self) -> Vec<AccountId> {
+        vec![self.account]
+    }
+
     fn resolve(&self, facts: &mut Facts<'_>) -> Result<()> {
         let account = self.account;
         let row = facts.mailbox(account, self.mailbox)?;
@@ -203,6 +211,10 @@ pub(crate) struct DeleteMailbox {
 impl Intent for DeleteMailbox {
     type Outcome = ();
 
+    fn accounts(&self) -> Vec<AccountId> {
+        vec![self.account]
+    }
+
     fn resolve(&self, facts: &mut Facts<'_>) -> Result<()> {
         let (account, mailbox) = (self.account, self.mailbox);
         let row = facts.mailbox(account, mailbox)?;
@@ -226,6 +238,10 @@ pub(crate) struct SubscribeMailbox {
 
 impl Intent for SubscribeMailbox {
     type Outcome = ();
+
+    fn accounts(&self) -> Vec<AccountId> {
+        vec![self.account]
+    }
 
     fn resolve(&self, facts: &mut Facts<'_>) -> Result<()> {
         let row = facts.mailbox(self.account, self.mailbox)?;

@@ -1,6 +1,6 @@
 //! Making, renaming, deleting and subscribing mailboxes.
 
-use crate::{Scene, letter};
+use crate::{EVERY, Scene, letter};
 use storage::Error;
 use types::SpecialUse;
 
@@ -11,7 +11,7 @@ async fn names(scene: &Scene) -> Vec<String> {
 
 #[tokio::test]
 async fn create_makes_what_is_missing_above() {
-    for index in ["sqlite:", "memory:"] {
+    for index in EVERY {
         let scene = Scene::on(index).await;
         let create = |name: &'static str| scene.store.create_mailbox(scene.alice, name, None);
         let made = create("Praca/Żółte/2026").await.unwrap();
@@ -29,67 +29,80 @@ async fn create_makes_what_is_missing_above() {
 
 #[tokio::test]
 async fn uid_validity_is_never_given_twice() {
-    let scene = Scene::new().await;
-    let create = || scene.store.create_mailbox(scene.alice, "Work", None);
-    let first = create().await.unwrap();
-    scene.store.delete_mailbox(scene.alice, first.id).await.unwrap();
-    let second = create().await.unwrap();
-    assert!(second.uid_validity > first.uid_validity);
-    assert_ne!(second.id, first.id);
+    for index in EVERY {
+        let scene = Scene::on(index).await;
+        let create = || scene.store.create_mailbox(scene.alice, "Work", None);
+        let first = create().await.unwrap();
+        scene.store.delete_mailbox(scene.alice, first.id).await.unwrap();
+        let second = create().await.unwrap();
+        assert!(second.uid_validity > first.uid_validity);
+        assert_ne!(second.id, first.id);
+    }
 }
 
 #[tokio::test]
 async fn rename_takes_what_is_below_along() {
-    let scene = Scene::new().await;
-    let (alice, store) = (scene.alice, &scene.store);
-    store.create_mailbox(alice, "a/b/c", None).await.unwrap();
-    store.create_mailbox(alice, "ab", None).await.unwrap();
-    let a = scene.named("a").await;
-    assert!(matches!(store.rename_mailbox(alice, a.id, "a/x").await, Err(Error::MailboxFixed(_))));
-    assert!(matches!(store.rename_mailbox(alice, a.id, "ab").await, Err(Error::MailboxExists)));
-    store.rename_mailbox(alice, a.id, "z").await.unwrap();
-    assert_eq!(names(&scene).await, ["ab", "z", "z/b", "z/b/c"]);
-    let scene = scene.reopen().await;
-    assert_eq!(names(&scene).await, ["ab", "z", "z/b", "z/b/c"]);
-    assert_eq!(scene.named("z").await.id, a.id);
+    for index in EVERY {
+        let scene = Scene::on(index).await;
+        let (alice, store) = (scene.alice, &scene.store);
+        store.create_mailbox(alice, "a/b/c", None).await.unwrap();
+        store.create_mailbox(alice, "ab", None).await.unwrap();
+        let a = scene.named("a").await;
+        assert!(matches!(
+            store.rename_mailbox(alice, a.id, "a/x").await,
+            Err(Error::MailboxFixed(_))
+        ));
+        assert!(matches!(store.rename_mailbox(alice, a.id, "ab").await, Err(Error::MailboxExists)));
+        store.rename_mailbox(alice, a.id, "z").await.unwrap();
+        assert_eq!(names(&scene).await, ["ab", "z", "z/b", "z/b/c"]);
+        let scene = scene.reopen().await;
+        assert_eq!(names(&scene).await, ["ab", "z", "z/b", "z/b/c"]);
+        assert_eq!(scene.named("z").await.id, a.id);
+    }
 }
 
 #[tokio::test]
 async fn renaming_the_inbox_moves_its_letters_and_keeps_it() {
-    let scene = Scene::new().await;
-    scene.deliver(&letter(1)).await;
-    let inbox = scene.inbox().await;
-    scene.store.rename_mailbox(scene.alice, inbox.id, "Old").await.unwrap();
-    assert_eq!(scene.shown("INBOX").await, "");
-    assert_eq!(scene.shown("Old").await, "1:");
-    assert_eq!(scene.deliver(&letter(2)).await.uid.get(), 2);
-    scene.check_counters().await;
+    for index in EVERY {
+        let scene = Scene::on(index).await;
+        scene.deliver(&letter(1)).await;
+        let inbox = scene.inbox().await;
+        scene.store.rename_mailbox(scene.alice, inbox.id, "Old").await.unwrap();
+        assert_eq!(scene.shown("INBOX").await, "");
+        assert_eq!(scene.shown("Old").await, "1:");
+        assert_eq!(scene.deliver(&letter(2)).await.uid.get(), 2);
+        scene.check_counters().await;
+    }
 }
 
 #[tokio::test]
 async fn delete_takes_the_letters_but_no_children() {
-    let scene = Scene::new().await;
-    let (alice, store) = (scene.alice, &scene.store);
-    let inbox = scene.inbox().await.id;
-    store.create_mailbox(alice, "a/b", None).await.unwrap();
-    let (a, b) = (scene.named("a").await.id, scene.named("a/b").await.id);
-    assert!(matches!(store.delete_mailbox(alice, inbox).await, Err(Error::MailboxFixed(_))));
-    assert!(matches!(store.delete_mailbox(alice, a).await, Err(Error::MailboxFixed(_))));
-    let email = scene.deliver(&letter(1)).await.email;
-    store.move_messages(alice, inbox, crate::uids(&[1]), b).await.unwrap();
-    store.delete_mailbox(alice, b).await.unwrap();
-    assert!(store.emails(alice, &[email]).await.unwrap().is_empty());
-    assert!(matches!(store.delete_mailbox(alice, b).await, Err(Error::NoMailbox)));
-    store.delete_mailbox(alice, a).await.unwrap();
-    assert!(names(&scene).await.is_empty());
+    for index in EVERY {
+        let scene = Scene::on(index).await;
+        let (alice, store) = (scene.alice, &scene.store);
+        let inbox = scene.inbox().await.id;
+        store.create_mailbox(alice, "a/b", None).await.unwrap();
+        let (a, b) = (scene.named("a").await.id, scene.named("a/b").await.id);
+        assert!(matches!(store.delete_mailbox(alice, inbox).await, Err(Error::MailboxFixed(_))));
+        assert!(matches!(store.delete_mailbox(alice, a).await, Err(Error::MailboxFixed(_))));
+        let email = scene.deliver(&letter(1)).await.email;
+        store.move_messages(alice, inbox, crate::uids(&[1]), b).await.unwrap();
+        store.delete_mailbox(alice, b).await.unwrap();
+        assert!(store.emails(alice, &[email]).await.unwrap().is_empty());
+        assert!(matches!(store.delete_mailbox(alice, b).await, Err(Error::NoMailbox)));
+        store.delete_mailbox(alice, a).await.unwrap();
+        assert!(names(&scene).await.is_empty());
+    }
 }
 
 #[tokio::test]
 async fn subscriptions_last() {
-    let scene = Scene::new().await;
-    let junk = scene.named("Junk").await;
-    scene.store.subscribe_mailbox(scene.alice, junk.id, false).await.unwrap();
-    let scene = scene.reopen().await;
-    assert!(!scene.named("Junk").await.subscribed);
-    assert!(scene.named("Trash").await.subscribed);
+    for index in EVERY {
+        let scene = Scene::on(index).await;
+        let junk = scene.named("Junk").await;
+        scene.store.subscribe_mailbox(scene.alice, junk.id, false).await.unwrap();
+        let scene = scene.reopen().await;
+        assert!(!scene.named("Junk").await.subscribed);
+        assert!(scene.named("Trash").await.subscribed);
+    }
 }

@@ -4,13 +4,20 @@
 mod crash;
 mod mailboxes;
 mod messages;
+#[path = "../../../db/tests/postgres/mod.rs"]
+mod postgres;
 mod searching;
+mod shared;
 mod tools;
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 use storage::{Arrived, Letter, Mailbox, Message, Options, Store, Target};
 use types::{AccountId, Clock, Date, Flag, Flags, ManualClock, SpecialUse, Uid, UidSet};
+
+/// Where the rows are: with a log behind them, or in a database that is the truth itself.
+pub(crate) const EVERY: [&str; 3] = ["sqlite:", "memory:", "postgres:"];
 
 /// 2026-11-22 18:00:00 UTC
 pub(crate) const NOW_UNIX_S: i64 = 1_795_370_400;
@@ -24,6 +31,19 @@ pub(crate) struct Scene {
     pub(crate) alice: AccountId,
 }
 
+thread_local! {
+    /// Removed when the test's thread ends.
+    static DATABASES: RefCell<Vec<postgres::Database>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The address of an empty database for this test.
+fn database() -> String {
+    let database = postgres::Database::new();
+    let url = database.url.clone();
+    DATABASES.with_borrow_mut(|databases| databases.push(database));
+    url
+}
+
 impl Scene {
     pub(crate) async fn new() -> Self {
         Self::on("sqlite:").await
@@ -33,7 +53,7 @@ impl Scene {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::at_unix_s(NOW_UNIX_S));
         let mut options = Options::in_folder(folder.path());
-        index.clone_into(&mut options.index);
+        options.index = if index == "postgres:" { database() } else { index.to_owned() };
         let store = Store::open(&options, clock.clone()).unwrap();
         let alice = store.put_account("alice@example.test", "").await.unwrap();
         Self { folder, options, clock, store, alice }
@@ -140,7 +160,7 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) {
 
 #[tokio::test]
 async fn a_new_account_has_the_standard_mailboxes() {
-    for index in ["sqlite:", "memory:"] {
+    for index in EVERY {
         let scene = Scene::on(index).await;
         let rows = scene.store.mailboxes(scene.alice).await.unwrap();
         let shown: Vec<_> = rows.iter().map(|r| (r.name.as_str(), r.special_use)).collect();
@@ -165,7 +185,7 @@ async fn a_new_account_has_the_standard_mailboxes() {
 
 #[tokio::test]
 async fn a_letter_comes_back_byte_for_byte() {
-    for index in ["sqlite:", "memory:"] {
+    for index in EVERY {
         let scene = Scene::on(index).await;
         let large = format!("Subject: large\n\n{}\0end without a line end", "x".repeat(3_000_000));
         let raws = [letter(1), String::new(), "no header at all".to_owned(), large];
@@ -188,22 +208,24 @@ async fn a_letter_comes_back_byte_for_byte() {
 
 #[tokio::test]
 async fn many_at_once_share_syncs_and_get_their_own_uids() {
-    let scene = Arc::new(Scene::new().await);
-    let tasks: Vec<_> = (0..200)
-        .map(|n| {
-            let scene = scene.clone();
-            tokio::spawn(async move { scene.deliver(&letter(n)).await.uid })
-        })
-        .collect();
-    let mut seen = UidSet::new();
-    for task in tasks {
-        seen.insert(task.await.unwrap());
+    for index in EVERY {
+        let scene = Arc::new(Scene::on(index).await);
+        let tasks: Vec<_> = (0..200)
+            .map(|n| {
+                let scene = scene.clone();
+                tokio::spawn(async move { scene.deliver(&letter(n)).await.uid })
+            })
+            .collect();
+        let mut seen = UidSet::new();
+        for task in tasks {
+            seen.insert(task.await.unwrap());
+        }
+        assert_eq!(seen.to_string(), "1:200");
+        assert_eq!(figure(&scene.store, "storage_letters_total"), 200);
+        let batches = figure(&scene.store, "storage_batches_total");
+        assert!(batches < 150, "{batches}");
+        scene.check_counters().await;
     }
-    assert_eq!(seen.to_string(), "1:200");
-    assert_eq!(figure(&scene.store, "storage_letters_total"), 200);
-    let batches = figure(&scene.store, "storage_batches_total");
-    assert!(batches < 150, "{batches}");
-    scene.check_counters().await;
 }
 
 #[tokio::test]
@@ -229,26 +251,30 @@ async fn one_letter_for_several_accounts_is_stored_once() {
 
 #[tokio::test]
 async fn listeners_hear_of_their_account_alone() {
-    let scene = Scene::new().await;
-    let bob = scene.store.put_account("bob@example.test", "").await.unwrap();
-    let (mut alice, mut other) = (scene.store.watch(scene.alice), scene.store.watch(bob));
-    alice.seen();
-    other.seen();
-    let arrived = scene.deliver(&letter(1)).await;
-    assert!(alice.changed().await);
-    assert_eq!(alice.seen(), arrived.modseq);
-    let silence = tokio::time::timeout(std::time::Duration::from_millis(50), other.changed());
-    assert!(silence.await.is_err());
+    for index in EVERY {
+        let scene = Scene::on(index).await;
+        let bob = scene.store.put_account("bob@example.test", "").await.unwrap();
+        let (mut alice, mut other) = (scene.store.watch(scene.alice), scene.store.watch(bob));
+        alice.seen();
+        other.seen();
+        let arrived = scene.deliver(&letter(1)).await;
+        assert!(alice.changed().await);
+        assert_eq!(alice.seen(), arrived.modseq);
+        let silence = tokio::time::timeout(std::time::Duration::from_millis(50), other.changed());
+        assert!(silence.await.is_err());
+    }
 }
 
 #[tokio::test]
 async fn after_closing_changes_are_refused_and_reads_go_on() {
-    let scene = Scene::new().await;
-    scene.deliver(&letter(1)).await;
-    scene.store.close().await;
-    let letter = Letter::parse(letter(2).into());
-    let refused = scene.store.deliver(letter, vec![Target::inbox(scene.alice)]).await;
-    assert!(matches!(refused, Err(storage::Error::Closed)));
-    assert_eq!(scene.shown("INBOX").await, "1:");
-    assert_eq!(scene.clock.now_unix_s(), NOW_UNIX_S);
+    for index in EVERY {
+        let scene = Scene::on(index).await;
+        scene.deliver(&letter(1)).await;
+        scene.store.close().await;
+        let letter = Letter::parse(letter(2).into());
+        let refused = scene.store.deliver(letter, vec![Target::inbox(scene.alice)]).await;
+        assert!(matches!(refused, Err(storage::Error::Closed)));
+        assert_eq!(scene.shown("INBOX").await, "1:");
+        assert_eq!(scene.clock.now_unix_s(), NOW_UNIX_S);
+    }
 }

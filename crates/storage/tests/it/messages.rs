@@ -1,6 +1,6 @@
 //! Flags, copies, moves, removal, threads, the change log.
 
-use crate::{Scene, letter, uids};
+use crate::{EVERY, Scene, letter, uids};
 use storage::ChangeKind::{FlagsChanged, MessageAdded, MessageGone};
 use storage::{Error, Patch};
 use types::{EmailId, Flag, FlagChange, Flags, Keyword, ModSeq, UidSet};
@@ -13,7 +13,7 @@ fn flags(names: &str) -> Flags {
 
 #[tokio::test]
 async fn flags_change_and_survive() {
-    for index in ["sqlite:", "memory:"] {
+    for index in EVERY {
         let scene = Scene::on(index).await;
         for n in 1..=3 {
             scene.deliver(&letter(n)).await;
@@ -37,26 +37,28 @@ async fn flags_change_and_survive() {
 
 #[tokio::test]
 async fn unchanged_since_leaves_newer_rows_alone() {
-    let scene = Scene::new().await;
-    let first = scene.deliver(&letter(1)).await;
-    scene.deliver(&letter(2)).await;
-    let inbox = scene.inbox().await.id;
-    let change = FlagChange::Add(flags("\\Seen"));
-    let since = Some(first.modseq);
-    let all = uids(&[1, 2]);
-    let stored = scene.store.store_flags(scene.alice, inbox, all, change.clone(), since).await;
-    let (rows, late) = stored.unwrap();
-    assert_eq!((rows.len(), late.to_string().as_str()), (1, "2"));
-    assert_eq!(scene.shown("INBOX").await, "1:\\Seen 2:");
-    // The same again changes nothing and takes no MODSEQ.
-    let before = scene.store.state(scene.alice).await.unwrap();
-    scene.store.store_flags(scene.alice, inbox, uids(&[1]), change, None).await.unwrap();
-    assert_eq!(scene.store.state(scene.alice).await.unwrap(), before);
+    for index in EVERY {
+        let scene = Scene::on(index).await;
+        let first = scene.deliver(&letter(1)).await;
+        scene.deliver(&letter(2)).await;
+        let inbox = scene.inbox().await.id;
+        let change = FlagChange::Add(flags("\\Seen"));
+        let since = Some(first.modseq);
+        let all = uids(&[1, 2]);
+        let stored = scene.store.store_flags(scene.alice, inbox, all, change.clone(), since).await;
+        let (rows, late) = stored.unwrap();
+        assert_eq!((rows.len(), late.to_string().as_str()), (1, "2"));
+        assert_eq!(scene.shown("INBOX").await, "1:\\Seen 2:");
+        // The same again changes nothing and takes no MODSEQ.
+        let before = scene.store.state(scene.alice).await.unwrap();
+        scene.store.store_flags(scene.alice, inbox, uids(&[1]), change, None).await.unwrap();
+        assert_eq!(scene.store.state(scene.alice).await.unwrap(), before);
+    }
 }
 
 #[tokio::test]
 async fn copy_move_expunge() {
-    for index in ["sqlite:", "memory:"] {
+    for index in EVERY {
         let scene = Scene::on(index).await;
         for n in 1..=4 {
             scene.deliver(&letter(n)).await;
@@ -91,95 +93,109 @@ async fn copy_move_expunge() {
 
 #[tokio::test]
 async fn an_email_is_patched_wherever_it_is() {
-    let scene = Scene::new().await;
-    let (alice, store) = (scene.alice, &scene.store);
-    let email = scene.deliver(&letter(1)).await.email;
-    let (inbox, archive) = (scene.inbox().await.id, scene.named("Archive").await.id);
-    let seen = FlagChange::Add(flags("\\Seen"));
-    let patch = Patch { flags: Some(seen), mailboxes: Some(vec![inbox, archive]) };
-    store.patch_email(alice, email, patch).await.unwrap();
-    assert_eq!(scene.shown("INBOX").await, "1:\\Seen");
-    assert_eq!(scene.shown("Archive").await, "1:\\Seen");
-    let patch = Patch { flags: None, mailboxes: Some(vec![archive]) };
-    store.patch_email(alice, email, patch).await.unwrap();
-    assert_eq!(scene.shown("INBOX").await, "");
-    let nowhere = Patch { flags: None, mailboxes: Some(vec![]) };
-    assert!(matches!(store.patch_email(alice, email, nowhere).await, Err(Error::MailboxFixed(_))));
-    let missing = store.patch_email(alice, EmailId(99), Patch::default()).await;
-    assert!(matches!(missing, Err(Error::NoMessage)));
-    store.destroy_email(alice, email).await.unwrap();
-    assert_eq!(scene.shown("Archive").await, "");
-    assert!(store.emails(alice, &[email]).await.unwrap().is_empty());
-    assert!(matches!(store.destroy_email(alice, email).await, Err(Error::NoMessage)));
-    scene.check_counters().await;
+    for index in EVERY {
+        let scene = Scene::on(index).await;
+        let (alice, store) = (scene.alice, &scene.store);
+        let email = scene.deliver(&letter(1)).await.email;
+        let (inbox, archive) = (scene.inbox().await.id, scene.named("Archive").await.id);
+        let seen = FlagChange::Add(flags("\\Seen"));
+        let patch = Patch { flags: Some(seen), mailboxes: Some(vec![inbox, archive]) };
+        store.patch_email(alice, email, patch).await.unwrap();
+        assert_eq!(scene.shown("INBOX").await, "1:\\Seen");
+        assert_eq!(scene.shown("Archive").await, "1:\\Seen");
+        let patch = Patch { flags: None, mailboxes: Some(vec![archive]) };
+        store.patch_email(alice, email, patch).await.unwrap();
+        assert_eq!(scene.shown("INBOX").await, "");
+        let nowhere = Patch { flags: None, mailboxes: Some(vec![]) };
+        assert!(matches!(
+            store.patch_email(alice, email, nowhere).await,
+            Err(Error::MailboxFixed(_))
+        ));
+        let missing = store.patch_email(alice, EmailId(99), Patch::default()).await;
+        assert!(matches!(missing, Err(Error::NoMessage)));
+        store.destroy_email(alice, email).await.unwrap();
+        assert_eq!(scene.shown("Archive").await, "");
+        assert!(store.emails(alice, &[email]).await.unwrap().is_empty());
+        assert!(matches!(store.destroy_email(alice, email).await, Err(Error::NoMessage)));
+        scene.check_counters().await;
+    }
 }
 
 #[tokio::test]
 async fn another_account_cannot_touch_an_email() {
-    let scene = Scene::new().await;
-    let bob = scene.store.put_account("bob@example.test", "").await.unwrap();
-    let email = scene.deliver(&letter(1)).await.email;
-    assert!(matches!(scene.store.destroy_email(bob, email).await, Err(Error::NoMessage)));
-    assert!(scene.store.homes(bob, email).await.unwrap().is_empty());
-    assert_eq!(scene.shown("INBOX").await, "1:");
+    for index in EVERY {
+        let scene = Scene::on(index).await;
+        let bob = scene.store.put_account("bob@example.test", "").await.unwrap();
+        let email = scene.deliver(&letter(1)).await.email;
+        assert!(matches!(scene.store.destroy_email(bob, email).await, Err(Error::NoMessage)));
+        assert!(scene.store.homes(bob, email).await.unwrap().is_empty());
+        assert_eq!(scene.shown("INBOX").await, "1:");
+    }
 }
 
 #[tokio::test]
 async fn letters_that_refer_to_each_other_are_one_thread() {
-    let scene = Scene::new().await;
-    let head = |id: &str, extra: &str| {
-        format!("Subject: x\r\nMessage-ID: <{id}@example.test>\r\n{extra}\r\n\r\n.\r\n")
-    };
-    let first = scene.deliver(&head("a", "X: y")).await;
-    let other = scene.deliver(&head("z", "X: y")).await;
-    let reply = scene.deliver(&head("b", "In-Reply-To: <a@example.test>")).await;
-    let third = "References: <unknown@example.test> <b@example.test>";
-    let third = scene.deliver(&head("c", third)).await;
-    // A letter that came late: others knew of it before it was there.
-    let late = scene.deliver(&head("unknown", "X: y")).await;
-    assert_eq!(
-        (reply.thread, third.thread, late.thread),
-        (first.thread, first.thread, first.thread)
-    );
-    assert_ne!(other.thread, first.thread);
-    let thread = scene.store.thread(scene.alice, first.thread).await.unwrap();
-    assert_eq!(thread, [first.email, reply.email, third.email, late.email]);
+    for index in EVERY {
+        let scene = Scene::on(index).await;
+        let head = |id: &str, extra: &str| {
+            format!("Subject: x\r\nMessage-ID: <{id}@example.test>\r\n{extra}\r\n\r\n.\r\n")
+        };
+        let first = scene.deliver(&head("a", "X: y")).await;
+        let other = scene.deliver(&head("z", "X: y")).await;
+        let reply = scene.deliver(&head("b", "In-Reply-To: <a@example.test>")).await;
+        let third = "References: <unknown@example.test> <b@example.test>";
+        let third = scene.deliver(&head("c", third)).await;
+        // A letter that came late: others knew of it before it was there.
+        let late = scene.deliver(&head("unknown", "X: y")).await;
+        assert_eq!(
+            (reply.thread, third.thread, late.thread),
+            (first.thread, first.thread, first.thread)
+        );
+        assert_ne!(other.thread, first.thread);
+        let thread = scene.store.thread(scene.alice, first.thread).await.unwrap();
+        assert_eq!(thread, [first.email, reply.email, third.email, late.email]);
+    }
 }
 
 #[tokio::test]
 async fn the_change_log_tells_everything_in_order() {
-    let scene = Scene::new().await;
-    let (alice, store) = (scene.alice, &scene.store);
-    let start = store.state(alice).await.unwrap();
-    for n in 1..=3 {
-        scene.deliver(&letter(n)).await;
+    for index in EVERY {
+        let scene = Scene::on(index).await;
+        let (alice, store) = (scene.alice, &scene.store);
+        let start = store.state(alice).await.unwrap();
+        for n in 1..=3 {
+            scene.deliver(&letter(n)).await;
+        }
+        let inbox = scene.inbox().await.id;
+        let mut keyword = Flags::new(&[Flag::Seen]);
+        keyword.insert_keyword(Keyword::new("k").unwrap());
+        store
+            .store_flags(alice, inbox, uids(&[1, 2]), FlagChange::Add(keyword), None)
+            .await
+            .unwrap();
+        store.remove(alice, inbox, uids(&[3])).await.unwrap();
+        let kinds = |changes: &[storage::Change]| {
+            changes.iter().map(|c| (c.kind, c.message.map_or(0, |m| m.0.get()))).collect::<Vec<_>>()
+        };
+        let all = store.changes(alice, start, 100).await.unwrap();
+        let expect = [
+            (MessageAdded, 1),
+            (MessageAdded, 2),
+            (MessageAdded, 3),
+            (FlagsChanged, 1),
+            (FlagsChanged, 2),
+            (MessageGone, 3),
+        ];
+        assert_eq!(kinds(&all.changes), expect);
+        assert_eq!((all.state, all.more), (store.state(alice).await.unwrap(), false));
+        // One MODSEQ is never cut in two.
+        let part = store.changes(alice, start, 4).await.unwrap();
+        assert_eq!((kinds(&part.changes), part.more), (expect[..3].to_vec(), true));
+        let part = store.changes(alice, part.state, 1).await.unwrap();
+        assert_eq!((kinds(&part.changes), part.more), (expect[3..5].to_vec(), true));
+        let rest = store.changes(alice, part.state, 1).await.unwrap();
+        assert_eq!((kinds(&rest.changes), rest.more), (expect[5..].to_vec(), false));
+        assert_eq!(store.changes(alice, rest.state, 9).await.unwrap().changes.len(), 0);
+        assert!(rest.state > ModSeq(0));
     }
-    let inbox = scene.inbox().await.id;
-    let mut keyword = Flags::new(&[Flag::Seen]);
-    keyword.insert_keyword(Keyword::new("k").unwrap());
-    store.store_flags(alice, inbox, uids(&[1, 2]), FlagChange::Add(keyword), None).await.unwrap();
-    store.remove(alice, inbox, uids(&[3])).await.unwrap();
-    let kinds = |changes: &[storage::Change]| {
-        changes.iter().map(|c| (c.kind, c.message.map_or(0, |m| m.0.get()))).collect::<Vec<_>>()
-    };
-    let all = store.changes(alice, start, 100).await.unwrap();
-    let expect = [
-        (MessageAdded, 1),
-        (MessageAdded, 2),
-        (MessageAdded, 3),
-        (FlagsChanged, 1),
-        (FlagsChanged, 2),
-        (MessageGone, 3),
-    ];
-    assert_eq!(kinds(&all.changes), expect);
-    assert_eq!((all.state, all.more), (store.state(alice).await.unwrap(), false));
-    // One MODSEQ is never cut in two.
-    let part = store.changes(alice, start, 4).await.unwrap();
-    assert_eq!((kinds(&part.changes), part.more), (expect[..3].to_vec(), true));
-    let part = store.changes(alice, part.state, 1).await.unwrap();
-    assert_eq!((kinds(&part.changes), part.more), (expect[3..5].to_vec(), true));
-    let rest = store.changes(alice, part.state, 1).await.unwrap();
-    assert_eq!((kinds(&rest.changes), rest.more), (expect[5..].to_vec(), false));
-    assert_eq!(store.changes(alice, rest.state, 9).await.unwrap().changes.len(), 0);
-    assert!(rest.state > ModSeq(0));
 }

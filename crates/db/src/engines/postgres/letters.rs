@@ -1,7 +1,7 @@
 //! Letters in the table `letter`, beside their rows; numbers that several servers give without meeting each other;
 //! and what servers tell each other.
 //!
-//! A place is segment 0 ("in the table") and the number of the letter.
+//! A place is the number of the letter, as segment, and a byte in it.
 
 use super::read::int;
 use super::session::{Place, Session, answer_of};
@@ -60,7 +60,7 @@ pub(super) fn next_account(session: &Session, last: AccountId) -> Result<Account
 }
 
 pub(super) fn place_of(letter: EmailId) -> Location {
-    Location { segment: 0, offset: letter.0 }
+    Location { segment: letter.0, offset: 0 }
 }
 
 /// Removes letters whose last email went some time ago.
@@ -74,8 +74,9 @@ impl Letters for Postgres {
         // substring counts from 1. Outside of a transaction: one statement, one moment.
         let sql = "SELECT substring(bytes FROM $2 FOR $3) FROM letter WHERE id = $1";
         let length = i32::try_from(range.len()).unwrap_or(i32::MAX);
-        let from = i32::try_from(u64::from(range.start) + 1).unwrap_or(i32::MAX);
-        let row = session.row(sql, &[&int(location.offset), &from, &length]);
+        let from = location.offset.saturating_add(u64::from(range.start)).saturating_add(1);
+        let from = i32::try_from(from).unwrap_or(i32::MAX);
+        let row = session.row(sql, &[&int(location.segment), &from, &length]);
         self.keep(session);
         Ok(row?.map(|row| row.try_get(0)).transpose()?)
     }

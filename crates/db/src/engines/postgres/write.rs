@@ -263,9 +263,7 @@ impl Txn for PostgresTxn<'_> {
     fn add_email(&mut self, row: &EmailRow) -> Result<()> {
         let rows = self.rows.get_mut();
         rows.last_ids.1 = rows.last_ids.1.max(row.id);
-        if row.blob.location.segment == 0
-            && let Some(letter) = rows.letters.get_mut(&row.blob.location.offset)
-        {
+        if let Some(letter) = rows.letters.get_mut(&row.blob.location.segment) {
             letter.new_emails += 1;
         }
         rows.emails.push(row.clone());
@@ -416,9 +414,8 @@ impl Rows {
             let gone = std::mem::take(&mut self.emails_gone);
             // A letter in the table goes with its last email, an hour later.
             let sql = "WITH gone AS (DELETE FROM email WHERE id = ANY($1::int8[])
-                     RETURNING segment, start_byte),
-                 fewer AS (SELECT start_byte AS id, count(*) AS emails FROM gone
-                     WHERE segment = 0 GROUP BY start_byte)
+                     RETURNING segment),
+                 fewer AS (SELECT segment AS id, count(*) AS emails FROM gone GROUP BY segment)
                  UPDATE letter SET emails = letter.emails - fewer.emails,
                      gone_at = CASE WHEN letter.emails <= fewer.emails THEN now() END
                  FROM fewer WHERE letter.id = fewer.id";

@@ -31,12 +31,15 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         }
     }
     let folder = bench::mime_folder()?;
-    let packer = bench::mime_program(&folder)?;
-    let [sa_dev, portal] = bench::packs(&folder, &packer)?;
-    let fix_dev = fixtures::pack(&folder, &packer)?;
+    let packs = ["sa_dev", "fix_dev", "portal"].map(|corpus| folder.join(format!("{corpus}.pack")));
+    if !packs.iter().all(|pack| pack.exists()) {
+        let packer = bench::mime_program(&folder)?;
+        bench::packs(&folder, &packer)?;
+        fixtures::pack(&folder, &packer)?;
+    }
     let python = environment(&folder)?;
     let mut main = spawn::program(&python);
-    main.arg("bench/python/main.py").args(["--rounds", rounds]).args([&sa_dev, &fix_dev, &portal]);
+    main.arg("bench/python/main.py").args(["--rounds", rounds]).args(&packs);
     let text = spawn::output("the benchmark", &mut main)?;
     println!("{text}");
     if save {

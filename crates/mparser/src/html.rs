@@ -111,6 +111,9 @@ impl OneLine {
     }
 
     fn push_str(&mut self, text: &str) {
+        if self.push_clean(text) {
+            return;
+        }
         let mut rest = text;
         while self.left > 0 {
             let plain = rest.bytes().position(|b| !b.is_ascii_graphic()).unwrap_or(rest.len());
@@ -125,6 +128,22 @@ impl OneLine {
             }
             rest = others.as_str();
         }
+    }
+
+    /// Most text, as it stands, at once. `false`, and nothing pushed: some of it must be looked at closely.
+    fn push_clean(&mut self, text: &str) -> bool {
+        let inner = text.trim_ascii();
+        if text.len() >= self.left || !is_clean(inner) {
+            return false;
+        }
+        let has_text = !self.text.is_empty();
+        self.gap |= has_text && text.starts_with(|c: char| c.is_ascii_whitespace());
+        if !inner.is_empty() && self.bridge_gap() {
+            self.text.push_str(inner);
+            self.left -= inner.chars().count();
+            self.gap = text.ends_with(|c: char| c.is_ascii_whitespace());
+        }
+        true
     }
 
     /// Printable ASCII without blanks.
@@ -165,6 +184,20 @@ impl OneLine {
             self.left -= 1;
         }
     }
+}
+
+/// Whether text holds single blanks and printable characters alone. Told by bytes, without a branch for each: of
+/// characters that are blank, invisible or of control, no first byte may be there.
+fn is_clean(text: &str) -> bool {
+    let odd = |b: u8| {
+        let control = u8::from(b < b' ') | u8::from(b == 0x7f);
+        let lead = u8::from(b == 0xc2) | u8::from(b == 0xcd) | u8::from(b == 0xd8);
+        control | lead | u8::from(b.wrapping_sub(0xe1) < 3) | u8::from(b == 0xef)
+    };
+    let bytes = text.as_bytes();
+    let pairs = bytes.iter().zip(bytes.iter().skip(1));
+    let double = pairs.fold(0, |found, (a, b)| found | u8::from(*a == b' ') & u8::from(*b == b' '));
+    double | bytes.iter().fold(0, |found, b| found | odd(*b)) == 0
 }
 
 /// What stands behind the tag, comment or silent element that begins here.
@@ -245,6 +278,34 @@ mod tests {
         check("a<b", "a");
         check("<style>never closed", "");
         check("&#55296;&#x110000;ż", "&#55296;&#x110000;ż");
+    }
+
+    /// Text that is taken as it stands gives what it gives one character after the other.
+    #[test]
+    fn the_short_way_is_the_long_way() {
+        let odd = "\u{a0}\u{ad}\u{85}\u{34f}\u{61c}\u{1680}\u{180e}\u{200b}\u{2028}\u{202f}\u{205f}\u{2060}\u{3000}\u{feff}\x0b\x0c\x7f\x01\t\r\n ";
+        for piece in odd.chars().map(String::from).chain(["ą".into(), "„x”".into(), "x  y".into()])
+        {
+            for text in
+                [piece.clone(), format!("a {piece}"), format!("{piece} ą"), format!(" a{piece}b ")]
+            {
+                for max_chars in 0..12 {
+                    for before in ["", "z", "z "] {
+                        let mut short = OneLine::new(max_chars);
+                        let mut long = OneLine::new(max_chars);
+                        for part in [before, &text, "end"] {
+                            short.push_str(part);
+                            for c in part.chars() {
+                                if long.left > 0 {
+                                    long.push(c);
+                                }
+                            }
+                        }
+                        assert_eq!(short.text, long.text, "{before:?} {text:?} {max_chars}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

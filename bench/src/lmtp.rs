@@ -10,12 +10,14 @@ use crate::letters::Pool;
 use crate::load::{Done, Load};
 use crate::server::{Server, USERS};
 use crate::{baseline, bound, cpu};
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 const LETTER_BYTES: usize = 5000;
+/// Connections that fill a mailbox.
+const FILLERS: u64 = 16;
 const SEED: u64 = 1;
 /// Not counted: threads, caches and files of a first moment.
 const WARM_UP: Duration = Duration::from_millis(500);
@@ -74,7 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// Lets what the last measurement left for the disk be written, so that the next does not pay for it.
 #[expect(clippy::disallowed_methods, reason = "there is no executor here that could be blocked")]
-fn settle() {
+pub(crate) fn settle() {
     rustix::fs::sync();
     std::thread::sleep(SETTLE);
     rustix::fs::sync();
@@ -88,12 +90,30 @@ fn with_cpu(pid: u32, work: impl FnOnce() -> Result<Done>) -> Result<(Done, f64)
     Ok((done, cpu::used_ms(pid)? - before))
 }
 
-fn deliver(load: &Load, pool: &Pool, address: SocketAddr) -> Result<Done> {
+pub(crate) fn deliver(load: &Load, pool: &Pool, address: SocketAddr) -> Result<Done> {
     load.run(|_| {
         let mut connection = Connection::open(address)?;
         Ok(move |number| {
             let to = format!("u{:04}@example.test", number % USERS);
             connection.deliver(&to, pool.letter(number, &to))
+        })
+    })
+}
+
+/// Delivers `count` letters to one account.
+pub(crate) fn deliver_to(address: SocketAddr, to: &str, pool: &Pool, count: u64) -> Result<()> {
+    let each = |at: u64| -> Result<()> {
+        let mut connection = Connection::open(address)?;
+        (0..count)
+            .filter(|number| number % FILLERS == at)
+            .try_for_each(|number| connection.deliver(to, pool.letter(number, to)))
+    };
+    std::thread::scope(|scope| {
+        let each = &each;
+        let threads: Vec<_> = (0..FILLERS).map(|at| scope.spawn(move || each(at))).collect();
+        threads.into_iter().try_for_each(|thread| match thread.join() {
+            Ok(done) => done,
+            Err(_) => bail!("a thread of the load panicked"),
         })
     })
 }

@@ -13,13 +13,18 @@ mod args;
 mod baseline;
 mod bound;
 mod cpu;
+mod dovecot;
 mod figures;
+mod imap;
 mod letters;
 mod lmtp;
 mod load;
+mod peer;
 mod reads;
+mod search;
 mod server;
 mod storage;
+mod tree;
 
 use crate::args::Args;
 use anyhow::{Result, bail};
@@ -34,6 +39,11 @@ struct Bench {
 
 static BENCHES: &[Bench] = &[
     Bench {
+        name: "dovecot",
+        about: "LMTP deliveries and an IMAP search beside a private Dovecot",
+        run: dovecot::run,
+    },
+    Bench {
         name: "fill-and-die",
         about: "fills a store and kills itself; `storage` starts it",
         run: reads::fill_and_die,
@@ -42,6 +52,11 @@ static BENCHES: &[Bench] = &[
         name: "lmtp",
         about: "durable deliveries and their CPU beside raw append+fdatasync",
         run: lmtp::run,
+    },
+    Bench {
+        name: "search",
+        about: "CPU of a substring search beside a plain scan of the same bytes",
+        run: search::run,
     },
     Bench {
         name: "storage",

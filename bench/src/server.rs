@@ -14,8 +14,9 @@ pub(crate) const USERS: u64 = 200;
 
 /// LMTP of `openpoczta demo` without an offset.
 const LMTP_PORT: u16 = 1124;
+const IMAP_PORT: u16 = 1143;
 /// All ports of the demo; the offset is chosen so that none is taken.
-const PORTS: &[u16] = &[1110, LMTP_PORT, 1125, 1143, 1190, 1587, 8080];
+const PORTS: &[u16] = &[1110, LMTP_PORT, 1125, IMAP_PORT, 1190, 1587, 8080];
 
 /// Making the accounts takes a password hash; a slow disk some syncs.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
@@ -26,6 +27,7 @@ pub(crate) struct Server {
     /// Lines of its output; closed when it has ended.
     lines: Receiver<String>,
     pub(crate) lmtp: SocketAddr,
+    pub(crate) imap: SocketAddr,
 }
 
 impl Server {
@@ -41,7 +43,8 @@ impl Server {
             .with_context(|| format!("cannot start {}; is it built?", binary.display()))?;
         let lines = lines_of(child.stdout.take().context("the server has no output")?);
         let lmtp = SocketAddr::from(([127, 0, 0, 1], LMTP_PORT + offset));
-        let mut server = Self { child, lines, lmtp };
+        let imap = SocketAddr::from(([127, 0, 0, 1], IMAP_PORT + offset));
+        let mut server = Self { child, lines, lmtp, imap };
         server.wait_ready()?;
         Ok(server)
     }

@@ -1,5 +1,6 @@
 //! `cargo xtask bench lmtp`: build server and load generator in release, run, print a table.
-//! `cargo xtask bench storage`: the store without a protocol beside raw append+fdatasync.
+//! `cargo xtask bench dovecot`: the same deliveries and a search, to ours and to a private Dovecot in turn.
+//! `cargo xtask bench storage`: the store without a protocol beside raw append+fdatasync; `search`: its search.
 //! `cargo xtask bench mime`: mparser beside other parsers of mail; `python`: libop beside other Python packages.
 //!
 //! What is measured and how stands in `bench/src/main.rs`, `bench/mime/src/main.rs` and `bench/python/main.py`.
@@ -11,12 +12,12 @@ use std::path::{Path, PathBuf};
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     match arguments.first().map(String::as_str) {
-        Some("lmtp") => lmtp(arguments),
+        Some("dovecot" | "lmtp") => lmtp(arguments),
         Some("mime") => mime(arguments),
         Some("python") => bench_python::run(arguments),
-        Some("storage") => storage(arguments),
+        Some("search" | "storage") => storage(arguments),
         _ => bail!(
-            "write `cargo xtask bench lmtp`, `mime`, `python` or `storage`, with `--save` to add the rows to bench/baseline.tsv"
+            "write `cargo xtask bench dovecot`, `lmtp`, `mime`, `python`, `search` or `storage`, with `--save` to add the rows to bench/baseline.tsv"
         ),
     }
 }

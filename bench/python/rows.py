@@ -21,7 +21,7 @@ class Row:
     seconds: list = field(default_factory=list)
 
 
-US = {"full": "libop extract", "lazy": "libop overview", "many": "libop parse_many, 1 thread"}
+US = {"full": "libop extract", "lazy": "libop overview", "many": "libop parse_many, 2 threads"}
 
 
 def single():

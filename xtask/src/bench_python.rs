@@ -92,7 +92,7 @@ impl<'a> Found<'a> {
         let parser = match task {
             "full" => "libop extract",
             "lazy" => "libop overview",
-            _ => "libop parse_many, 1 thread",
+            _ => "libop parse_many, 2 threads",
         };
         let row = self.of("row").find(|row| row.get(..3) == Some(&[corpus, task, parser][..]));
         row.and_then(|row| row.get(3)).copied().unwrap_or("")

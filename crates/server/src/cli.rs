@@ -54,6 +54,9 @@ pub(crate) struct DemoArguments {
     /// Keep the mail in this folder; without it: a temporary one, removed at the end
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    /// Keep the mail in this database: postgres://USER:PASSWORD@HOST:PORT/DATABASE
+    #[arg(long, value_name = "URL", conflicts_with = "data")]
+    pub(crate) store: Option<String>,
     /// Add accounts u0000@example.test, u0001@example.test and so on
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=100_000))]
     pub(crate) users: u32,

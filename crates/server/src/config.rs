@@ -27,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) domains: Vec<String>,
     pub(crate) data_folder: PathBuf,
     pub(crate) index: String,
+    /// The address of a database; empty: mail is in the folder.
+    pub(crate) store: String,
     pub(crate) segment_bytes: u64,
     pub(crate) reserve_bytes: u64,
     pub(crate) cache_bytes: u64,
@@ -48,6 +50,7 @@ impl Default for Config {
             domains: Vec::new(),
             data_folder: options.folder,
             index: options.index,
+            store: String::new(),
             segment_bytes: options.segment_bytes,
             reserve_bytes: options.reserve_bytes,
             cache_bytes: options.cache_bytes,
@@ -64,11 +67,11 @@ impl Default for Config {
 impl Config {
     pub(crate) fn storage_options(&self) -> storage::Options {
         storage::Options {
-            folder: self.data_folder.clone(),
-            index: self.index.clone(),
+            index: if self.store.is_empty() { &self.index } else { &self.store }.clone(),
             segment_bytes: self.segment_bytes,
             reserve_bytes: self.reserve_bytes,
             cache_bytes: self.cache_bytes,
+            ..storage::Options::in_folder(&self.data_folder)
         }
     }
 
@@ -110,6 +113,12 @@ static KEYS: &[Key] = &[
         about: "The index of the mail: `sqlite:` in the data folder, or `memory:`, rebuilt at each start.",
         get: |c| quote(&c.index),
         set: |c, v| v.one_of(&["sqlite:", "memory:"]).map(|text| text.clone_into(&mut c.index)),
+    },
+    Key {
+        name: "data.store",
+        about: "`postgres://USER:PASSWORD@HOST/DATABASE`: mail is kept in that database, which several servers may share, and nothing in the folder.",
+        get: |c| quote(&c.store),
+        set: |c, v| v.database().map(|url| c.store = url),
     },
     Key {
         name: "data.segment_bytes",
@@ -349,6 +358,18 @@ impl Value<'_> {
         }
     }
 
+    /// Empty, as it is described, or an address; the message never repeats it, since a password stands in it.
+    fn database(&self) -> Result<String, String> {
+        match self.0.as_str() {
+            Some("") => Ok(String::new()),
+            Some(url) if url.starts_with("postgres://") => Ok(url.to_owned()),
+            Some(_) => Err("must begin with postgres://, such as \
+                 postgres://openpoczta:PASSWORD@127.0.0.1/openpoczta"
+                .to_owned()),
+            None => self.text(),
+        }
+    }
+
     fn one_of(&self, words: &[&'static str]) -> Result<&'static str, String> {
         let text = self.text()?;
         let found = words.iter().find(|word| **word == text);
@@ -511,7 +532,7 @@ mod tests {
     #[test]
     fn every_key_is_taken_over() {
         let text = "hostname = 'mail.example.test'\ndomains = ['Example.TEST']\n\
-            [data]\nfolder = '/srv/mail'\nindex = 'memory:'\nsegment_bytes = 0x200000\n\
+            [data]\nfolder = '/srv/mail'\nindex = 'memory:'\nstore = 'postgres://a:b@c/d'\nsegment_bytes = 0x200000\n\
             reserve_bytes = 2_000_000\ncache_bytes = 0\n\
             [limits]\nmessage_bytes = 100000\nrecipients = 200\nconnections = 7\nline_bytes = 600\n\
             command_bytes = 9000\ncommand_bytes_before_login = 2000\nidle_timeout_ms = 2000\n\
@@ -525,6 +546,7 @@ mod tests {
         for key in KEYS {
             assert_ne!((key.get)(&config), (key.get)(&default), "{}", key.name);
         }
+        assert_eq!(config.storage_options().index, "postgres://a:b@c/d");
         assert_eq!(config.segment_bytes, 2 << 20);
         assert_eq!(config.listen["imap"].len(), 2);
         assert!(config.listen["pop3"].is_empty());
@@ -562,6 +584,8 @@ mod tests {
             &["limits.recipients must be a whole number from 100 to"],
         );
         check("[limits]\nrecipients = '500'", 2, &["not a string"]);
+        check("[data]\nstore = 'mysql://a:b@c/d'", 2, &["data.store must begin with postgres://"]);
+        check("[data]\nstore = 7", 2, &["data.store must be a text in quotes"]);
         check("[log]\nlevel = 'loud'", 2, &["cannot be \"loud\"", "error, warn, info"]);
         check("log = 'info'", 1, &["log is a section: write [log]"]);
         check("[imap]\nlisten = ['0.0.0.0:143']", 2, &["TLS proxy", "127.0.0.1:143"]);

@@ -51,7 +51,12 @@ async fn bind(offset: u16) -> Result<Vec<Bound>> {
 
 async fn start(arguments: &DemoArguments, bound: Vec<Bound>, folder: &Path) -> Result<Running> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let config = Config { data_folder: folder.to_owned(), ..Config::default() };
+    let store = arguments.store.clone().unwrap_or_default();
+    anyhow::ensure!(
+        store.is_empty() || store.starts_with("postgres://"),
+        "--store takes the address of a database: postgres://USER:PASSWORD@HOST:PORT/DATABASE"
+    );
+    let config = Config { data_folder: folder.to_owned(), store, ..Config::default() };
     let store = Store::open(&config.storage_options(), clock.clone())?;
     let fresh = fill(arguments, &store, &*clock).await?;
     let domains = vec![DOMAIN.to_owned()];
@@ -128,9 +133,10 @@ fn welcome(running: &Running, arguments: &DemoArguments) {
         let last = arguments.users - 1;
         say(&format!("more users: u0000@{DOMAIN} to u{last:04}@{DOMAIN}, same password"));
     }
-    match &arguments.data {
-        Some(folder) => say(&format!("mail is kept in {}", folder.display())),
-        None => say("mail is kept until you stop this; --data DIR keeps it for longer"),
+    match (&arguments.data, &arguments.store) {
+        (_, Some(url)) => say(&format!("mail is kept in {}", db::without_password(url))),
+        (Some(folder), None) => say(&format!("mail is kept in {}", folder.display())),
+        (None, None) => say("mail is kept until you stop this; --data DIR keeps it for longer"),
     }
     say("Ctrl-C stops it");
 }

@@ -73,13 +73,12 @@ impl Index for Postgres {
         let begin = "BEGIN ISOLATION LEVEL READ COMMITTED";
         // One that was lost while nothing happened shows it only now.
         let kept = writer.take().filter(|kept| kept.batch(begin).is_ok());
-        let session = match kept {
-            Some(session) => session,
-            None => {
-                let session = self.place.connect()?;
-                session.batch(begin)?;
-                session
-            }
+        let session = if let Some(session) = kept {
+            session
+        } else {
+            let session = self.place.connect()?;
+            session.batch(begin)?;
+            session
         };
         Ok(Box::new(write::PostgresTxn::new(self, writer, session)))
     }

@@ -235,19 +235,8 @@ impl<'a> Check<'a> {
         let private = Private::for_log(&log)?;
         let mut applier = Applier::new(&*private.index);
         let reached = self.reached.map_or(0, |position| position.lsn);
-        let mut first = true;
         let end = scan(&log, reached, progress, &mut |event| {
             if let Event::Frame(found) = event {
-                if std::mem::take(&mut first) && found.frame.lsn != 1 {
-                    let lost = found.frame.lsn - 1;
-                    self.report.find(
-                        "segment-missing",
-                        format!(
-                            "the log begins with change {}: {lost} before it are missing",
-                            found.frame.lsn
-                        ),
-                    );
-                }
                 self.frame(&found, &mut applier)?;
                 if found.frame.lsn == reached {
                     applier.commit()?;
@@ -430,6 +419,8 @@ impl<'a> Check<'a> {
                     ),
                 );
                 self.faults.index = true;
+                // Flags, removals and the like of the lost end stand in the index.
+                self.faults.segments.extend(super::scan::segment_ids(log)?.last());
             }
             Some(reached) if reached.lsn < last => {
                 let behind = last - reached.lsn;

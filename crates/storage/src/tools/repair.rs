@@ -39,7 +39,7 @@ pub(super) fn repair(
     let mut broken = faults.segments.clone();
     let ids = segment_ids(&log)?;
     let missing = faults.missing.iter().flat_map(|(first, last)| *first..=*last);
-    broken.extend(missing.chain(1..ids.first().copied().unwrap_or(1)));
+    broken.extend(missing);
     if !broken.is_empty() {
         // A new segment will follow: the last one must not end in bytes that are no frame.
         broken.extend(ids.last());
@@ -117,6 +117,8 @@ struct Work<'a> {
     letters: BTreeMap<Location, Vec<EmailId>>,
     /// Messages that a good frame brings.
     added: HashSet<Place>,
+    /// Letters whose frame can be read, also where the letter itself is damaged.
+    readable: HashSet<EmailId>,
     now_unix_ms: i64,
     open: Option<(u64, Rewrite)>,
     /// Segments made since the last good frame: what was in them lies in the gap that follows.
@@ -157,6 +159,7 @@ impl<'a> Work<'a> {
             remembers_lsn: position.map_or(0, |position| position.lsn),
             letters,
             added: HashSet::new(),
+            readable: HashSet::new(),
             now_unix_ms,
             open: None,
             made: Vec::new(),
@@ -203,12 +206,18 @@ impl<'a> Work<'a> {
 
     fn run(&mut self, progress: Progress<'_>) -> Result<()> {
         scan(self.log, self.remembers_lsn, progress, &mut |event| {
-            if let Event::Frame(found) = event
-                && found.state != State::LetterDamaged
-            {
+            if let Event::Frame(found) = event {
                 for op in found.ops()? {
-                    if let Op::MessageAdd { account, mailbox, row } = op {
-                        self.added.insert((account, mailbox, row.uid));
+                    match op {
+                        Op::EmailAdd { email, .. } => {
+                            self.readable.insert(email);
+                        }
+                        Op::MessageAdd { account, mailbox, row }
+                            if found.state != State::LetterDamaged =>
+                        {
+                            self.added.insert((account, mailbox, row.uid));
+                        }
+                        _ => {}
                     }
                 }
             }
@@ -216,10 +225,6 @@ impl<'a> Work<'a> {
         })?;
         let private = Private::for_log(self.log)?;
         let mut applier = Applier::new(&*private.index);
-        let first = segment_ids(self.log)?.first().copied().unwrap_or(1);
-        for id in 1..first {
-            self.make(id)?;
-        }
         let log = self.log;
         scan(log, self.remembers_lsn, progress, &mut |event| {
             self.event(&event, &mut applier)?;
@@ -349,7 +354,12 @@ impl<'a> Work<'a> {
         }
         match applier.op(op, blob)? {
             None => kept.push(op.clone()),
-            Some(_) => self.say(format!("left out, since {why}: {}", words::op(op))),
+            Some(_) => {
+                if let Op::MessageAdd { account, mailbox, row } = op {
+                    self.added.remove(&(*account, *mailbox, row.uid));
+                }
+                self.say(format!("left out, since {why}: {}", words::op(op)));
+            }
         }
         Ok(())
     }
@@ -497,7 +507,8 @@ impl<'a> Work<'a> {
         let kept = self.quarantine.join(format!("{segment:016x}.seg"));
         let file = File::open(&kept).ok();
         let mut frames = Vec::new();
-        for ids in found {
+        for mut ids in found {
+            ids.retain(|id| !self.readable.contains(id));
             let rows: Vec<EmailRow> = match &self.memory {
                 Some(read) => ids.iter().filter_map(|id| read.email(*id).ok().flatten()).collect(),
                 None => Vec::new(),
@@ -583,6 +594,17 @@ impl<'a> Work<'a> {
                         "{place}: {orphans} messages whose letter is lost were taken out"
                     ));
                 }
+                let back = self.copies(&*read, account.id, &mailbox, &rows)?;
+                if !back.is_empty() {
+                    let (place, n) = (format!("{}, {}", account.key, mailbox.name), back.len());
+                    self.say(format!(
+                        "{place}: {n} messages were put back with the help of the index"
+                    ));
+                }
+                for row in back {
+                    let row = MessageRow { modseq, ..row };
+                    ops.push(Op::MessageAdd { account: account.id, mailbox: mailbox.id, row });
+                }
                 let flags = self.remembered(account.id, mailbox.id, &rows, &mut gone);
                 for (uid, flags) in flags {
                     let uids = UidSet::one(uid);
@@ -606,20 +628,48 @@ impl<'a> Work<'a> {
             }
         }
         drop(read);
-        if ops.is_empty() {
-            return Ok(());
-        }
-        for op in &ops {
-            if applier.op(op, None)?.is_some() {
-                return Ok(());
+        // What comes back first: a letter that loses its last mailbox is gone for good.
+        ops.sort_by_key(|op| u8::from(!matches!(op, Op::MessageAdd { .. })));
+        let mut kept = Vec::new();
+        for op in ops {
+            if applier.op(&op, None)?.is_none() {
+                kept.push(op);
             }
+        }
+        if kept.is_empty() {
+            return Ok(());
         }
         let id = segment_ids(self.log)?.last().copied().unwrap_or(0) + 1;
         let mut writer = Rewrite::begin_new(self.log, id, self.next_lsn, self.now_unix_ms)?;
-        writer.frame(None, &encode(&ops), self.now_unix_ms.div_euclid(1000))?;
+        writer.frame(None, &encode(&kept), self.now_unix_ms.div_euclid(1000))?;
         writer.finish()?;
         let end = Location { segment: id, offset: 0 };
         applier.end_frame(Position { lsn: self.next_lsn, end })
+    }
+
+    /// Messages of letters that are there, which the old index has and no frame brings: copies and moves that
+    /// were lost. They keep their UIDs where those are still free.
+    fn copies(
+        &self,
+        read: &dyn Read,
+        account: AccountId,
+        mailbox: &db::MailboxRow,
+        rows: &[MessageRow],
+    ) -> Result<Vec<MessageRow>> {
+        let Some(memory) = &self.memory else { return Ok(Vec::new()) };
+        let (mut back, mut next) = (Vec::new(), mailbox.uid_next);
+        for row in memory.messages(account, mailbox.id, &UidSet::all()).unwrap_or_default() {
+            let there = rows.iter().any(|found| found.uid == row.uid);
+            let brought = self.added.contains(&(account, mailbox.id, row.uid));
+            if there || brought || read.email(row.email)?.is_none() {
+                continue;
+            }
+            let Some(free) = next else { break };
+            let uid = row.uid.max(free);
+            next = uid.next();
+            back.push(MessageRow { uid, ..row });
+        }
+        Ok(back)
     }
 
     /// Flags that the old index has otherwise, and messages it had removed, as far as it had come.

@@ -182,8 +182,8 @@ pub(crate) fn scan(
 ) -> Result<Option<Position>> {
     let ids = segment_ids(log)?;
     let total = log_bytes(log)?;
-    let (mut done, mut next_lsn, mut end) = (0, None, None);
-    let mut expected = ids.first().copied().unwrap_or(1);
+    let (mut done, mut next_lsn, mut end) = (0, 1, None);
+    let mut expected = 1;
     for (n, id) in ids.iter().copied().enumerate() {
         let last = n + 1 == ids.len();
         if id != expected && visit(Event::Missing { first: expected, last: id - 1 })? == Flow::Stop
@@ -210,8 +210,8 @@ pub(crate) fn scan(
             return Ok(end);
         }
         let first = segment.header.first_lsn;
-        if let Some(next) = next_lsn.filter(|next| *next < first) {
-            let (segment, lost) = (id, (next, first - 1));
+        if next_lsn < first {
+            let (segment, lost) = (id, (next_lsn, first - 1));
             let gap = Damage { segment, from: HEADER_BYTES, to: HEADER_BYTES, lost, state: None };
             if visit(Event::Damage(gap))? == Flow::Stop {
                 return Ok(end);
@@ -222,7 +222,7 @@ pub(crate) fn scan(
         let mut walk =
             Walk { segment: &segment, last, durable_lsn, next_lsn: first, end: None, visit };
         let flow = walk.run(&mut tell)?;
-        (next_lsn, end) = (Some(walk.next_lsn), walk.end.or(end));
+        (next_lsn, end) = (walk.next_lsn, walk.end.or(end));
         if flow == Flow::Stop {
             return Ok(end);
         }

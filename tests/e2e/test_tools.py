@@ -119,8 +119,6 @@ class Tools(unittest.TestCase):
         mbox = mailbox.mbox(folder / "mbox" / user("alice") / "INBOX.mbox", create=False)
         self.assertEqual(len(maildir), len(mbox))
         self.assertIn("G&APM-ry.v1&AC4-2", maildir.list_folders())
-        subjects = sorted(str(letter["Subject"]) for letter in maildir)
-        self.assertEqual(subjects, sorted(str(letter["Subject"]) for letter in mbox))
         flags = sorted(letter.get_flags() for letter in maildir)
         self.assertTrue(any("F" in text for text in flags))
 
@@ -181,7 +179,7 @@ class Tools(unittest.TestCase):
     def test_wrong_usage_is_named(self):
         with Folder() as folder:
             self.assertIn("there is no mail store", run("fsck", "--data", folder, expect=1))
-            self.assertIn("--data", run("fsck", expect=2))
+            self.assertIn("--config", run("fsck", expect=2))
             self.assertIn("no list BACKUP", run("restore", folder, "--data", folder / "x", expect=1))
             self.assertIn("2026-11-22", run("restore", folder, "--data", folder / "x", "--until", "soon", expect=2))
             self.assertIn("no address", run("export", "--data", folder, "--mbox", folder, "--account", "@", expect=1))

@@ -7,6 +7,8 @@ use crate::charset_own::{CP850, MAC_CE, decode_hz, decode_iso_2022_kr, decode_ut
 use crate::headers::{unfold, without_blanks};
 use crate::simd;
 use encoding_rs::{Encoding, REPLACEMENT, UTF_8, WINDOWS_1252};
+use memchr::memmem;
+use std::borrow::Cow;
 
 /// A charset that mail has and the WHATWG list has not.
 struct Own {
@@ -83,7 +85,33 @@ pub(crate) fn header_bytes(bytes: &[u8], letter_charset: Option<&str>) -> String
     }
     let usable = |charset: &Charset| !matches!(charset, Charset::Whatwg(e) if *e == UTF_8);
     let fallback = letter_charset.and_then(find).filter(usable);
-    text_or(bytes, &fallback.unwrap_or(Charset::Whatwg(WINDOWS_1252)))
+    text_or(&escape_words(bytes), &fallback.unwrap_or(Charset::Whatwg(WINDOWS_1252)))
+}
+
+/// Raw bytes above 127 inside words of RFC 2047 in Q, written as `=F6`: they are in the word's charset, not in
+/// that of the line around it.
+fn escape_words(line: &[u8]) -> Cow<'_, [u8]> {
+    let mut out = Vec::new();
+    let mut done = 0;
+    while let Some(rest) = line.get(done..)
+        && let Some(start) = rest.windows(3).position(|w| matches!(w, b"?Q?" | b"?q?"))
+        && let (Some(before), Some(content)) = (rest.get(..start + 3), rest.get(start + 3..))
+        && let Some(length) = memmem::find(content, b"?=")
+    {
+        out.extend_from_slice(before);
+        for byte in content.get(..length).unwrap_or_default() {
+            match byte {
+                0x80.. => out.extend_from_slice(format!("={byte:02X}").as_bytes()),
+                _ => out.push(*byte),
+            }
+        }
+        done += start + 3 + length;
+    }
+    if done == 0 {
+        return Cow::Borrowed(line);
+    }
+    out.extend_from_slice(line.get(done..).unwrap_or_default());
+    Cow::Owned(out)
 }
 
 /// The value of a field on one line, as UTF-8.

@@ -259,6 +259,17 @@ mod tests {
     }
 
     #[test]
+    fn raw_bytes_in_a_word_are_in_its_charset() {
+        #[track_caller]
+        fn check(raw: &[u8], expect: &str) {
+            assert_eq!(decode_header_text(raw), expect, "{}", raw.escape_ascii());
+        }
+        check(b"=?iso-8859-1?Q?Fr\xf6sche?=", "Frösche");
+        check(b"=?iso-8859-2?q?\xb1?= \xe9 =?iso-8859-1?Q?\xf6=F6_?= x", "ą é öö  x");
+        check(b"=?iso-8859-1?Q?Fr\xf6sche", "=?iso-8859-1?Q?Frösche");
+    }
+
+    #[test]
     fn encoded_text_returns() {
         #[track_caller]
         fn check(text: &str) {

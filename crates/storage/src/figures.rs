@@ -1,5 +1,6 @@
 //! The store's counters, as Prometheus reads them.
 
+use crate::pack::Packer;
 use crate::writer::Figures;
 use ocache::ObjectCache;
 use prometheus_client::collector::Collector;
@@ -41,6 +42,32 @@ impl Collector for CacheFigures {
         ];
         for (name, help, metric) in rows {
             metric.encode_as(&mut encoder, name, help)?;
+        }
+        Ok(())
+    }
+}
+
+/// What packing has done, as of its last look.
+pub(crate) struct PackFigures(pub(crate) Arc<Packer>);
+
+impl fmt::Debug for PackFigures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PackFigures")
+    }
+}
+
+impl Collector for PackFigures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let packed = self.0.figures();
+        let rows = [
+            ("storage_packs", "Segments of the log that are packed", packed.packs),
+            ("storage_pack_raw_bytes", "Bytes of packed segments before", packed.raw_bytes),
+            ("storage_pack_stored_bytes", "Bytes of packed segments now", packed.stored_bytes),
+            ("storage_pack_dead_bytes", "Bytes of letters nobody has", packed.dead_bytes),
+        ];
+        for (name, help, value) in rows {
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            gauge.encode_as(&mut encoder, name, help)?;
         }
         Ok(())
     }

@@ -108,7 +108,13 @@ impl Reader {
     /// Fills `bytes` with what is stored from there on.
     pub(crate) fn read_at(&self, from: Location, bytes: &mut [u8]) -> Result<()> {
         let whole = match (&self.segments, self.index.letters()) {
-            (Some(segments), _) => segments.segment(from.segment)?.read(bytes, from.offset)?,
+            (Some(segments), _) => {
+                let segment = segments.segment(from.segment)?;
+                if segment.pack().is_some_and(|pack| pack.is_gone(from.offset)) {
+                    return Err(Error::NoMessage);
+                }
+                segment.read(bytes, from.offset)?
+            }
             (None, Some(letters)) => {
                 let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
                 let found = letters.read(from, 0..length)?.ok_or(Error::NoMessage)?;

@@ -8,6 +8,7 @@ use crate::ops::{
     Patch, PatchEmail, PutAccount, RenameMailbox, StoreFlags, SubscribeMailbox, Target,
     canonical_name,
 };
+use crate::pack::{Packed, Packer};
 use crate::pending::apply;
 use crate::queue::WriterHandle;
 use crate::read::{Changes, Reader, Snapshot};
@@ -42,8 +43,17 @@ struct Inner {
     writer: WriterHandle,
     listeners: Arc<Listeners>,
     reserve_bytes: u64,
-    /// `None`: there is no folder.
+    packer: Option<Arc<Packer>>,
+    /// `None`: there is no folder. The last to go: the packer has stopped before.
     _lock: Option<folder::Lock>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(packer) = &self.packer {
+            packer.stop();
+        }
+    }
 }
 
 impl Store {
@@ -68,7 +78,15 @@ impl Store {
         let reader = Reader { index: index.clone(), segments: None, cache: open_cache(options)? };
         let writer = Direct { index, listeners: listeners.clone(), clock }.start()?;
         let (reader, readers) = (Arc::new(reader), Semaphore::new(READERS));
-        let inner = Inner { reader, readers, writer, listeners, reserve_bytes: 0, _lock: None };
+        let inner = Inner {
+            reader,
+            readers,
+            writer,
+            listeners,
+            reserve_bytes: 0,
+            packer: None,
+            _lock: None,
+        };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -91,16 +109,36 @@ impl Store {
         let kept = Some(segments.clone());
         let reader = Arc::new(Reader { index: index.clone(), segments: kept, cache });
         let listening = listeners.clone();
+        let packer = Packer::new(segments.clone(), index.clone());
         let writer =
             Writer { log, segments, index, listeners: listening, clock, reserve_bytes }.start()?;
+        if options.pack {
+            packer.start()?;
+        }
         let readers = Semaphore::new(READERS);
-        let _lock = Some(lock);
-        Ok(Self(Arc::new(Inner { reader, readers, writer, listeners, reserve_bytes, _lock })))
+        let kept = Some(lock);
+        Ok(Self(Arc::new(Inner {
+            reader,
+            readers,
+            writer,
+            listeners,
+            reserve_bytes,
+            packer: Some(packer),
+            _lock: kept,
+        })))
     }
 
     /// Finishes what is waiting and stops the writer; later changes answer [`Error::Closed`].
     pub async fn close(&self) {
         self.0.writer.stop().await;
+    }
+
+    /// Compresses the closed segments now and gives up letters nobody has any more where they are many. `None`:
+    /// this store has no segments.
+    pub async fn pack(&self) -> Result<Option<Packed>> {
+        let Some(packer) = self.0.packer.clone() else { return Ok(None) };
+        let done = tokio::task::spawn_blocking(move || packer.look(false)).await;
+        done.unwrap_or_else(|e| Err(Error::Poisoned(format!("packing failed: {e}")))).map(Some)
     }
 
     /// `Ok` while changes are taken; else why not, in words for the operator.
@@ -121,6 +159,9 @@ impl Store {
     /// Adds counters of letters, changes, batches and the cache.
     pub fn register(&self, registry: &mut prometheus_client::registry::Registry) {
         crate::figures::register(registry, &self.0.writer.state().figures, &self.0.reader.cache);
+        if let Some(packer) = &self.0.packer {
+            registry.register_collector(Box::new(crate::figures::PackFigures(packer.clone())));
+        }
     }
 
     // --- accounts

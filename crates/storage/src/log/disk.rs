@@ -19,6 +19,13 @@ pub(crate) trait Disk: Send + Sync {
     fn create(&self, path: &Path) -> io::Result<Box<dyn AppendFile>>;
     /// Opens a file to append at its end.
     fn open(&self, path: &Path) -> io::Result<Box<dyn AppendFile>>;
+    /// Gives a file another name, in place of one of that name.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
     /// Makes names in a folder durable.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
     /// Bytes that can still be written there.

@@ -71,8 +71,9 @@ impl Frame {
         let Some(frame) = Self::parse(header) else {
             return false;
         };
-        let blob_fits =
-            blob.is_empty() && frame.blob_hash == [0; 16] || blob_hash(blob) == frame.blob_hash;
+        let blob_fits = blob.is_empty() && frame.blob_hash == [0; 16]
+            || blob_hash(blob) == frame.blob_hash
+            || is_gone(blob, &frame.blob_hash, key);
         blob_fits && frame_hash(&header[..48], ops, key) == header[48..64]
     }
 }
@@ -86,6 +87,24 @@ fn frame_hash(header: &[u8], ops: &[u8], key: &[u8; 32]) -> [u8; 16] {
 /// First half of the BLAKE3 hash.
 pub(crate) fn blob_hash(bytes: &[u8]) -> [u8; 16] {
     half(&blake3::hash(bytes))
+}
+
+/// What stands in place of a letter that was given up: a mark only its segment's key can make, then zeros.
+/// `None`: the letter is too short to be worth it.
+pub(crate) fn gone_letter(bytes: usize, hash: &[u8; 16], key: &[u8; 32]) -> Option<Vec<u8>> {
+    let mut letter = vec![0; bytes];
+    letter.first_chunk_mut().map(|mark: &mut [u8; 16]| *mark = gone_mark(hash, key))?;
+    Some(letter)
+}
+
+pub(crate) fn is_gone(letter: &[u8], hash: &[u8; 16], key: &[u8; 32]) -> bool {
+    letter.split_first_chunk().is_some_and(|(mark, rest)| {
+        rest.iter().all(|byte| *byte == 0) && *mark == gone_mark(hash, key)
+    })
+}
+
+fn gone_mark(hash: &[u8; 16], key: &[u8; 32]) -> [u8; 16] {
+    half(&blake3::Hasher::new_keyed(key).update(b"gone").update(hash).finalize())
 }
 
 fn half(hash: &blake3::Hash) -> [u8; 16] {

@@ -7,11 +7,9 @@ mod frame;
 mod replay;
 mod segments;
 
-#[cfg(test)]
-pub(crate) use disk::AppendFile;
-pub(crate) use disk::{Disk, RealDisk};
-pub(crate) use frame::{Frame, blob_hash};
-pub(crate) use replay::{Read, replay, reread};
+pub(crate) use disk::{AppendFile, Disk, RealDisk};
+pub(crate) use frame::{Frame, blob_hash, gone_letter, is_gone};
+pub(crate) use replay::{Read, replay, reread, walk};
 pub(crate) use segments::{SegmentFile, SegmentWriter, Segments};
 
 use crate::Result;

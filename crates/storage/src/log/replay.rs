@@ -92,6 +92,28 @@ pub(crate) fn reread(
     Ok(())
 }
 
+/// Calls `visit` with each frame of a segment and its letter; `false`: it is not good to its last byte.
+pub(crate) fn walk(
+    segment: &SegmentFile,
+    id: u64,
+    mut visit: impl FnMut(&Frame, &Read, &[u8]) -> Result<()>,
+) -> Result<bool> {
+    let length = segment.length()?;
+    let lsn = segment.first_lsn.saturating_sub(1);
+    let start = Location { segment: id, offset: SegmentFile::HEADER_BYTES };
+    let mut position = Position { lsn, end: start };
+    let mut scratch = Vec::new();
+    while position.end.offset < length {
+        let found = read_frame(segment, position, length, &mut scratch)?;
+        let Some((frame, read)) = found.filter(|(frame, _)| frame.lsn == position.lsn + 1) else {
+            return Ok(false);
+        };
+        position = read.after;
+        visit(&frame, &read, scratch.get(..frame.blob_bytes as usize).unwrap_or_default())?;
+    }
+    Ok(true)
+}
+
 fn damage(segment: u64, offset: u64) -> Error {
     Error::Corrupt(format!("segment {segment:x} of the log at byte {offset}"))
 }

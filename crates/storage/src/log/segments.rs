@@ -1,6 +1,7 @@
 //! Segment files: their names, headers, and reading bytes out of them.
 
 use super::disk::{AppendFile, Disk};
+use crate::pack::{Pack, pack_name, pack_path};
 use crate::{Error, Result};
 use std::collections::HashMap;
 use std::fs::File;
@@ -14,21 +15,31 @@ const VERSION: u32 = 1;
 const HEADER_BYTES: u64 = 128;
 /// Files kept open for reading; more are closed, oldest segment first.
 const OPEN_FILES: usize = 256;
+/// Packs among them: each keeps its table, some hundred KB, and its dictionary.
+const OPEN_PACKS: usize = 32;
 
 /// The segments of one log folder.
 pub(crate) struct Segments {
     folder: PathBuf,
     disk: Arc<dyn Disk>,
     open: Mutex<HashMap<u64, Arc<SegmentFile>>>,
+    /// Generation of the pack that stands in for a segment.
+    packs: Mutex<HashMap<u64, u32>>,
 }
 
 /// A segment open for reading.
 pub(crate) struct SegmentFile {
-    file: File,
+    bytes: Bytes,
     path: PathBuf,
     pub(crate) first_lsn: u64,
     pub(crate) created_unix_ms: i64,
     pub(crate) key: [u8; 32],
+}
+
+/// Where the bytes of a segment come from.
+enum Bytes {
+    File(File),
+    Pack(Box<Pack>),
 }
 
 /// The segment that is being written.
@@ -48,20 +59,58 @@ impl Segments {
             let synced = disk.sync_folder(parent);
             synced.map_err(|e| failed("could not sync the data folder", parent, &e))?;
         }
-        Ok(Self { folder: folder.to_owned(), disk, open: Mutex::default() })
+        let (open, packs) = (Mutex::default(), Mutex::default());
+        let segments = Self { folder: folder.to_owned(), disk, open, packs };
+        segments.ids()?;
+        Ok(segments)
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(crate) fn disk(&self) -> &dyn Disk {
+        &*self.disk
     }
 
     /// Ids of the segments there are, ascending.
     pub(crate) fn ids(&self) -> Result<Vec<u64>> {
-        let listed = |e: &io::Error| failed("could not list the log folder", &self.folder, e);
-        let mut ids = Vec::new();
-        for entry in std::fs::read_dir(&self.folder).map_err(|e| listed(&e))? {
-            let name = entry.map_err(|e| listed(&e))?.file_name();
-            let id = name.to_str().and_then(|n| n.strip_suffix(".seg"));
-            ids.extend(id.and_then(|id| u64::from_str_radix(id, 16).ok()));
+        let (mut ids, packs) = names(&self.folder)?;
+        let mut newest = HashMap::new();
+        for (id, generation) in packs {
+            let known = newest.entry(id).or_insert(generation);
+            *known = generation.max(*known);
+            ids.push(id);
         }
+        *self.packs.lock().unwrap_or_else(PoisonError::into_inner) = newest;
         ids.sort_unstable();
+        ids.dedup();
         Ok(ids)
+    }
+
+    /// A pack has taken the place of a segment or of its last pack.
+    pub(crate) fn replaced(&self, id: u64, generation: u32) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        self.packs.lock().unwrap_or_else(PoisonError::into_inner).insert(id, generation);
+        open.remove(&id);
+    }
+
+    /// Files that a whole pack stands in for.
+    pub(crate) fn stale(&self) -> Result<Vec<PathBuf>> {
+        let ids = self.ids()?;
+        let newest = self.packs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (segments, packs) = names(&self.folder)?;
+        let mut stale = Vec::new();
+        for id in ids {
+            let Some(generation) = newest.get(&id).copied() else { continue };
+            let older = packs.iter().filter(|(of, old)| *of == id && *old < generation);
+            let mut old: Vec<_> = older.map(|(_, old)| pack_path(&self.folder, id, *old)).collect();
+            old.extend(segments.contains(&id).then(|| self.path(id)));
+            if !old.is_empty() && Pack::open(&pack_path(&self.folder, id, generation)).is_ok() {
+                stale.append(&mut old);
+            }
+        }
+        Ok(stale)
     }
 
     pub(crate) fn path(&self, id: u64) -> PathBuf {
@@ -117,22 +166,38 @@ impl Segments {
         if let Some(segment) = open.get(&id) {
             return Ok(segment.clone());
         }
-        let path = self.path(id);
-        let file = File::open(&path).map_err(|e| failed("could not open", &path, &e))?;
-        let mut bytes = [0; 128];
-        let read = file.read_exact_at(&mut bytes, 0);
-        let header = read.ok().and_then(|()| parse_header(&bytes, id));
-        let Some((first_lsn, created_unix_ms, key)) = header else {
-            return Err(Error::Corrupt(format!("the header of segment {}", path.display())));
+        let segment = match self.open_segment(id) {
+            // Another process may have packed it since the folder was listed.
+            Err(Error::Io { .. }) => {
+                self.ids()?;
+                Arc::new(self.open_segment(id)?)
+            }
+            segment => Arc::new(segment?),
         };
-        let segment = Arc::new(SegmentFile { file, path, first_lsn, created_unix_ms, key });
-        if open.len() >= OPEN_FILES
-            && let Some(oldest) = open.keys().min().copied()
+        let packs = open.iter().filter(|(_, s)| s.pack().is_some()).map(|(id, _)| *id);
+        let full = segment.pack().is_some() && packs.clone().count() >= OPEN_PACKS;
+        let first = if full { packs.min() } else { open.keys().min().copied() };
+        if (full || open.len() >= OPEN_FILES)
+            && let Some(first) = first
         {
-            open.remove(&oldest);
+            open.remove(&first);
         }
         open.insert(id, segment.clone());
         Ok(segment)
+    }
+
+    /// The pack when there is one that is whole, else the segment.
+    fn open_segment(&self, id: u64) -> Result<SegmentFile> {
+        let packs = self.packs.lock().unwrap_or_else(PoisonError::into_inner);
+        let generation = packs.get(&id).copied();
+        drop(packs);
+        let Some(generation) = generation else {
+            return SegmentFile::open(&self.path(id), id);
+        };
+        let path = pack_path(&self.folder, id, generation);
+        let pack = SegmentFile::open_pack(&path, id);
+        let plain = self.path(id);
+        if pack.is_err() && plain.exists() { SegmentFile::open(&plain, id) } else { pack }
     }
 
     /// Cuts a torn end off a segment and makes that durable.
@@ -157,8 +222,40 @@ impl Segments {
 impl SegmentFile {
     pub(crate) const HEADER_BYTES: u64 = HEADER_BYTES;
 
+    fn open(path: &Path, id: u64) -> Result<Self> {
+        let file = File::open(path).map_err(|e| failed("could not open", path, &e))?;
+        Self::with(Bytes::File(file), path, id)
+    }
+
+    fn open_pack(path: &Path, id: u64) -> Result<Self> {
+        Self::with(Bytes::Pack(Box::new(Pack::open(path)?)), path, id)
+    }
+
+    fn with(bytes: Bytes, path: &Path, id: u64) -> Result<Self> {
+        let path = path.to_owned();
+        let mut file = Self { bytes, path, first_lsn: 0, created_unix_ms: 0, key: [0; 32] };
+        let mut head = [0; 128];
+        let read = file.read(&mut head, 0)?;
+        let Some(header) = parse_header(&head, id).filter(|_| read) else {
+            return Err(Error::Corrupt(format!("the header of segment {}", file.path.display())));
+        };
+        (file.first_lsn, file.created_unix_ms, file.key) = header;
+        Ok(file)
+    }
+
+    /// The pack it is read from, if it is packed.
+    pub(crate) fn pack(&self) -> Option<&Pack> {
+        match &self.bytes {
+            Bytes::File(_) => None,
+            Bytes::Pack(pack) => Some(pack),
+        }
+    }
+
     pub(crate) fn length(&self) -> Result<u64> {
-        let metadata = self.file.metadata();
+        let metadata = match &self.bytes {
+            Bytes::File(file) => file.metadata(),
+            Bytes::Pack(pack) => return Ok(pack.table.raw_bytes),
+        };
         metadata
             .map(|m| m.len())
             .map_err(|e| failed("could not ask for the length of", &self.path, &e))
@@ -166,7 +263,11 @@ impl SegmentFile {
 
     /// Fills `bytes` from `offset` on; `false` when the file ends before.
     pub(crate) fn read(&self, bytes: &mut [u8], offset: u64) -> Result<bool> {
-        match self.file.read_exact_at(bytes, offset) {
+        let file = match &self.bytes {
+            Bytes::File(file) => file,
+            Bytes::Pack(pack) => return pack.read(bytes, offset),
+        };
+        match file.read_exact_at(bytes, offset) {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == ErrorKind::UnexpectedEof => Ok(false),
             Err(e) => Err(failed("could not read", &self.path, &e)),
@@ -206,6 +307,22 @@ impl SegmentWriter {
             other => other,
         }
     }
+}
+
+type Names = (Vec<u64>, Vec<(u64, u32)>);
+
+/// Numbers of the segments in a folder; segment and generation of the packs.
+fn names(folder: &Path) -> Result<Names> {
+    let listed = |e: &io::Error| failed("could not list the log folder", folder, e);
+    let (mut ids, mut packs) = (Vec::new(), Vec::new());
+    for entry in std::fs::read_dir(folder).map_err(|e| listed(&e))? {
+        let name = entry.map_err(|e| listed(&e))?.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let id = name.strip_suffix(".seg").and_then(|id| u64::from_str_radix(id, 16).ok());
+        ids.extend(id);
+        packs.extend(pack_name(name));
+    }
+    Ok((ids, packs))
 }
 
 fn header(id: u64, first_lsn: u64, now_unix_ms: i64, key: &[u8; 32]) -> [u8; 128] {

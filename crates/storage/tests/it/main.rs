@@ -4,6 +4,7 @@
 mod crash;
 mod mailboxes;
 mod messages;
+mod packing;
 #[path = "../../../db/tests/postgres/mod.rs"]
 mod postgres;
 mod searching;

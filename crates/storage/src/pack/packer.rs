@@ -1,0 +1,268 @@
+//! Decides what to pack, gives up what nobody has any more, and clears away what is not needed.
+
+use super::file::failed;
+use super::table::Piece;
+use super::write::{Pace, Survey, Work, survey, write};
+use super::{pack_path, parts_folder};
+use crate::log::Segments;
+use crate::{Error, Result};
+use db::Index;
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use types::EmailId;
+
+/// A pack with more dead bytes than this of a hundred is written anew without them.
+const DEAD_PERCENT: u64 = 40;
+/// How often the packer looks for work.
+const EVERY: Duration = Duration::from_secs(30);
+
+/// What the packed part of a log looks like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Packed {
+    /// Segments that are packed.
+    pub packs: u64,
+    /// What their segments took.
+    pub raw_bytes: u64,
+    /// What the packs and shared bodies take.
+    pub stored_bytes: u64,
+    /// Packs written by this look, and those of them that gave up dead letters.
+    pub written: u64,
+    pub collected: u64,
+    /// Bytes of letters nobody has any more that are still there.
+    pub dead_bytes: u64,
+}
+
+pub(crate) struct Packer {
+    segments: Arc<Segments>,
+    index: Arc<dyn Index>,
+    /// Held while packing: one at a time.
+    working: Mutex<()>,
+    last: Mutex<Packed>,
+    stop: Arc<AtomicBool>,
+    wake: Condvar,
+    sleep: Mutex<()>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Packer {
+    pub(crate) fn new(segments: Arc<Segments>, index: Arc<dyn Index>) -> Arc<Self> {
+        Arc::new(Self {
+            segments,
+            index,
+            working: Mutex::default(),
+            last: Mutex::default(),
+            stop: Arc::default(),
+            wake: Condvar::new(),
+            sleep: Mutex::default(),
+            thread: Mutex::default(),
+        })
+    }
+
+    /// Packs in the background until [`Packer::stop`].
+    pub(crate) fn start(self: &Arc<Self>) -> Result<()> {
+        let packer = self.clone();
+        let started = std::thread::Builder::new().name("packer".to_owned()).spawn(move || {
+            // On Linux this concerns the thread alone, and its disk priority follows.
+            if rustix::process::nice(10).is_err() {
+                tracing::debug!("the packer runs at the priority of the server");
+            }
+            packer.run();
+        });
+        let started =
+            started.map_err(|e| Error::Poisoned(format!("the packer did not start: {e}")))?;
+        *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(started);
+        Ok(())
+    }
+
+    /// Returns when nothing of the data folder is touched any more.
+    pub(crate) fn stop(&self) {
+        let sleep = self.sleep.lock().unwrap_or_else(PoisonError::into_inner);
+        self.stop.store(true, Ordering::SeqCst);
+        self.wake.notify_all();
+        drop(sleep);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the packer ended in a panic; no mail is harmed");
+        }
+        // And whoever packs outside the thread.
+        drop(self.working.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// As of the last look.
+    pub(crate) fn figures(&self) -> Packed {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self) {
+        loop {
+            let sleep = self.sleep.lock().unwrap_or_else(PoisonError::into_inner);
+            let stopped = |(): &mut ()| !self.stop.load(Ordering::SeqCst);
+            drop(self.wake.wait_timeout_while(sleep, EVERY, stopped).map(drop));
+            if self.stop.load(Ordering::SeqCst) {
+                return;
+            }
+            match self.look(true) {
+                Ok(_) | Err(Error::Closed) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "packing failed, is tried again later; no mail is harmed");
+                }
+            }
+        }
+    }
+
+    /// Packs every closed segment and rewrites packs that are mostly dead. `slow`: leaves half of the time to
+    /// others.
+    pub(crate) fn look(&self, slow: bool) -> Result<Packed> {
+        let _one_at_a_time = self.working.lock().unwrap_or_else(PoisonError::into_inner);
+        self.clear()?;
+        let ids = self.segments.ids()?;
+        let closed = ids.split_last().map_or(&[][..], |(_, closed)| closed);
+        let mut seen = Packed::default();
+        let mut failure = None;
+        for id in closed {
+            if self.stop.load(Ordering::SeqCst) {
+                break;
+            }
+            // A damaged segment stays as it is, for fsck; the others are packed all the same.
+            if let Err(error) = self.segment(*id, slow, &mut seen) {
+                failure = Some(error);
+            }
+        }
+        if failure.is_none() {
+            let shared = self.sweep(seen.collected > 0)?;
+            seen.stored_bytes += shared;
+        }
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+        failure.map_or(Ok(seen), Err)
+    }
+
+    fn segment(&self, id: u64, slow: bool, seen: &mut Packed) -> Result<()> {
+        let source = self.segments.segment(id)?;
+        let mut pace = Pace::new(slow, &self.stop);
+        let (found, generation) = match source.pack() {
+            Some(pack) => {
+                let letters = pack.table.letters.clone();
+                (Survey { letters, ..Survey::default() }, pack.header.generation)
+            }
+            None => (survey(&source, id, &mut pace)?, 0),
+        };
+        let (dead, dead_bytes, kept_bytes) = self.dead(id, &found)?;
+        let collect = dead_bytes * 100 > (dead_bytes + kept_bytes) * DEAD_PERCENT;
+        if generation > 0 && !collect {
+            let pack = source.pack().map_or((0, 0), |p| (p.file_bytes, p.table.raw_bytes));
+            seen.packs += 1;
+            seen.stored_bytes += pack.0;
+            seen.raw_bytes += pack.1;
+            seen.dead_bytes += dead_bytes;
+            return Ok(());
+        }
+        // The survey of a pack has no samples for a dictionary.
+        let found = if generation > 0 { survey(&source, id, &mut pace)? } else { found };
+        let dead = if collect { dead } else { HashSet::new() };
+        let generation = generation + 1;
+        let (disk, log) = (self.segments.disk(), self.segments.folder());
+        let mut work = Work { disk, log, id, generation, source: &source, dead, pace };
+        let pack = write(&mut work, found)?;
+        seen.packs += 1;
+        seen.written += 1;
+        seen.collected += u64::from(collect);
+        seen.stored_bytes += pack.file_bytes;
+        seen.raw_bytes += pack.table.raw_bytes;
+        seen.dead_bytes += if collect { 0 } else { dead_bytes };
+        tracing::info!(segment = id, from = pack.table.raw_bytes, to = pack.file_bytes, "packed");
+        self.segments.replaced(id, generation);
+        let old = match generation {
+            1 => self.segments.path(id),
+            _ => pack_path(log, id, generation - 1),
+        };
+        disk.remove(&old).map_err(|e| failed("could not remove", &old, &e))
+    }
+
+    /// Starts of letters no account has any more, their bytes, and those of the others. A letter counts as
+    /// dead only when the index has come past this segment: before, it may not have been told of it yet.
+    fn dead(&self, id: u64, found: &Survey) -> Result<(HashSet<u64>, u64, u64)> {
+        let read = self.index.read()?;
+        let settled = read.position()?.is_some_and(|position| position.end.segment > id);
+        let (mut dead, mut dead_bytes, mut kept_bytes) = (HashSet::new(), 0, 0);
+        for letter in found.letters.iter().filter(|letter| !letter.gone) {
+            let mut alive = !settled || letter.emails.is_empty();
+            for email in &letter.emails {
+                alive = alive || read.email(EmailId(*email))?.is_some();
+            }
+            if alive {
+                kept_bytes += u64::from(letter.bytes);
+            } else {
+                dead_bytes += u64::from(letter.bytes);
+                dead.insert(letter.start);
+            }
+        }
+        Ok((dead, dead_bytes, kept_bytes))
+    }
+
+    /// Removes what a crash left: files half made, segments and packs that a whole pack stands in for.
+    fn clear(&self) -> Result<()> {
+        let log = self.segments.folder();
+        for folder in [log.to_owned(), parts_folder(log)] {
+            for path in files(&folder)? {
+                if path.extension().is_some_and(|end| end == "tmp") {
+                    let removed = self.segments.disk().remove(&path);
+                    removed.map_err(|e| failed("could not remove", &path, &e))?;
+                }
+            }
+        }
+        for old in self.segments.stale()? {
+            let removed = self.segments.disk().remove(&old);
+            removed.map_err(|e| failed("could not remove", &old, &e))?;
+        }
+        Ok(())
+    }
+
+    /// Removes bodies that no pack refers to when `collected`; gives back the bytes of those there are.
+    fn sweep(&self, collected: bool) -> Result<u64> {
+        let folder = parts_folder(self.segments.folder());
+        let there = files(&folder)?;
+        let mut used = HashSet::new();
+        if collected {
+            // A pack that cannot be read ends this with an error, and nothing is removed.
+            for id in self.segments.ids()? {
+                let segment = self.segments.segment(id)?;
+                let letters = segment.pack().map_or(&[][..], |pack| &pack.table.letters);
+                for piece in letters.iter().flat_map(|letter| &letter.pieces) {
+                    if let Piece::Part(hash, _) = piece {
+                        used.insert(super::part_path(&folder, hash));
+                    }
+                }
+            }
+        }
+        let mut bytes = 0;
+        for path in there {
+            if collected && !used.contains(&path) {
+                let removed = self.segments.disk().remove(&path);
+                removed.map_err(|e| failed("could not remove", &path, &e))?;
+            } else {
+                bytes += std::fs::metadata(&path).map_or(0, |m| m.len());
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+/// The files in a folder; none when it is not there.
+fn files(folder: &std::path::Path) -> Result<Vec<std::path::PathBuf>> {
+    let listed = |e: std::io::Error| failed("could not list", folder, &e);
+    let entries = match std::fs::read_dir(folder) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(listed)?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(listed)?.path();
+        if path.is_file() {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}

@@ -34,7 +34,7 @@ pub enum Error {
     #[error("the mail store is closing")]
     Closed,
     #[error(
-        "stored bytes are damaged: {0}; nothing was changed: copy the data folder, then restore that file from a backup"
+        "stored bytes are damaged: {0}; nothing was changed: copy the data folder, then `openpoczta fsck` says what is lost and what can be put right"
     )]
     Corrupt(String),
     #[error("the data folder {folder} is in use by process {pid}; stop that one first")]
@@ -43,6 +43,10 @@ pub enum Error {
         "the data folder {folder} was written by a newer version (format {found}, this build knows {known}); nothing was changed, use the newer version"
     )]
     Newer { folder: PathBuf, found: String, known: u32 },
+    #[error(
+        "the store in {folder} has packed segments (*.pack), which this command cannot read yet; nothing was changed. The server reads them; for a copy stop it and copy the whole folder"
+    )]
+    Packed { folder: PathBuf },
     #[error(transparent)]
     Index(std::sync::Arc<db::Error>),
     #[error("{what} {path}: {reason}")]
@@ -68,7 +72,8 @@ impl Error {
             | Self::UidsExhausted
             | Self::SearchLimit(_)
             | Self::InUse { .. }
-            | Self::Newer { .. } => ErrorClass::Permanent,
+            | Self::Newer { .. }
+            | Self::Packed { .. } => ErrorClass::Permanent,
             Self::DiskFull => ErrorClass::Full,
             Self::Busy | Self::Poisoned(_) | Self::Closed | Self::Io { .. } => {
                 ErrorClass::Temporary

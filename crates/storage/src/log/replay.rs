@@ -13,8 +13,6 @@ use memchr::memmem;
 pub(crate) struct Read {
     pub(crate) blob: Option<BlobRef>,
     pub(crate) ops: Vec<u8>,
-    /// When it was written, as the clock stood.
-    pub(crate) unix_s: i64,
     /// The log's position after it.
     pub(crate) after: Position,
 }
@@ -204,8 +202,7 @@ fn read_frame(
         hash: frame.blob_hash,
     });
     let after = Position { lsn: frame.lsn, end: place(start + frame.total_bytes()) };
-    let unix_s = segment.created_unix_ms.div_euclid(1000).saturating_add(frame.after_s.into());
-    Ok(Some((frame, Read { blob, ops: ops.to_vec(), unix_s, after })))
+    Ok(Some((frame, Read { blob, ops: ops.to_vec(), after })))
 }
 
 /// Whether a good frame after the bad one at `bad` says that the bad one had been durable.

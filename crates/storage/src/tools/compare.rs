@@ -239,7 +239,6 @@ impl Compare<'_> {
         for id in (1..=last.0).map(EmailId) {
             let (live, fresh) = (self.live.email(id)?, self.fresh.email(id)?);
             match (&live, &fresh) {
-                (None, None) => {}
                 (None, Some(_)) => {
                     let letter = words::email(self.fresh, id);
                     self.differences.push(|| format!("{letter} is missing from the index"));
@@ -250,7 +249,7 @@ impl Compare<'_> {
                         .push(|| format!("{letter} is in the index and not in the log"));
                 }
                 (Some(live), Some(fresh)) if live != fresh => self.email(live, fresh),
-                (Some(_), Some(_)) => {}
+                (Some(_), Some(_)) | (None, None) => {}
             }
             let Some(row) = live else { continue };
             if self.live.homes(row.account, id)?.is_empty() {

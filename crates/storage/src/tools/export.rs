@@ -7,6 +7,7 @@ use super::{Doing, Progress, maildir, mbox, words};
 use crate::{Error, Result};
 use bytes::Bytes;
 use db::{AccountRow, MailboxRow, MessageRow, Read};
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -106,8 +107,10 @@ impl Work<'_> {
             }
         }
         if self.form == Form::Maildir {
-            let names = mailboxes.iter().filter(|row| row.subscribed);
-            let names: String = names.map(|row| format!("{}\n", subscription(&row.name))).collect();
+            let mut names = String::new();
+            for row in mailboxes.iter().filter(|row| row.subscribed) {
+                let _ = writeln!(names, "{}", subscription(&row.name));
+            }
             write_file(&partial.join("subscriptions"), names.as_bytes())?;
         }
         // One for all: a sync for each file would take a hundred times as long.
@@ -173,7 +176,7 @@ impl Work<'_> {
             let (info, rest) = maildir::info(&row.flags, &known);
             if !rest.is_empty() {
                 let rest: Vec<&str> = rest.iter().map(types::Keyword::as_str).collect();
-                more.push_str(&format!("{base}\t{}\n", rest.join(" ")));
+                let _ = writeln!(more, "{base}\t{}", rest.join(" "));
             }
             let path = folder.join("cur").join(format!("{base}{info}"));
             let file = write_file(&path, &bytes)?;

@@ -157,7 +157,7 @@ pub fn fsck(
         (Held::Ours(_), _) => {}
     }
     let live = live_index(options, &mut report);
-    let (mut report, faults) = Check::new(options, live.as_deref(), report)?.run(progress)?;
+    let (mut report, faults) = Check::new(options, live.as_deref(), report).run(progress)?;
     drop(live);
     if repair && !report.is_fine() {
         report.repaired = repair::repair(options, &faults, &report, clock, progress)?;
@@ -209,7 +209,7 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn new(options: &'a Options, live: Option<&'a dyn Index>, mut report: Report) -> Result<Self> {
+    fn new(options: &'a Options, live: Option<&'a dyn Index>, mut report: Report) -> Self {
         let mut faults = Faults::default();
         let open = || -> Result<_> {
             let Some(index) = live else { return Ok((None, None)) };
@@ -227,7 +227,7 @@ impl<'a> Check<'a> {
         faults.index = report.findings.iter().any(|f| f.severity == Severity::Problem);
         let (hashes, misfits) = (Vec::new(), Lines::default());
         let (old_tables, compared) = (0, false);
-        Ok(Self { options, live, reached, report, faults, hashes, old_tables, misfits, compared })
+        Self { options, live, reached, report, faults, hashes, old_tables, misfits, compared }
     }
 
     fn run(mut self, progress: Progress<'_>) -> Result<(Report, Faults)> {

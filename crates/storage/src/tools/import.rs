@@ -190,7 +190,9 @@ impl Work<'_> {
             }
             let base = maildir::without_info(&file);
             let rest: &[Keyword] = more.get(base).map_or(&[], Vec::as_slice);
-            rest.iter().for_each(|keyword| flags.insert_keyword(keyword.clone()));
+            for keyword in rest {
+                flags.insert_keyword(keyword.clone());
+            }
             let exact = base.contains(&format!(".{},", maildir::HOST));
             match read_file(&path) {
                 Ok((bytes, received_unix_s)) => {

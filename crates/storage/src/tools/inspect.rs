@@ -143,11 +143,11 @@ fn segment_line(segment: &Segment) -> Result<SegmentLine> {
 /// Hands every frame of a segment to `line`, in order.
 pub fn inspect_segment(data: &Path, id: u64, mut line: impl FnMut(FrameLine)) -> Result<()> {
     let log = data.join("log");
+    let last = segment_ids(&log)?.last() == Some(&id);
     let path = segment_path(&log, id);
     let Some(segment) = Segment::open(&path, id)? else {
         return Err(Error::Corrupt(format!("the header of {}", path.display())));
     };
-    let last = segment_ids(&log)?.last() == Some(&id);
     scan_segment(&segment, last, &mut |event| {
         match event {
             Event::Frame(found) => {

@@ -75,7 +75,7 @@ fn is_from(line: &[u8]) -> bool {
 
 /// The sender in the `From ` line: one word.
 fn from_word(sender: &str) -> String {
-    let word: String = sender.chars().filter(|c| c.is_ascii_graphic()).take(200).collect();
+    let word: String = sender.chars().filter(char::is_ascii_graphic).take(200).collect();
     if word.is_empty() { "MAILER-DAEMON".to_owned() } else { word }
 }
 
@@ -263,8 +263,8 @@ impl Mark {
 
 /// Where line `n` begins.
 fn nth_line(bytes: &[u8], n: usize) -> usize {
-    let ends = memchr::memchr_iter(b'\n', bytes);
-    if n == 0 { 0 } else { ends.skip(n - 1).next().map_or(bytes.len(), |at| at + 1) }
+    let mut ends = memchr::memchr_iter(b'\n', bytes);
+    if n == 0 { 0 } else { ends.nth(n - 1).map_or(bytes.len(), |at| at + 1) }
 }
 
 fn header_end(bytes: &[u8]) -> usize {

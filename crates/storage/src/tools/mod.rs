@@ -71,7 +71,7 @@ pub(crate) enum Held {
     By(String),
 }
 
-/// Takes a folder, or says who has it; refuses one that is none.
+/// Takes a folder, or says who has it; refuses one that is none, or has packs.
 pub(crate) fn hold(data: &Path) -> Result<Held> {
     if !data.join("log").is_dir() {
         return Err(Error::Io {
@@ -80,6 +80,7 @@ pub(crate) fn hold(data: &Path) -> Result<Held> {
             reason: "it has no folder `log`; give the data folder of the server".to_owned(),
         });
     }
+    scan::segment_ids(&data.join("log"))?;
     match folder::open(data) {
         Ok(lock) => Ok(Held::Ours(lock)),
         Err(Error::InUse { pid, .. }) => Ok(Held::By(pid)),

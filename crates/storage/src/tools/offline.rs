@@ -66,7 +66,7 @@ impl<'a> Applier<'a> {
         if self.open.is_none() {
             self.open = Some(self.index.begin()?);
         }
-        self.open.as_deref_mut().ok_or_else(|| Error::Closed)
+        self.open.as_deref_mut().ok_or(Error::Closed)
     }
 
     pub(crate) fn account(&mut self, id: AccountId) -> Result<Option<AccountRow>> {
@@ -125,8 +125,8 @@ impl Offline {
         scan(&log, 0, progress, &mut |event| {
             match event {
                 Event::Frame(found) => applier.frame(&found, &mut misfits)?,
-                Event::Damage(Damage { state: Some(State::LetterDamaged), .. }) => {}
-                Event::Torn { .. } => {}
+                Event::Damage(Damage { state: Some(State::LetterDamaged), .. })
+                | Event::Torn { .. } => {}
                 other => problems.extend(words::event(&other).map(|(_, what)| what)),
             }
             Ok(Flow::On)

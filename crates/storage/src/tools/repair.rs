@@ -20,6 +20,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use types::{AccountId, Clock, EmailId, MailboxId, ModSeq, Uid, UidSet, UidValidity};
 
+/// A letter, if there is one, and what happened to it.
+type NewFrame = (Option<Vec<u8>>, Vec<Op>);
+
 /// Lines about single letters; the rest is counted.
 const LINES: usize = 100;
 
@@ -352,15 +355,14 @@ impl<'a> Work<'a> {
                 kept.push(needed);
             }
         }
-        match applier.op(op, blob)? {
-            None => kept.push(op.clone()),
-            Some(_) => {
-                if let Op::MessageAdd { account, mailbox, row } = op {
-                    self.added.remove(&(*account, *mailbox, row.uid));
-                }
-                self.say(format!("left out, since {why}: {}", words::op(op)));
-            }
+        if applier.op(op, blob)?.is_none() {
+            kept.push(op.clone());
+            return Ok(());
         }
+        if let Op::MessageAdd { account, mailbox, row } = op {
+            self.added.remove(&(*account, *mailbox, row.uid));
+        }
+        self.say(format!("left out, since {why}: {}", words::op(op)));
         Ok(())
     }
 
@@ -499,7 +501,7 @@ impl<'a> Work<'a> {
         range: Option<(u64, u64)>,
         count: usize,
         applier: &mut Applier<'_>,
-    ) -> Result<Vec<(Option<Vec<u8>>, Vec<Op>)>> {
+    ) -> Result<Vec<NewFrame>> {
         let (from, to) = range.unwrap_or((0, u64::MAX));
         let at = |offset| Location { segment, offset };
         let found: Vec<_> =
@@ -727,6 +729,8 @@ fn mailbox_put(account: AccountId, row: &db::MailboxRow) -> Op {
 
 fn encode(ops: &[Op]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    ops.iter().for_each(|op| op.encode(&mut bytes));
+    for op in ops {
+        op.encode(&mut bytes);
+    }
     bytes
 }

@@ -49,10 +49,11 @@ pub fn restore(
         let reason = "it is not empty; give a new folder".to_owned();
         return Err(Error::Io { what: "will not restore into", path: data.to_owned(), reason });
     }
+    let from = backup.join("log");
+    segment_ids(&from)?;
     let _lock = folder::open(data)?;
     let log = data.join("log");
     folder::make_private(&log).map_err(|e| io_error("could not make", &log, &e))?;
-    let from = backup.join("log");
     let mut work = Work {
         restored: Restored { taken: list.taken, ..Restored::default() },
         until_unix_s: until_unix_s.unwrap_or(i64::MAX),

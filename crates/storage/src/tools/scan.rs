@@ -137,12 +137,16 @@ pub(crate) enum Flow {
 
 type Visit<'v> = dyn FnMut(Event<'_>) -> Result<Flow> + 'v;
 
-/// The numbers of the segments in a log folder, ascending.
+/// The numbers of the segments in a log folder, ascending. Packed ones cannot be read here: a log that has
+/// them is refused, since without them it would look as if mail were lost.
 pub(crate) fn segment_ids(log: &Path) -> Result<Vec<u64>> {
     let failed = |e: std::io::Error| io_error("could not list the log folder", log, &e);
     let mut ids = Vec::new();
     for entry in std::fs::read_dir(log).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
+        if Path::new(&name).extension().is_some_and(|end| end == "pack") {
+            return Err(Error::Packed { folder: log.parent().unwrap_or(log).to_owned() });
+        }
         let id = name.to_str().and_then(|n| n.strip_suffix(".seg")).filter(|id| id.len() == 16);
         ids.extend(id.and_then(|id| u64::from_str_radix(id, 16).ok()));
     }

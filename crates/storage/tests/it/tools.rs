@@ -2,6 +2,7 @@
 
 use crate::{NOW_UNIX_S, Scene, copy_folder, letter, uids};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -167,7 +168,7 @@ fn segment(folder: &Path, id: u64) -> PathBuf {
 }
 
 fn last_segment(folder: &Path) -> PathBuf {
-    (1..).map(|id| segment(folder, id)).take_while(|path| path.exists()).last().unwrap()
+    (1..1000).map(|id| segment(folder, id)).take_while(|path| path.exists()).last().unwrap()
 }
 
 fn write(path: &Path, at: u64, bytes: &[u8]) {
@@ -178,8 +179,9 @@ fn write(path: &Path, at: u64, bytes: &[u8]) {
 /// Flips one bit in each of `count` bytes.
 fn flip(path: &Path, at: u64, count: u64) {
     let bytes = std::fs::read(path).unwrap();
-    for n in at..at + count {
-        write(path, n, &[bytes[usize::try_from(n).unwrap()] ^ 1 << (n % 8)]);
+    let (skip, take) = (usize::try_from(at).unwrap(), usize::try_from(count).unwrap());
+    for (n, byte) in (0_u64..).zip(bytes).skip(skip).take(take) {
+        write(path, n, &[byte ^ (1 << (n % 8))]);
     }
 }
 
@@ -214,7 +216,7 @@ const HARMS: &[Harm] = &[
         "a bit of a letter",
         |f| {
             let (s, _, e) = place(f, "letter 2");
-            flip(&s, e - 5, 1)
+            flip(&s, e - 5, 1);
         },
         "bit-flipped",
         "\"letter 2\" of alice@example.test, INBOX, UID 2",
@@ -224,7 +226,7 @@ const HARMS: &[Harm] = &[
         "bits of a letter",
         |f| {
             let (s, _, e) = place(f, "letter 9");
-            flip(&s, e - 9, 5)
+            flip(&s, e - 9, 5);
         },
         "letter-damaged",
         "\"letter 9\" of alice@example.test, INBOX, UID 9",
@@ -234,7 +236,7 @@ const HARMS: &[Harm] = &[
         "the last letter",
         |f| {
             let (s, _, e) = place(f, "letter 13");
-            flip(&s, e - 5, 3)
+            flip(&s, e - 5, 3);
         },
         "letter-damaged",
         "\"letter 13\"",
@@ -244,7 +246,7 @@ const HARMS: &[Harm] = &[
         "a bit of the ops",
         |f| {
             let (s, _, e) = place(f, "letter 5");
-            flip(&s, e + 9, 1)
+            flip(&s, e + 9, 1);
         },
         "bit-flipped",
         "\"letter 5\"",
@@ -254,7 +256,7 @@ const HARMS: &[Harm] = &[
         "bits of the ops",
         |f| {
             let (s, _, e) = place(f, "letter 5");
-            flip(&s, e + 9, 4)
+            flip(&s, e + 9, 4);
         },
         "frame-damaged",
         "\"letter 5\" of alice@example.test",
@@ -264,7 +266,7 @@ const HARMS: &[Harm] = &[
         "a frame's length",
         |f| {
             let (s, a, _) = place(f, "letter 9");
-            flip(&s, a + 24, 4)
+            flip(&s, a + 24, 4);
         },
         "frame-damaged",
         "\"letter 9\"",
@@ -274,7 +276,7 @@ const HARMS: &[Harm] = &[
         "a whole frame",
         |f| {
             let (s, a, _) = place(f, "letter 9");
-            flip(&s, a, 400)
+            flip(&s, a, 400);
         },
         "frame-damaged",
         "\"letter 9\"",
@@ -359,11 +361,14 @@ async fn harm_is_named_and_put_right() {
     }
 }
 
+/// A way to lose a part of the log, and what fsck calls it.
+type Loss = (&'static str, fn(&Path), &'static str);
+
 #[tokio::test]
 async fn a_missing_segment_or_end_is_named_and_gone_on_without() {
     let home = closed().await;
     let before = mail_in(home.path()).await;
-    let cases: [(&str, fn(&Path), &str); 4] = [
+    let cases: [Loss; 4] = [
         ("the first", |f| std::fs::remove_file(segment(f, 1)).unwrap(), "segment-missing"),
         ("a middle one", |f| std::fs::remove_file(segment(f, 2)).unwrap(), "segment-missing"),
         ("the last", |f| std::fs::remove_file(last_segment(f)).unwrap(), "index-ahead"),
@@ -427,11 +432,12 @@ async fn odd_mail(scene: &Scene) {
     let inbox = scene.inbox().await.id;
     let long = format!("{}/{}", "d".repeat(200), "\u{142}".repeat(90));
     let other = store.create_mailbox(alice, &long, None).await.unwrap().id;
-    for (n, bytes) in letters.iter().chain([&letters[7]]).enumerate() {
-        let n = i64::try_from(n).unwrap();
+    for (at, bytes) in letters.iter().chain([&letters[7]]).enumerate() {
+        let n = i64::try_from(at).unwrap();
         let words = ["\\Seen", "\\Draft \\Flagged $Work", "\\Deleted \\Answered \\Seen NotJunk"];
-        let flags = flags(words[usize::try_from(n).unwrap() % 3]);
-        let date = [0, 1, 951_782_400, NOW_UNIX_S - n][usize::try_from(n).unwrap() % 4];
+        let dates = [0, 1, 951_782_400, NOW_UNIX_S - n];
+        let flags = flags(words.iter().cycle().nth(at).unwrap());
+        let date = *dates.iter().cycle().nth(at).unwrap();
         let letter = Letter::parse(bytes.to_vec().into());
         let mailbox = if n % 2 == 0 { inbox } else { other };
         store.append(alice, mailbox, letter, flags, Some(date)).await.unwrap();
@@ -670,13 +676,10 @@ async fn a_store_is_restored_to_a_time_and_one_account_alone() {
         let mut shown = String::new();
         for row in store.index().read()?.accounts()? {
             let inbox = store.mailbox_by_name(row.id, "INBOX").await?;
-            shown.push_str(&format!(
-                "{}={}",
-                row.key.split('@').next().unwrap(),
-                inbox.uid_validity
-            ));
+            let name = row.key.split('@').next().unwrap();
+            write!(shown, "{name}={}", inbox.uid_validity).unwrap();
             for row in store.messages(row.id, inbox.id, &UidSet::all()).await? {
-                shown.push_str(&format!(" {}:{}", row.uid, row.flags));
+                write!(shown, " {}:{}", row.uid, row.flags).unwrap();
             }
             shown.push(';');
         }
@@ -726,4 +729,51 @@ async fn inspect_shows_what_is_there_and_no_secret() {
 
 fn check_error(folder: &Path) -> String {
     fsck(&Options::in_folder(folder), false, &clock(), &silent).unwrap_err().to_string()
+}
+
+#[tokio::test]
+async fn packs_are_refused_and_nothing_is_changed() {
+    #[track_caller]
+    fn refused<T: std::fmt::Debug>(what: &str, done: &Result<T, Error>) {
+        assert!(matches!(done, Err(Error::Packed { .. })), "{what}: {done:?}");
+    }
+    let home = closed().await;
+    let copies = tempfile::tempdir().unwrap();
+    backup(home.path(), copies.path(), &clock(), &silent).unwrap();
+    for folder in [home.path(), copies.path()] {
+        std::fs::rename(segment(folder, 1), pack(folder)).unwrap();
+    }
+    let (data, log) = (home.path(), files(home.path()));
+    let out = tempfile::tempdir().unwrap();
+    let options = Options::in_folder(data);
+    let target = |name: &str| out.path().join(name);
+    refused("fsck", &fsck(&options, false, &clock(), &silent));
+    refused("repair", &fsck(&options, true, &clock(), &silent));
+    refused("backup", &backup(data, &target("backup"), &clock(), &silent));
+    refused("restore", &restore(copies.path(), &target("restored"), None, None, &silent));
+    refused("export", &export(data, &target("export"), Form::Mbox, &[], &silent).map(|_| ()));
+    refused("inspect", &inspect_folder(data, &silent).map(|_| ()));
+    refused("inspect a letter", &inspect_letter(data, 2, &silent).map(|_| ()));
+    refused("inspect a segment", &inspect_segment(data, 2, |_| ()));
+    assert_eq!(files(data), log);
+    assert_eq!(files(out.path()), BTreeMap::new());
+}
+
+fn pack(folder: &Path) -> PathBuf {
+    folder.join("log/0000000000000001.00000001.pack")
+}
+
+/// Names and bytes below a folder; not the lock, which says who looked last.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.insert(path.clone(), Vec::new());
+            files.append(&mut self::files(&path));
+        } else if !path.ends_with("lock") {
+            files.insert(path.clone(), std::fs::read(&path).unwrap());
+        }
+    }
+    files
 }

@@ -110,7 +110,7 @@ pub(crate) fn run() -> ExitCode {
         Err(error) if error.is::<tools::Said>() => ExitCode::FAILURE,
         Err(error) => {
             say(&format!("openpoczta: {error:#}"));
-            ExitCode::FAILURE
+            tools::exit_code(&error)
         }
     }
 }

@@ -32,7 +32,7 @@ pub(crate) struct RestoreArguments {
 }
 
 pub(crate) fn run_backup(arguments: &BackupArguments) -> Result<()> {
-    let data = arguments.folder.options()?.folder;
+    let data = arguments.folder.of_folder()?.folder;
     let bar = Bar::new();
     let progress = |doing, done, total| bar.at(doing, done, total);
     let backed = backup(&data, &arguments.target, &SystemClock, &progress)
@@ -102,7 +102,7 @@ fn parse_time(text: &str) -> Option<i64> {
         None => (rest, 0),
         Some(at) => {
             let (clock, zone) = rest.split_at(at);
-            (clock, offset(zone)?)
+            (clock.trim_end(), offset(zone)?)
         }
     };
     let mut clock = clock.split(':').filter(|part| !part.is_empty());

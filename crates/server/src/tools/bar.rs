@@ -1,6 +1,7 @@
 //! A line on standard error that says how far a long command has come; only at a terminal.
 
 use super::{grouped, size};
+use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -76,7 +77,7 @@ fn line(doing: Doing, done: u64, total: u64, seconds: f64) -> String {
     if seconds > 0.5 && done > 0 {
         let rate = done as f64 / seconds;
         let left = total.saturating_sub(done) as f64 / rate;
-        text.push_str(&format!(", {}/s, {} left", shown(rate as u64), span(left as u64)));
+        let _ = write!(text, ", {}/s, {} left", shown(rate as u64), span(left as u64));
     }
     text
 }

@@ -23,15 +23,14 @@ pub(crate) struct ExportArguments {
 }
 
 pub(crate) fn run(arguments: &ExportArguments) -> Result<()> {
-    let data = arguments.folder.options()?.folder;
+    let data = arguments.folder.of_folder()?.folder;
     let (form, target) = form(arguments.maildir.as_ref(), arguments.mbox.as_ref())?;
     let only: Vec<String> =
         arguments.account.iter().map(|text| account_key(text)).collect::<Result<_>>()?;
     let bar = Bar::new();
     let progress = |doing, done, total| bar.at(doing, done, total);
-    let exported = export(&data, target, form, &only, &progress).with_context(|| {
-        format!("the export to {} is not complete; begin it again", target.display())
-    })?;
+    let exported = export(&data, target, form, &only, &progress)
+        .with_context(|| format!("the export to {} is not complete", target.display()))?;
     drop(bar);
     for (account, folder, letters) in &exported.accounts {
         print(&format!(

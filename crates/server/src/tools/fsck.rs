@@ -22,7 +22,7 @@ pub(crate) struct FsckArguments {
 }
 
 pub(crate) fn run(arguments: &FsckArguments) -> Result<()> {
-    let options = arguments.folder.options()?;
+    let options = arguments.folder.of_folder()?;
     let bar = Bar::new();
     let progress = |doing, done, total| bar.at(doing, done, total);
     let report = fsck(&options, arguments.repair, &SystemClock, &progress)?;

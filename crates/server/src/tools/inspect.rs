@@ -34,7 +34,7 @@ pub(crate) struct InspectArguments {
 }
 
 pub(crate) fn run(arguments: &InspectArguments) -> Result<()> {
-    let data = arguments.folder.options()?.folder;
+    let data = arguments.folder.of_folder()?.folder;
     let bar = Bar::new();
     let progress = |doing, done, total| bar.at(doing, done, total);
     if let Some(id) = arguments.letter {

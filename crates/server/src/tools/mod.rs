@@ -13,6 +13,7 @@ use crate::config;
 use anyhow::{Result, anyhow, bail};
 use std::fmt;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use storage::Options;
 use storage::tools::Form;
 use types::Address;
@@ -29,7 +30,19 @@ pub(crate) struct FolderArguments {
 }
 
 impl FolderArguments {
-    pub(crate) fn options(&self) -> Result<Options> {
+    /// For a command that reads the files of a data folder.
+    fn of_folder(&self) -> Result<Options> {
+        let options = self.options()?;
+        match &self.config {
+            Some(file) if options.index.starts_with("postgres") => {
+                Err(NoFolder(file.clone()).into())
+            }
+            _ => Ok(options),
+        }
+    }
+
+    /// For a command that opens the store.
+    fn options(&self) -> Result<Options> {
         match (&self.config, &self.data) {
             (Some(file), _) => Ok(config::load(file)?.storage_options()),
             (None, Some(folder)) => Ok(Options::in_folder(folder)),
@@ -81,12 +94,36 @@ impl fmt::Display for Said {
 
 impl std::error::Error for Said {}
 
+/// The mail of this configuration is in a database.
+#[derive(Debug)]
+struct NoFolder(PathBuf);
+
+impl fmt::Display for NoFolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = self.0.display();
+        write!(
+            f,
+            "{file} keeps the mail in PostgreSQL (data.store): there is no data folder that this command could \
+             read, and nothing was done. Use the tools of the database, for a backup pg_dump; see \
+             docs/ops/postgres.md. For a data folder of before give --data DIR"
+        )
+    }
+}
+
+impl std::error::Error for NoFolder {}
+
+/// 2: the command does not fit the store and nothing was done; 1: anything else.
+pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
+    let packed = matches!(error.downcast_ref(), Some(storage::Error::Packed { .. }));
+    if packed || error.is::<NoFolder>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+}
+
 /// `1,234,567`
 fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -130,5 +167,34 @@ mod tests {
         assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!(count(1, "letter"), "1 letter");
         assert_eq!(count(1000, "change"), "1,000 changes");
+    }
+
+    #[test]
+    fn a_store_without_a_folder_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let arguments = |store: &str| {
+            let file = folder.path().join("openpoczta.toml");
+            std::fs::write(&file, format!("[data]\nfolder = \"mail\"\n{store}\n")).unwrap();
+            FolderArguments { config: Some(file), data: None }
+        };
+        assert!(arguments("").of_folder().is_ok());
+        let database = arguments("store = \"postgres://op:secret@db.example.test/op\"");
+        let refused = database.of_folder().unwrap_err();
+        let text = refused.to_string();
+        assert!(text.contains("pg_dump") && text.contains("docs/ops/postgres.md"), "{text}");
+        assert!(!text.contains("secret"), "{text}");
+        assert_eq!(exit_code(&refused), ExitCode::from(2));
+        assert!(database.options().is_ok(), "import writes to any store");
+    }
+
+    #[test]
+    fn exit_codes() {
+        #[track_caller]
+        fn check(error: storage::Error, expect: u8) {
+            let error = anyhow::Error::from(error);
+            assert_eq!(exit_code(&error.context("no backup was made")), ExitCode::from(expect));
+        }
+        check(storage::Error::Packed { folder: "mail".into() }, 2);
+        check(storage::Error::DiskFull, 1);
     }
 }

@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: &ExportArguments) -> Result<()> {
     let bar = Bar::new();
     let progress = |doing, done, total| bar.at(doing, done, total);
     let exported = export(&data, target, form, &only, &progress)
-        .with_context(|| format!("the export to {} is not complete", target.display()))?;
+        .with_context(|| format!("there is no complete export in {}", target.display()))?;
     drop(bar);
     for (account, folder, letters) in &exported.accounts {
         print(&format!(

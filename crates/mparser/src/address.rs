@@ -80,9 +80,9 @@ fn read_name(name: &str) -> String {
     }
 }
 
-/// The addresses of a field's value, at most [`limits::ADDRESSES`].
+/// The addresses of a field's value, at most [`limits::addresses`] of its size.
 pub fn parse_addresses(raw: &[u8]) -> Vec<Mailbox> {
-    parse_list(raw, None, &mut { limits::ADDRESSES }).0
+    parse_list(raw, None, &mut limits::addresses(raw.len())).0
 }
 
 /// The same with the letter's charset and a budget shared with other fields. `true`: the budget is used up.
@@ -102,6 +102,9 @@ pub(crate) fn parse_list(
     parse_any(raw, charset, left)
 }
 
+/// From here on a list gets exact room, since doubling it takes up to twice the memory.
+const LONG_BYTES: usize = 4096;
+
 /// The long way.
 pub(crate) fn parse_any(
     raw: &[u8],
@@ -110,6 +113,10 @@ pub(crate) fn parse_any(
 ) -> (Vec<Mailbox>, bool) {
     let text = header_line(raw, charset);
     let mut reader = Reader { text: &text, ..Reader::default() };
+    if text.len() > LONG_BYTES {
+        let ends = text.bytes().filter(|b| matches!(b, b',' | b':' | b';')).count();
+        reader.list.reserve_exact(ends.min(*left) + 1);
+    }
     while reader.at < text.len() {
         if reader.list.len() >= *left {
             *left = 0;
@@ -469,7 +476,8 @@ mod tests {
             shown(&format!("{}{} a@b.c", "(".repeat(50_000), ")".repeat(50_000))).len(),
             100_004
         );
-        assert_eq!(parse_addresses("a,".repeat(60_000).as_bytes()).len(), limits::ADDRESSES);
+        assert_eq!(parse_addresses("a,".repeat(60_000).as_bytes()).len(), 7_000);
+        assert_eq!(parse_addresses("a@b,".repeat(60_000).as_bytes()).len(), limits::ADDRESSES);
         assert_eq!(parse_addresses("\"".repeat(50_001).as_bytes()).len(), 1);
         let mut left = 3;
         let (list, used_up) = parse_list(b"a@b.c, d@e.f, g@h.i, j@k.l", None, &mut left);

@@ -311,7 +311,12 @@ impl Reader<'_> {
         if count > self.rest.len() {
             return None;
         }
-        (0..count).map(|_| read(self)).collect()
+        // Exact room, where the count can be true of rows that are more than a few bytes.
+        let mut items = Vec::with_capacity(count.min(self.rest.len() / 4));
+        for _ in 0..count {
+            items.push(read(self)?);
+        }
+        Some(items)
     }
 
     #[expect(

@@ -67,11 +67,11 @@ kinds! {
     MissingCloseBoundary = 12 "missing_close_boundary",
     /// Parts nested deeper than [`limits::DEPTH`].
     DepthReached = 13 "depth_reached",
-    /// More parts than [`limits::PARTS`].
+    /// More parts than [`limits::parts`] of the letter's size.
     PartsReached = 14 "parts_reached",
-    /// More addresses than [`limits::ADDRESSES`].
+    /// More addresses than [`limits::addresses`] of the letter's size.
     AddressesReached = 15 "addresses_reached",
-    /// More parameters than [`limits::PARAMS`].
+    /// More parameters than [`limits::PARAMS`] or languages than [`limits::LANGUAGES`].
     ParamsReached = 16 "params_reached",
     /// A transfer encoding nobody knows, or one that a multipart or message may not have (RFC 2045 §6.4).
     BadEncoding = 17 "bad_encoding",

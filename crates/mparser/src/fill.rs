@@ -16,7 +16,7 @@ pub(crate) fn fill(raw: &[u8], mut scan: Scan) -> Index {
     let mut filler = Filler {
         raw,
         scan: &scan,
-        addresses_left: limits::ADDRESSES,
+        addresses_left: limits::addresses(raw.len()),
         charset: None,
         defects,
         parts,
@@ -94,9 +94,13 @@ impl Filler<'_> {
             encoding: self.encoding(record),
             ..Part::default()
         };
-        index::fill_content_fields(&mut part, self.charset.as_deref(), |field| {
+        let cut = index::fill_content_fields(&mut part, self.charset.as_deref(), |field| {
             self.scan.value(self.raw, record, field)
         });
+        if cut {
+            let offset = self.offset(record, Field::ContentLanguage);
+            self.defects.add(DefectKind::ParamsReached, offset);
+        }
         let body = slice(self.raw, part.body.clone());
         if kind == PartKind::Leaf && part.encoding == Encoding::Base64 && !is_clean_base64(body) {
             self.defects.add(DefectKind::BadBase64, part.body.start as usize);

@@ -9,6 +9,7 @@ use crate::{
     decode_header_text, fill, html, limits, parse_date, scan,
 };
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::ops::Range;
 use types::Date;
 
@@ -390,12 +391,12 @@ impl Prefix {
     }
 }
 
-/// The Content-* fields of a part, but for its type and encoding.
+/// The Content-* fields of a part, but for its type and encoding. `true`: there were more languages than are kept.
 pub(crate) fn fill_content_fields<'a>(
     part: &mut Part,
     charset: Option<&str>,
     value: impl Fn(Field) -> Option<&'a [u8]>,
-) {
+) -> bool {
     let text = |field| value(field).map(|raw| header_line(raw, charset)).filter(|t| !t.is_empty());
     part.id = text(Field::ContentId);
     part.description = text(Field::ContentDescription);
@@ -405,10 +406,10 @@ pub(crate) fn fill_content_fields<'a>(
         let value = parse_value(raw, charset);
         (value.head, value.params)
     });
-    if let Some(tags) = text(Field::ContentLanguage) {
-        let tags = tags.split(',').map(str::trim).filter(|t| !t.is_empty());
-        part.language = tags.take(limits::PARAMS).map(str::to_owned).collect();
-    }
+    let tags = text(Field::ContentLanguage).unwrap_or_default();
+    let mut tags = tags.split(',').map(str::trim).filter(|t| !t.is_empty());
+    part.language = tags.by_ref().take(limits::LANGUAGES).map(str::to_owned).collect();
+    tags.next().is_some()
 }
 
 /// The envelope without its addresses; `text` gives a field's value, unfolded.
@@ -432,18 +433,27 @@ pub(crate) fn message_ids(text: &str, most: usize) -> Vec<String> {
         }
         id.chars().filter(|c| !c.is_whitespace()).collect::<String>()
     };
-    let mut ids: Vec<String> = if text.contains('<') {
-        let pieces = text.split('<').skip(1);
-        pieces.filter_map(|piece| piece.split_once('>')).map(|(id, _)| tidy(id)).collect()
-    } else {
-        text.split_whitespace().filter(|word| word.contains('@')).map(tidy).collect()
+    let (mut first, mut last) = (None, VecDeque::new());
+    let mut keep = |id: String| {
+        if id.is_empty() {
+            return;
+        }
+        if first.is_none() {
+            first = Some(id);
+            return;
+        }
+        last.push_back(id);
+        if last.len() >= most {
+            last.pop_front();
+        }
     };
-    ids.retain(|id| !id.is_empty());
-    if ids.len() > most {
-        let drop_to = ids.len() - most + 1;
-        ids.drain(1.min(most)..drop_to.max(1));
+    if text.contains('<') {
+        let pieces = text.split('<').skip(1);
+        pieces.filter_map(|piece| piece.split_once('>')).for_each(|(id, _)| keep(tidy(id)));
+    } else {
+        text.split_whitespace().filter(|word| word.contains('@')).for_each(|id| keep(tidy(id)));
     }
-    ids
+    first.into_iter().chain(last).collect()
 }
 
 /// The beginning of what a reader sees.
@@ -510,6 +520,20 @@ fn first_content<'a>(part: &Part, body: &'a [u8]) -> Option<Cow<'a, [u8]>> {
 mod tests {
     use super::*;
     use crate::encode_base64;
+
+    /// Of too many ids the first and the last ones stay, in order.
+    #[test]
+    fn ids_beyond_the_limit() {
+        let check = |text: &str, most, expect: &str| {
+            assert_eq!(message_ids(text, most).join(" "), expect, "{text:?} {most}");
+        };
+        check("<a> <b> <c> <d>", 4, "a b c d");
+        check("<a> <b> <c> <d>", 3, "a c d");
+        check("<a> <> <b> <c> <d>", 2, "a d");
+        check("<a> <b>", 1, "a");
+        check("a@b c d@e f@g", 2, "a@b f@g");
+        check("", 3, "");
+    }
 
     /// The preview from the first bytes of a long body is that from all of it.
     #[test]

@@ -315,7 +315,7 @@ impl<'a> Scanner<'a> {
         };
         let refused = if self.open.len() >= limits::DEPTH {
             Some(DefectKind::DepthReached)
-        } else if self.found.records.len() + 1 >= limits::PARTS {
+        } else if self.found.records.len() + 1 >= limits::parts(self.raw.len()) {
             Some(DefectKind::PartsReached)
         } else {
             None
@@ -379,7 +379,7 @@ impl<'a> Scanner<'a> {
         let Some((depth, close)) = self.delimiter(line) else {
             return;
         };
-        if !close && self.found.records.len() >= limits::PARTS {
+        if !close && self.found.records.len() >= limits::parts(self.raw.len()) {
             self.found.defects.add_once(DefectKind::PartsReached, line.start);
             return;
         }

@@ -128,7 +128,8 @@ impl<'a> View<'a> {
             return vec![one];
         }
         let charset = if raw.is_ascii() { None } else { self.charset() };
-        let (list, _) = address::parse_list(raw, charset.as_deref(), &mut { limits::ADDRESSES });
+        let mut left = limits::addresses(self.raw.len());
+        let (list, _) = address::parse_list(raw, charset.as_deref(), &mut left);
         NamedAddress::list(&list)
     }
 

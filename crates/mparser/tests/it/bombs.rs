@@ -173,7 +173,9 @@ fn limits_are_kept_and_told() {
         index
     }
     let find = |name: &str| BOMBS.iter().find(|(n, _)| *n == name).unwrap().1;
-    let index = check(&find("parts")(20_000), "parts_reached");
+    let raw = find("parts")(20_000);
+    assert_eq!(check(&raw, "parts_reached").parts.len(), limits::parts(raw.len()));
+    let index = check(&find("parts")(150_000), "parts_reached");
     assert_eq!(index.parts.len(), limits::PARTS);
     let last = index.parts.last().unwrap();
     assert_eq!(last.body.end, index.size, "what is beyond the limit stays in the last part");

@@ -71,7 +71,9 @@ impl Error {
             Self::Auth(auth::Error::Credentials) => "AUTHENTICATIONFAILED",
             Self::Storage(storage::Error::MailboxExists) => "ALREADYEXISTS",
             Self::Storage(storage::Error::NoMessage) => "EXPUNGEISSUED",
-            Self::Storage(storage::Error::UidsExhausted | storage::Error::SearchLimit(_)) => "LIMIT",
+            Self::Storage(storage::Error::UidsExhausted | storage::Error::SearchLimit(_)) => {
+                "LIMIT"
+            }
             Self::Auth(_) | Self::Storage(_) => match self.class() {
                 ErrorClass::Temporary => "UNAVAILABLE",
                 ErrorClass::Full => "OVERQUOTA",

@@ -1,5 +1,7 @@
 //! Disk errors at every call of a scripted workload: what was acknowledged is there afterwards.
 
+mod power;
+
 use crate::log::{AppendFile, Disk, RealDisk};
 use crate::writer::{Facts, Intent};
 use crate::{Error, Letter, Options, Result, Store, Target};

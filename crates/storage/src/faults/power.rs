@@ -1,0 +1,321 @@
+//! Power cuts: what was not synced is lost or torn, in granules of 512 bytes, and names not synced are forgotten.
+//!
+//! The cut comes at a call picked by the seed. `POWER_CUT_SEED=N` runs that seed alone, `POWER_CUT_ROUNDS=N` more of them.
+//! The index is kept, lost, or set back to an older one. What renames and removals leave undone is not played here.
+
+use super::raw;
+use crate::log::{AppendFile, Disk, RealDisk};
+use crate::{Letter, Options, Store, tools};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use types::{AccountId, Flag, FlagChange, Flags, ManualClock, Uid, UidSet};
+
+const GRANULE_BYTES: u64 = 512;
+
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+#[derive(Default)]
+struct State {
+    calls: u64,
+    cut_at: u64,
+    /// How much of each file is surely on the disk.
+    synced: BTreeMap<PathBuf, u64>,
+    /// Files whose name is not yet synced.
+    nameless: BTreeSet<PathBuf>,
+}
+
+impl State {
+    /// An error from the cut on; the call of the cut itself may still leave bytes behind.
+    fn call(&mut self) -> io::Result<bool> {
+        self.calls += 1;
+        if self.calls > self.cut_at {
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        Ok(self.calls == self.cut_at)
+    }
+}
+
+#[derive(Clone, Default)]
+struct PowerDisk(Arc<Mutex<State>>);
+
+struct PowerFile {
+    state: Arc<Mutex<State>>,
+    path: PathBuf,
+    file: Box<dyn AppendFile>,
+}
+
+fn lost() -> io::Error {
+    io::Error::from_raw_os_error(5)
+}
+
+impl AppendFile for PowerFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let last = self.state.lock().unwrap().call()?;
+        self.file.append(bytes)?;
+        if last { Err(lost()) } else { Ok(()) }
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let mut state = self.state.lock().unwrap();
+        if state.call()? {
+            return Err(lost());
+        }
+        let length = std::fs::metadata(&self.path)?.len();
+        state.synced.insert(self.path.clone(), length);
+        Ok(())
+    }
+
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
+        let mut state = self.state.lock().unwrap();
+        if state.call()? {
+            return Err(lost());
+        }
+        self.file.truncate(length)?;
+        state.synced.insert(self.path.clone(), length);
+        Ok(())
+    }
+}
+
+impl Disk for PowerDisk {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
+        let mut state = self.0.lock().unwrap();
+        let last = state.call()?;
+        let file = RealDisk.create(path)?;
+        state.synced.insert(path.to_owned(), 0);
+        state.nameless.insert(path.to_owned());
+        if last {
+            return Err(lost());
+        }
+        Ok(Box::new(PowerFile { state: self.0.clone(), path: path.to_owned(), file }))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
+        let mut state = self.0.lock().unwrap();
+        if state.call()? {
+            return Err(lost());
+        }
+        let length = std::fs::metadata(path)?.len();
+        state.synced.entry(path.to_owned()).or_insert(length);
+        let file = RealDisk.open(path)?;
+        Ok(Box::new(PowerFile { state: self.0.clone(), path: path.to_owned(), file }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.0.lock().unwrap();
+        if state.call()? {
+            return Err(lost());
+        }
+        std::fs::rename(from, to)?;
+        let synced = state.synced.remove(from).unwrap_or_default();
+        state.synced.insert(to.to_owned(), synced);
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        if self.0.lock().unwrap().call()? {
+            return Err(lost());
+        }
+        std::fs::remove_file(path)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        let mut state = self.0.lock().unwrap();
+        if state.call()? {
+            return Err(lost());
+        }
+        state.nameless.retain(|path| path.parent() != Some(folder));
+        Ok(())
+    }
+
+    fn free_bytes(&self, folder: &Path) -> io::Result<u64> {
+        RealDisk.free_bytes(folder)
+    }
+}
+
+/// What the power cut leaves of the files.
+fn cut(state: &State, dice: &mut Dice) {
+    for (path, synced) in state.synced.iter().filter(|(path, _)| path.exists()) {
+        if state.nameless.contains(path) && dice.below(2) == 0 {
+            std::fs::remove_file(path).unwrap();
+            continue;
+        }
+        let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+        let length = file.metadata().unwrap().len();
+        let kept = synced + dice.below(length - synced + 1);
+        file.set_len(kept).unwrap();
+        let mut at = *synced;
+        while at < kept {
+            let end = kept.min((at / GRANULE_BYTES + 1) * GRANULE_BYTES);
+            if dice.below(3) == 0 {
+                file.write_all_at(&vec![0; usize::try_from(end - at).unwrap()], at).unwrap();
+            }
+            at = end;
+        }
+    }
+}
+
+#[derive(Default)]
+struct Told {
+    letters: BTreeMap<Uid, u32>,
+    flagged: BTreeSet<Uid>,
+    gone: BTreeSet<Uid>,
+    moved: Vec<u32>,
+    /// Asked for without an answer: may have happened or not.
+    unsure: BTreeSet<Uid>,
+    made: Vec<String>,
+}
+
+async fn workload(store: &Store, alice: AccountId, dice: &mut Dice) -> Told {
+    let mut told = Told::default();
+    let Ok(inbox) = store.mailbox_by_name(alice, "INBOX").await else { return told };
+    let trash = store.mailbox_by_name(alice, "Trash").await.unwrap().id;
+    let put = |n: u32| {
+        store.append(alice, inbox.id, Letter::parse(raw(n).into()), Flags::default(), None)
+    };
+    for step in 0..12_u32 {
+        let n = step * 3;
+        // Three at a time, so that a batch holds several frames.
+        let (a, b, c) = tokio::join!(put(n), put(n + 1), put(n + 2));
+        for (n, done) in [(n, a), (n + 1, b), (n + 2, c)] {
+            if let Ok(arrived) = done {
+                told.letters.insert(arrived.uid, n);
+            }
+        }
+        let here: Vec<_> =
+            told.letters.keys().filter(|u| !told.gone.contains(u)).copied().collect();
+        if here.is_empty() {
+            continue;
+        }
+        let uid = here[usize::try_from(dice.below(here.len() as u64)).unwrap()];
+        let one = UidSet::one(uid);
+        let done = match dice.below(4) {
+            0 => {
+                let flag = FlagChange::Add(Flags::new(&[Flag::Flagged]));
+                let done = store.store_flags(alice, inbox.id, one, flag, None).await.is_ok();
+                done.then(|| told.flagged.insert(uid)).is_some()
+            }
+            1 => {
+                let done = store.remove(alice, inbox.id, one).await.is_ok();
+                done.then(|| told.gone.insert(uid)).is_some()
+            }
+            2 => {
+                let done = store.move_messages(alice, inbox.id, one, trash).await.is_ok();
+                if done {
+                    told.gone.insert(uid);
+                    told.moved.push(told.letters[&uid]);
+                }
+                done
+            }
+            _ => {
+                let name = format!("M{step}");
+                let done = store.create_mailbox(alice, &name, None).await.is_ok();
+                done.then(|| told.made.push(name)).is_some()
+            }
+        };
+        if !done {
+            told.unsure.insert(uid);
+        }
+    }
+    told
+}
+
+async fn check_after(store: &Store, alice: AccountId, told: &Told, seed: u64) {
+    let mut trash = Vec::new();
+    for mailbox in store.mailboxes(alice).await.unwrap() {
+        let rows = store.messages(alice, mailbox.id, &UidSet::all()).await.unwrap();
+        assert_eq!(mailbox.total, rows.len() as u64, "seed {seed}");
+        for row in &rows {
+            let email = store.emails(alice, &[row.email]).await.unwrap().pop().unwrap();
+            let bytes = store.bytes(&email).await.unwrap();
+            let n = (0..36).find(|n| bytes == raw(*n).as_bytes());
+            let n = n.unwrap_or_else(|| panic!("seed {seed}: a letter nobody sent"));
+            if mailbox.name == "Trash" {
+                trash.push(n);
+            } else if let Some(sent) = told.letters.get(&row.uid) {
+                assert_eq!((n, mailbox.name.as_str()), (*sent, "INBOX"), "seed {seed}");
+            }
+        }
+        if mailbox.name != "INBOX" {
+            continue;
+        }
+        for (uid, n) in &told.letters {
+            let row = rows.iter().find(|row| row.uid == *uid);
+            assert!(!told.gone.contains(uid) || row.is_none(), "seed {seed}: {uid} is back");
+            let may_lack = told.gone.contains(uid) || told.unsure.contains(uid);
+            assert!(row.is_some() || may_lack, "seed {seed}: letter {n} is lost");
+            let flagged = row.is_none_or(|row| row.flags.contains(Flag::Flagged));
+            assert!(flagged || !told.flagged.contains(uid), "seed {seed}: a flag is lost");
+        }
+    }
+    for n in &told.moved {
+        assert_eq!(trash.iter().filter(|m| *m == n).count(), 1, "seed {seed}: move of {n}");
+    }
+    for name in &told.made {
+        assert!(store.mailbox_by_name(alice, name).await.is_ok(), "seed {seed}: {name}");
+    }
+}
+
+const INDEX: [&str; 3] = ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm"];
+
+async fn round(seed: u64) {
+    let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { segment_bytes: 6_000, ..Options::in_folder(folder.path()) };
+    let clock = Arc::new(ManualClock::at_unix_s(1_795_370_400));
+    let store = Store::open(&options, clock.clone()).unwrap();
+    let alice = store.put_account("alice@example.test", "").await.unwrap();
+    store.close().await;
+    drop(store);
+    let old = std::fs::read(folder.path().join(INDEX[0])).unwrap();
+
+    let disk = PowerDisk::default();
+    disk.0.lock().unwrap().cut_at = 4 + dice.below(90);
+    let told = match Store::open_on(&options, clock.clone(), Arc::new(disk.clone())) {
+        Ok(store) => {
+            let told = workload(&store, alice, &mut dice).await;
+            store.close().await;
+            told
+        }
+        Err(_) => Told::default(),
+    };
+    cut(&disk.0.lock().unwrap(), &mut dice);
+    let lost = dice.below(3);
+    if lost > 0 {
+        for name in INDEX {
+            std::fs::remove_file(folder.path().join(name)).unwrap_or_default();
+        }
+    }
+    if lost == 2 {
+        std::fs::write(folder.path().join(INDEX[0]), old).unwrap();
+    }
+    let store = Store::open(&options, clock.clone())
+        .unwrap_or_else(|error| panic!("seed {seed}: does not open: {error}"));
+    check_after(&store, alice, &told, seed).await;
+    store.close().await;
+    drop(store);
+    let report = tools::fsck(&options, false, &*clock, &tools::silent).unwrap();
+    assert!(report.is_fine(), "seed {seed}: {:?}", report.findings);
+}
+
+#[tokio::test]
+async fn a_power_cut_loses_nothing_acknowledged() {
+    if let Ok(seed) = std::env::var("POWER_CUT_SEED") {
+        return round(seed.parse().unwrap()).await;
+    }
+    let rounds = std::env::var("POWER_CUT_ROUNDS").ok().and_then(|n| n.parse().ok());
+    for seed in 1..=rounds.unwrap_or(60) {
+        round(seed).await;
+    }
+}

@@ -40,11 +40,14 @@ fn eight_times_the_letter() {
     check("defects", &format!("{}\n", "\0\r\n".repeat(300_000)));
 }
 
+/// A way of reading, by name.
+type Way = (&'static str, fn(&[u8]));
+
 #[track_caller]
 fn check(name: &str, raw: &str) {
     let raw = raw.as_bytes();
     let most = 8 * raw.len() + 1_000_000;
-    let ways: [(&str, fn(&[u8])); 4] = [
+    let ways: [Way; 4] = [
         ("View", |raw| drop((View::parse(raw).subject(), View::parse(raw).to()))),
         ("Index::of", |raw| drop(Index::of(raw))),
         ("check", |raw| drop(Message::parse(raw).check())),

@@ -54,6 +54,11 @@ static BENCHES: &[Bench] = &[
         run: lmtp::run,
     },
     Bench {
+        name: "reads",
+        about: "what reading costs: the newest letters of a mailbox, flags, SELECT",
+        run: reads::run_alone,
+    },
+    Bench {
         name: "search",
         about: "CPU of a substring search beside a plain scan of the same bytes",
         run: search::run,

@@ -30,7 +30,35 @@ const KILLED_LETTERS: u64 = 1_000_000;
 const REPEAT: usize = 200;
 const INBOX: MailboxId = MailboxId(1);
 
+/// `opbench reads`: all but the opening of a large store.
+pub(crate) fn run_alone(args: &Args) -> Result<()> {
+    let folder = tempfile::Builder::new().prefix("opbench-").tempdir_in(&args.folder)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let rows = measure(args, &runtime, folder.path())?;
+    show(&rows);
+    Ok(())
+}
+
 pub(crate) fn run(args: &Args, runtime: &Runtime, folder: &Path) -> Result<Vec<Row>> {
+    let mut rows = measure(args, runtime, folder)?;
+    rows.push(against(
+        "open after kill -9 with 1,000,000 messages",
+        "ms",
+        200.0,
+        open_after_kill(args, folder)?,
+    ));
+    show(&rows);
+    Ok(rows)
+}
+
+fn show(rows: &[Row]) {
+    println!("\n{:<44} {:<28} of its bar", "reading", "median (smallest..largest)");
+    for row in rows {
+        println!("{:<44} {:<28} {}", row.figure, format!("{} {}", row.value, row.unit), row.ratio);
+    }
+}
+
+fn measure(args: &Args, runtime: &Runtime, folder: &Path) -> Result<Vec<Row>> {
     let path = folder.join("reads");
     let options = Options::in_folder(&path);
     let account = fill_mailbox(runtime, &options)?;
@@ -55,16 +83,6 @@ pub(crate) fn run(args: &Args, runtime: &Runtime, folder: &Path) -> Result<Vec<R
     rows.push(against("10,000 flags read", "us", 1_000.0, read));
     rows.push(against("10,000 flags changed", "us", 1_000.0, changed));
     runtime.block_on(store.close());
-    rows.push(against(
-        "open after kill -9 with 1,000,000 messages",
-        "ms",
-        200.0,
-        open_after_kill(args, folder)?,
-    ));
-    println!("\n{:<44} {:<28} of its bar", "reading", "median (smallest..largest)");
-    for row in &rows {
-        println!("{:<44} {:<28} {}", row.figure, format!("{} {}", row.value, row.unit), row.ratio);
-    }
     Ok(rows)
 }
 

@@ -2,9 +2,10 @@
 
 use crate::pack::Packer;
 use crate::writer::Figures;
-use ocache::ObjectCache;
+use ocache::{Kind, ObjectCache};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
@@ -32,21 +33,31 @@ impl fmt::Debug for CacheFigures {
 
 impl Collector for CacheFigures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let figures = self.0.figures();
-        let bytes = ConstGauge::new(i64::try_from(figures.bytes).unwrap_or(i64::MAX));
-        let (hits, misses) = (ConstCounter::new(figures.hits), ConstCounter::new(figures.misses));
-        let rows: [(&str, &str, &dyn DynMetric); 3] = [
-            ("cache_bytes", "Bytes held by the object cache", &bytes),
-            ("cache_hits", "Objects found in the cache", &hits),
-            ("cache_misses", "Objects not found in the cache", &misses),
-        ];
-        for (name, help, metric) in rows {
-            metric.encode_as(&mut encoder, name, help)?;
-        }
-        Ok(())
+        let held = i64::try_from(self.0.size_bytes()).unwrap_or(i64::MAX);
+        let help = "Bytes held by the object cache";
+        ConstGauge::new(held).encode_as(&mut encoder, "cache_bytes", help)?;
+        let figures = Kind::ALL.map(|kind| (kind, self.0.figures(kind)));
+        let hits = figures.map(|(kind, figures)| (kind, figures.hits));
+        family(&mut encoder, "cache_hits", "Objects found in the cache", &hits)?;
+        let misses = figures.map(|(kind, figures)| (kind, figures.misses));
+        family(&mut encoder, "cache_misses", "Objects not found in the cache", &misses)
     }
 }
 
+/// One counter for each kind of object.
+fn family(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    rows: &[(Kind, u64)],
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (kind, count) in rows {
+        let labels = [("kind", kind.name())];
+        ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
 /// What packing has done, as of its last look.
 pub(crate) struct PackFigures(pub(crate) Arc<Packer>);
 

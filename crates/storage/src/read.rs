@@ -5,7 +5,7 @@ use crate::log::{Segments, blob_hash};
 use crate::{Error, Result};
 use bytes::Bytes;
 use db::{BlobRef, ChangeRow, EmailRow, Index, Location, MailboxRow, MessageRow};
-use ocache::{Key, Kind, ObjectCache};
+use ocache::{Key, Kind, Object, ObjectCache};
 use std::ops::Range;
 use std::sync::Arc;
 use types::{AccountId, EmailId, ModSeq};
@@ -71,8 +71,8 @@ impl Reader {
 
     /// The letter as stored, checked against its hash.
     pub(crate) fn bytes(&self, email: EmailId, blob: BlobRef) -> Result<Bytes> {
-        let key = Key { kind: Kind::Letter, id: email.0, version: 0 };
-        if let Some(bytes) = self.cache.get(key) {
+        let key = Key { kind: Kind::Letter, owner: 0, id: email.0 };
+        if let Some(bytes) = self.cache.get(key).and_then(Object::into_bytes) {
             return Ok(bytes);
         }
         let bytes = self.stored(blob, 0..blob.size_bytes)?;
@@ -80,7 +80,7 @@ impl Reader {
             return Err(Error::Corrupt(format!("the bytes of email {email}")));
         }
         let bytes = Bytes::from(bytes);
-        self.cache.put(key, bytes.clone());
+        self.cache.put(key, bytes.clone().into());
         Ok(bytes)
     }
 

@@ -1,8 +1,8 @@
 //! What each op does to the rows: the one place where counters, change log and rows meet.
 
 use crate::{
-    AccountRow, BlobRef, ChangeKind, ChangeRow, EmailRow, Error, MailboxRow, MessageRow, Op,
-    Result, Txn,
+    AccountRow, Amount, BlobRef, ChangeKind, ChangeRow, EmailRow, Error, MailboxRow, MessageRow,
+    Op, Result, Txn,
 };
 use std::collections::BTreeSet;
 use types::{AccountId, EmailId, Flag, Flags, MailboxId, ModSeq, Uid, UidSet, UidValidity};
@@ -14,16 +14,14 @@ pub fn apply(txn: &mut dyn Txn, op: &Op, blob: Option<BlobRef>) -> Result<()> {
         Op::AccountPut { account, key, secret } => put_account(txn, *account, key, secret),
         Op::MailboxPut { .. } => put_mailbox(txn, op),
         Op::MailboxGone { account, mailbox, modseq } => {
-            remove(txn, *account, *mailbox, *modseq, &UidSet::all())?;
+            let gone = remove(txn, *account, *mailbox, *modseq, &UidSet::all())?;
             txn.delete_mailbox(*account, *mailbox)?;
             remember(txn, *account, *modseq, ChangeKind::MailboxGone, *mailbox, None)?;
-            bump(txn, *account, *modseq, None)
+            bump(txn, *account, *modseq, gone.messages + 1, |row| row.used = row.used.minus(gone))
         }
         Op::EmailAdd { account, email, thread, received_unix_s, index, message_ids } => {
             let blob = blob.ok_or_else(|| misfit("an email without bytes"))?;
-            for hash in message_ids {
-                txn.put_thread_of(*account, *hash, *thread)?;
-            }
+            // Before what leads to it: that goes when its thread is empty.
             txn.add_email(&EmailRow {
                 id: *email,
                 account: *account,
@@ -31,17 +29,26 @@ pub fn apply(txn: &mut dyn Txn, op: &Op, blob: Option<BlobRef>) -> Result<()> {
                 received_unix_s: *received_unix_s,
                 blob,
                 index: index.clone(),
-            })
+            })?;
+            for hash in message_ids {
+                txn.put_thread_of(*account, *hash, *thread)?;
+            }
+            Ok(())
         }
         Op::MessageAdd { account, mailbox, row } => add_message(txn, *account, *mailbox, row),
         Op::FlagsPut { account, mailbox, modseq, uids, flags } => {
-            put_flags(txn, *account, *mailbox, *modseq, uids, flags)?;
-            bump(txn, *account, *modseq, None)
+            let changed = put_flags(txn, *account, *mailbox, *modseq, uids, flags)?;
+            bump(txn, *account, *modseq, changed, |_| ())
         }
         Op::MessageGone { account, mailbox, modseq, uids } => {
-            remove(txn, *account, *mailbox, *modseq, uids)?;
-            bump(txn, *account, *modseq, None)
+            let gone = remove(txn, *account, *mailbox, *modseq, uids)?;
+            bump(txn, *account, *modseq, gone.messages, |row| row.used = row.used.minus(gone))
         }
+        Op::QuotaPut { account, limit } => {
+            let row = account_of(txn, *account)?;
+            txn.put_account(&AccountRow { limit: *limit, ..row })
+        }
+        Op::ChangesFloor { account, modseq } => forget(txn, *account, *modseq),
     }
 }
 
@@ -57,6 +64,10 @@ fn put_account(txn: &mut dyn Txn, account: AccountId, key: &str, secret: &str) -
         modseq: ModSeq(0),
         last_mailbox: MailboxId(0),
         last_uid_validity: UidValidity(0),
+        limit: Amount::default(),
+        used: Amount::default(),
+        changes_floor: ModSeq(0),
+        new_changes: 0,
     });
     txn.put_account(&AccountRow { key: key.to_owned(), secret: secret.to_owned(), ..old })
 }
@@ -78,7 +89,10 @@ fn put_mailbox(txn: &mut dyn Txn, op: &Op) -> Result<()> {
     };
     txn.put_mailbox(*account, &row)?;
     remember(txn, *account, *modseq, kind, *mailbox, None)?;
-    bump(txn, *account, *modseq, Some((*mailbox, *uid_validity)))
+    bump(txn, *account, *modseq, 1, |row| {
+        row.last_mailbox = row.last_mailbox.max(*mailbox);
+        row.last_uid_validity = row.last_uid_validity.max(*uid_validity);
+    })
 }
 
 fn empty_mailbox(id: MailboxId, uid_validity: UidValidity, modseq: ModSeq) -> MailboxRow {
@@ -98,20 +112,32 @@ fn empty_mailbox(id: MailboxId, uid_validity: UidValidity, modseq: ModSeq) -> Ma
     }
 }
 
-/// Moves the account's counters past what was given; a mailbox just put raises its own too.
+/// Moves the account's counters past what was given and remembered.
 fn bump(
     txn: &mut dyn Txn,
     account: AccountId,
     modseq: ModSeq,
-    mailbox: Option<(MailboxId, UidValidity)>,
+    remembered: u64,
+    more: impl FnOnce(&mut AccountRow),
 ) -> Result<()> {
-    let mut row = txn.account(account)?.ok_or_else(|| misfit("an account that is not there"))?;
+    let mut row = account_of(txn, account)?;
     row.modseq = row.modseq.max(modseq);
-    if let Some((id, uid_validity)) = mailbox {
-        row.last_mailbox = row.last_mailbox.max(id);
-        row.last_uid_validity = row.last_uid_validity.max(uid_validity);
-    }
+    row.new_changes = row.new_changes.saturating_add(remembered);
+    more(&mut row);
     txn.put_account(&row)
+}
+
+fn forget(txn: &mut dyn Txn, account: AccountId, floor: ModSeq) -> Result<()> {
+    let mut row = account_of(txn, account)?;
+    // Never above what has happened: a log that was put together again may have lost the last changes.
+    row.changes_floor = row.changes_floor.max(floor.min(row.modseq));
+    row.new_changes = 0;
+    txn.put_account(&row)?;
+    txn.forget_changes(account, row.changes_floor)
+}
+
+fn account_of(txn: &dyn Txn, account: AccountId) -> Result<AccountRow> {
+    txn.account(account)?.ok_or_else(|| misfit("an account that is not there"))
 }
 
 fn remember(
@@ -155,7 +181,8 @@ fn add_message(
     txn.put_mailbox(account, &counters)?;
     let message = Some((row.uid, row.email));
     remember(txn, account, row.modseq, ChangeKind::MessageAdded, mailbox, message)?;
-    bump(txn, account, row.modseq, None)
+    let came = Amount::of(row);
+    bump(txn, account, row.modseq, 1, |row| row.used = row.used.plus(came))
 }
 
 fn put_flags(
@@ -165,8 +192,9 @@ fn put_flags(
     modseq: ModSeq,
     uids: &UidSet,
     flags: &Flags,
-) -> Result<()> {
+) -> Result<u64> {
     let mut counters = mailbox_of(txn, account, mailbox)?;
+    let mut changed = 0;
     for old in txn.messages(account, mailbox, uids)? {
         let new = MessageRow { flags: flags.clone(), modseq, ..old.clone() };
         count(&mut counters, &old, -1);
@@ -174,24 +202,29 @@ fn put_flags(
         txn.put_flags(account, mailbox, &new)?;
         let message = Some((new.uid, new.email));
         remember(txn, account, modseq, ChangeKind::FlagsChanged, mailbox, message)?;
+        changed += 1;
     }
     counters.modseq = counters.modseq.max(modseq);
-    txn.put_mailbox(account, &counters)
+    txn.put_mailbox(account, &counters)?;
+    Ok(changed)
 }
 
+/// Gives back what went.
 fn remove(
     txn: &mut dyn Txn,
     account: AccountId,
     mailbox: MailboxId,
     modseq: ModSeq,
     uids: &UidSet,
-) -> Result<()> {
+) -> Result<Amount> {
     let mut counters = mailbox_of(txn, account, mailbox)?;
     let mut emails = BTreeSet::new();
+    let mut gone = Amount::default();
     for row in txn.messages(account, mailbox, uids)? {
         count(&mut counters, &row, -1);
         txn.delete_message(account, mailbox, row.uid, row.email)?;
         emails.insert(row.email);
+        gone = gone.plus(Amount::of(&row));
         let message = Some((row.uid, row.email));
         remember(txn, account, modseq, ChangeKind::MessageGone, mailbox, message)?;
     }
@@ -202,5 +235,6 @@ fn remove(
         }
     }
     counters.modseq = counters.modseq.max(modseq);
-    txn.put_mailbox(account, &counters)
+    txn.put_mailbox(account, &counters)?;
+    Ok(gone)
 }

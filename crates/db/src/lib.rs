@@ -26,10 +26,7 @@ pub use apply::apply;
 pub use engines::{ENGINES, EngineEntry, open, without_password};
 pub use error::{Error, Result};
 pub use op::{DecodeError, Op};
-pub use rows::{
-    AccountRow, BlobRef, ChangeKind, ChangeRow, EmailRow, Location, MailboxRow, MessageRow,
-    Position,
-};
+pub use rows::{AccountRow, Amount, BlobRef, ChangeKind, ChangeRow, EmailRef, EmailRow, Location, MailboxRow, MessageRef, MessageRow, Position};
 
 use std::ops::Range;
 use types::{AccountId, EmailId, MailboxId, ModSeq, ThreadId, Uid, UidSet};
@@ -89,16 +86,66 @@ pub trait Read {
         mailbox: MailboxId,
         uids: &UidSet,
     ) -> Result<Vec<MessageRow>>;
+    /// [`Read::messages`] one by one, for those who want many and little of each.
+    fn scan_messages(
+        &self,
+        account: AccountId,
+        mailbox: MailboxId,
+        uids: &UidSet,
+        each: &mut dyn FnMut(MessageRef<'_>),
+    ) -> Result<()> {
+        for row in self.messages(account, mailbox, uids)? {
+            let keywords = rows::keywords(&row.flags);
+            each(row.as_ref(keywords.as_deref()));
+        }
+        Ok(())
+    }
+
     /// Where an email lives, by mailbox and UID: empty once its last copy is gone.
     fn homes(&self, account: AccountId, email: EmailId) -> Result<Vec<(MailboxId, MessageRow)>>;
 
+    /// [`Read::homes`] of many, in the order asked.
+    fn homes_of(
+        &self,
+        account: AccountId,
+        emails: &[EmailId],
+    ) -> Result<Vec<Vec<(MailboxId, MessageRow)>>> {
+        emails.iter().map(|email| self.homes(account, *email)).collect()
+    }
+
     fn email(&self, email: EmailId) -> Result<Option<EmailRow>>;
+    /// Those of `emails` that exist, in the order asked, one by one.
+    fn scan_emails(
+        &self,
+        emails: &[EmailId],
+        each: &mut dyn FnMut(EmailRef<'_>),
+    ) -> Result<()> {
+        for email in emails {
+            if let Some(row) = self.email(*email)? {
+                each(row.as_ref());
+            }
+        }
+        Ok(())
+    }
+
+    /// Those of `emails` that exist in the account, in the order asked.
+    fn existing(&self, account: AccountId, emails: &[EmailId]) -> Result<Vec<EmailId>> {
+        let mut found = Vec::with_capacity(emails.len());
+        self.scan_emails(emails, &mut |row| {
+            if row.account == account {
+                found.push(row.id);
+            }
+        })?;
+        Ok(found)
+    }
+
     /// Emails of a thread, ascending.
     fn thread(&self, account: AccountId, thread: ThreadId) -> Result<Vec<EmailId>>;
     /// The thread that a Message-ID (hashed by the caller) belongs to.
     fn thread_of(&self, account: AccountId, message_id_hash: u64) -> Result<Option<ThreadId>>;
 
-    /// Changes with a MODSEQ above `since`, ascending, at most `limit`.
+    /// Changes with a MODSEQ above `since`, ascending, at most `limit`. Below [`AccountRow::changes_floor`] some
+    /// are missing.
     fn changes(&self, account: AccountId, since: ModSeq, limit: usize) -> Result<Vec<ChangeRow>>;
 }
 
@@ -125,6 +172,7 @@ pub trait Txn: Read {
         email: EmailId,
     ) -> Result<()>;
     fn add_email(&mut self, row: &EmailRow) -> Result<()>;
+    /// Deletes an email; with the last one of a thread go the Message-IDs that lead there.
     fn delete_email(&mut self, email: EmailId) -> Result<()>;
     fn put_thread_of(
         &mut self,
@@ -133,6 +181,11 @@ pub trait Txn: Read {
         thread: ThreadId,
     ) -> Result<()>;
     fn add_change(&mut self, account: AccountId, row: &ChangeRow) -> Result<()>;
+    /// The highest MODSEQ up to which changes can be forgotten so that at least `keep` entries stay; `None` when
+    /// there are no more than that. Engines may count differently: what they keep in other places.
+    fn forgettable(&self, account: AccountId, keep: usize) -> Result<Option<ModSeq>>;
+    /// Deletes the entries up to and with `floor`.
+    fn forget_changes(&mut self, account: AccountId, floor: ModSeq) -> Result<()>;
 
     /// Takes these accounts for this transaction where several servers may want them; the others do it when
     /// they are first looked at. Taken together they cannot wait for each other.

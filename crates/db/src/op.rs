@@ -4,7 +4,7 @@
 //! On disk: one tag byte, then the fields in order; numbers as LEB128, text and bytes with their
 //! length in front. A tag never changes its meaning; a new form gets a new tag (`docs/format/`).
 
-use crate::MessageRow;
+use crate::{Amount, MessageRow};
 use types::{
     AccountId, EmailId, Flags, Keyword, MailboxId, ModSeq, SpecialUse, ThreadId, Uid, UidSet,
     UidValidity,
@@ -43,6 +43,10 @@ pub enum Op {
     FlagsPut { account: AccountId, mailbox: MailboxId, modseq: ModSeq, uids: UidSet, flags: Flags },
     /// These messages are gone from the mailbox; an email whose last copy goes is dead.
     MessageGone { account: AccountId, mailbox: MailboxId, modseq: ModSeq, uids: UidSet },
+    /// The account may hold so much from now on; 0: no limit.
+    QuotaPut { account: AccountId, limit: Amount },
+    /// The change log of the account begins after this MODSEQ: what is older is forgotten.
+    ChangesFloor { account: AccountId, modseq: ModSeq },
 }
 
 /// The bytes are not an op this build knows.
@@ -57,6 +61,8 @@ const EMAIL_ADD: u8 = 4;
 const MESSAGE_ADD: u8 = 5;
 const FLAGS_PUT: u8 = 6;
 const MESSAGE_GONE: u8 = 7;
+const QUOTA_PUT: u8 = 8;
+const CHANGES_FLOOR: u8 = 9;
 
 impl Op {
     /// Appends the on-disk form.
@@ -101,6 +107,12 @@ impl Op {
             }
             Self::MessageGone { account, mailbox, modseq, uids } => {
                 w.tag(MESSAGE_GONE).place(*account, *mailbox, *modseq).uids(uids);
+            }
+            Self::QuotaPut { account, limit } => {
+                w.tag(QUOTA_PUT).number(account.0).number(limit.size_bytes).number(limit.messages);
+            }
+            Self::ChangesFloor { account, modseq } => {
+                w.tag(CHANGES_FLOOR).number(account.0).number(modseq.0);
             }
         }
     }
@@ -160,6 +172,14 @@ impl Op {
                 let (account, mailbox, modseq) = r.place()?;
                 Ok(Self::MessageGone { account, mailbox, modseq, uids: r.uids()? })
             }
+            QUOTA_PUT => Ok(Self::QuotaPut {
+                account: AccountId(r.number()?),
+                limit: Amount { size_bytes: r.number()?, messages: r.number()? },
+            }),
+            CHANGES_FLOOR => Ok(Self::ChangesFloor {
+                account: AccountId(r.number()?),
+                modseq: ModSeq(r.number()?),
+            }),
             _ => Err(DecodeError),
         }
     }
@@ -353,6 +373,8 @@ mod tests {
             },
             Op::FlagsPut { account, mailbox, modseq, uids: uids.clone(), flags },
             Op::MessageGone { account, mailbox, modseq, uids },
+            Op::QuotaPut { account, limit: Amount { size_bytes: u64::MAX, messages: 3 } },
+            Op::ChangesFloor { account, modseq },
         ]
     }
 

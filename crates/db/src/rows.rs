@@ -1,6 +1,6 @@
 //! The rows of the index, as values.
 
-use types::{AccountId, EmailId, Flags, MailboxId, ModSeq, SpecialUse, ThreadId, Uid, UidValidity};
+use types::{AccountId, EmailId, Flags, Keyword, MailboxId, ModSeq, SpecialUse, ThreadId, Uid, UidValidity};
 
 /// One person's account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,44 @@ pub struct AccountRow {
     pub last_mailbox: MailboxId,
     /// The last UIDVALIDITY given.
     pub last_uid_validity: UidValidity,
+    /// What it may hold; 0: as much as it likes.
+    pub limit: Amount,
+    /// What it holds.
+    pub used: Amount,
+    /// Changes up to this one are forgotten; [`crate::Read::changes`] is complete above it.
+    pub changes_floor: ModSeq,
+    /// Entries written to the change log since somebody looked whether it is too long.
+    pub new_changes: u64,
+}
+
+/// Letters, counted as IMAP's quota does (RFC 9208 §5.1, §5.2): an email that is in three mailboxes is three
+/// messages and three times its size, though its bytes are stored once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Amount {
+    pub size_bytes: u64,
+    pub messages: u64,
+}
+
+impl Amount {
+    pub fn of(row: &MessageRow) -> Self {
+        Self { size_bytes: row.size_bytes.into(), messages: 1 }
+    }
+
+    #[must_use]
+    pub fn plus(self, more: Self) -> Self {
+        Self {
+            size_bytes: self.size_bytes.saturating_add(more.size_bytes),
+            messages: self.messages.saturating_add(more.messages),
+        }
+    }
+
+    #[must_use]
+    pub fn minus(self, less: Self) -> Self {
+        Self {
+            size_bytes: self.size_bytes.saturating_sub(less.size_bytes),
+            messages: self.messages.saturating_sub(less.messages),
+        }
+    }
 }
 
 /// One mailbox with its counters.
@@ -63,6 +101,103 @@ pub struct EmailRow {
     pub blob: BlobRef,
     /// The encoded `mparser::Index`: envelope and part table.
     pub index: Vec<u8>,
+}
+
+/// A [`MessageRow`] as an engine meets it, with nothing in memory of its own.
+#[derive(Debug, Clone, Copy)]
+pub struct MessageRef<'a> {
+    pub uid: Uid,
+    pub email: EmailId,
+    pub modseq: ModSeq,
+    /// [`Flags::bits`]
+    pub system: u8,
+    /// With spaces between them; `None`: there are none.
+    pub keywords: Option<&'a str>,
+    pub received_unix_s: i64,
+    pub saved_unix_s: i64,
+    pub size_bytes: u32,
+}
+
+impl MessageRef<'_> {
+    pub fn flags(&self) -> Flags {
+        let mut flags = Flags::from_bits(self.system);
+        if let Some(keywords) = self.keywords {
+            keywords.split(' ').filter_map(Keyword::new).for_each(|k| flags.insert_keyword(k));
+        }
+        flags
+    }
+
+    pub fn to_row(&self) -> MessageRow {
+        MessageRow {
+            uid: self.uid,
+            email: self.email,
+            modseq: self.modseq,
+            flags: self.flags(),
+            received_unix_s: self.received_unix_s,
+            saved_unix_s: self.saved_unix_s,
+            size_bytes: self.size_bytes,
+        }
+    }
+}
+
+/// An [`EmailRow`] as an engine meets it: its part table still encoded, and where the engine has it.
+#[derive(Debug, Clone, Copy)]
+pub struct EmailRef<'a> {
+    pub id: EmailId,
+    pub account: AccountId,
+    pub thread: ThreadId,
+    pub received_unix_s: i64,
+    pub blob: BlobRef,
+    /// The encoded `mparser::Index`.
+    pub index: &'a [u8],
+}
+
+impl EmailRef<'_> {
+    pub fn to_row(&self) -> EmailRow {
+        EmailRow {
+            id: self.id,
+            account: self.account,
+            thread: self.thread,
+            received_unix_s: self.received_unix_s,
+            blob: self.blob,
+            index: self.index.to_vec(),
+        }
+    }
+}
+
+impl MessageRow {
+    /// `keywords` as [`MessageRef`] has them.
+    pub(crate) fn as_ref<'a>(&self, keywords: Option<&'a str>) -> MessageRef<'a> {
+        MessageRef {
+            uid: self.uid,
+            email: self.email,
+            modseq: self.modseq,
+            system: self.flags.bits(),
+            keywords,
+            received_unix_s: self.received_unix_s,
+            saved_unix_s: self.saved_unix_s,
+            size_bytes: self.size_bytes,
+        }
+    }
+}
+
+impl EmailRow {
+    pub fn as_ref(&self) -> EmailRef<'_> {
+        EmailRef {
+            id: self.id,
+            account: self.account,
+            thread: self.thread,
+            received_unix_s: self.received_unix_s,
+            blob: self.blob,
+            index: &self.index,
+        }
+    }
+}
+
+/// Keywords in one text, separated by spaces; `None` when there are none.
+pub(crate) fn keywords(flags: &Flags) -> Option<String> {
+    let words: Vec<&str> = flags.keywords().iter().map(Keyword::as_str).collect();
+    (!words.is_empty()).then(|| words.join(" "))
 }
 
 /// Where the bytes of a letter lie.

@@ -232,7 +232,14 @@ impl Txn for MemoryTxn<'_> {
     }
 
     fn delete_email(&mut self, email: EmailId) -> Result<()> {
-        self.rows().emails.remove(&email);
+        let rows = self.rows();
+        let gone = rows.emails.remove(&email);
+        let thread = |row: &EmailRow| (row.account, row.thread);
+        if let Some(last) = gone.as_ref().map(thread)
+            && !rows.emails.values().any(|row| thread(row) == last)
+        {
+            rows.threads.retain(|(account, _), thread| (*account, *thread) != last);
+        }
         Ok(())
     }
 
@@ -248,6 +255,19 @@ impl Txn for MemoryTxn<'_> {
 
     fn add_change(&mut self, account: AccountId, row: &ChangeRow) -> Result<()> {
         self.rows().changes.entry((account, row.modseq)).or_default().push(row.clone());
+        Ok(())
+    }
+
+    fn forgettable(&self, account: AccountId, keep: usize) -> Result<Option<ModSeq>> {
+        let all = (account, ModSeq(0))..=(account, ModSeq(u64::MAX));
+        let newest_first =
+            self.rows.changes.range(all).rev().flat_map(|(_, rows)| rows.iter().rev());
+        let first_too_much = newest_first.skip(keep).map(|row| row.modseq).next();
+        Ok(first_too_much.map(|modseq| ModSeq(modseq.0.saturating_sub(1))))
+    }
+
+    fn forget_changes(&mut self, account: AccountId, floor: ModSeq) -> Result<()> {
+        self.rows().changes.retain(|(owner, modseq), _| *owner != account || *modseq > floor);
         Ok(())
     }
 

@@ -9,8 +9,8 @@
 //! the messages of a mailbox tell it themselves, until they are gone.
 
 use crate::{
-    AccountRow, BlobRef, ChangeKind, ChangeRow, EmailRow, Error, Index, Location, MailboxRow,
-    MessageRow, Position, Read, Result, Txn,
+    AccountRow, Amount, BlobRef, ChangeKind, ChangeRow, EmailRow, Error, Index, Location,
+    MailboxRow, MessageRow, Position, Read, Result, Txn,
 };
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use std::cell::RefCell;
@@ -23,7 +23,7 @@ use types::{
 };
 
 /// Raised when the tables change; an older index is thrown away and built again from the log.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// Rows of accounts and mailboxes the writer keeps between commits; more: it starts afresh.
 const WRITER_CACHE_ROWS: usize = 50_000;
 /// Room for what a transaction over many letters changes; negative numbers are KiB to SQLite.
@@ -36,7 +36,10 @@ CREATE TABLE position (
     last_account INTEGER NOT NULL, last_email INTEGER NOT NULL);
 CREATE TABLE account (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, secret TEXT NOT NULL, modseq INTEGER NOT NULL,
-    last_mailbox INTEGER NOT NULL, last_uid_validity INTEGER NOT NULL);
+    last_mailbox INTEGER NOT NULL, last_uid_validity INTEGER NOT NULL,
+    limit_bytes INTEGER NOT NULL, limit_messages INTEGER NOT NULL,
+    used_bytes INTEGER NOT NULL, used_messages INTEGER NOT NULL,
+    changes_floor INTEGER NOT NULL, new_changes INTEGER NOT NULL);
 CREATE TABLE mailbox (
     account INTEGER NOT NULL, id INTEGER NOT NULL, name TEXT NOT NULL, special_use TEXT NOT NULL,
     subscribed INTEGER NOT NULL, uid_validity INTEGER NOT NULL, uid_next INTEGER NOT NULL,
@@ -65,6 +68,8 @@ CREATE INDEX email_thread ON email (thread) WHERE thread <> id;
 CREATE TABLE thread_of (
     account INTEGER NOT NULL, message_id_hash INTEGER NOT NULL, thread INTEGER NOT NULL,
     PRIMARY KEY (account, message_id_hash)) WITHOUT ROWID;
+-- for what goes with the last email of a thread; new threads have the highest numbers: it grows at its end
+CREATE INDEX thread_of_thread ON thread_of (thread);
 -- all but additions of messages that are still there
 CREATE TABLE change (
     account INTEGER NOT NULL, modseq INTEGER NOT NULL, mailbox INTEGER NOT NULL,
@@ -244,6 +249,10 @@ fn account_row(row: &Row<'_>) -> rusqlite::Result<AccountRow> {
         modseq: ModSeq(uint(row, 3)?),
         last_mailbox: MailboxId(row.get(4)?),
         last_uid_validity: UidValidity(row.get(5)?),
+        limit: Amount { size_bytes: uint(row, 6)?, messages: uint(row, 7)? },
+        used: Amount { size_bytes: uint(row, 8)?, messages: uint(row, 9)? },
+        changes_floor: ModSeq(uint(row, 10)?),
+        new_changes: uint(row, 11)?,
     })
 }
 
@@ -283,8 +292,8 @@ fn message_row(row: &Row<'_>, at: usize) -> rusqlite::Result<MessageRow> {
 
 const MAILBOX: &str = "SELECT id, name, special_use, subscribed, uid_validity, uid_next, modseq, \
                        created, total, unseen, deleted, size_bytes FROM mailbox";
-const ACCOUNT: &str =
-    "SELECT id, key, secret, modseq, last_mailbox, last_uid_validity FROM account";
+const ACCOUNT: &str = "SELECT id, key, secret, modseq, last_mailbox, last_uid_validity, limit_bytes, limit_messages, \
+     used_bytes, used_messages, changes_floor, new_changes FROM account";
 
 fn all<T>(
     connection: &Connection,
@@ -590,15 +599,23 @@ impl SqliteTxn<'_> {
 
     fn write_account(&self, row: &AccountRow) -> Result<()> {
         self.execute(
-            "INSERT INTO account VALUES (?,?,?,?,?,?) ON CONFLICT (id) DO UPDATE SET key = ?2,
-             secret = ?3, modseq = ?4, last_mailbox = ?5, last_uid_validity = ?6",
+            "INSERT INTO account VALUES (?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO UPDATE SET
+             key = ?2, secret = ?3, modseq = ?4, last_mailbox = ?5, last_uid_validity = ?6,
+             limit_bytes = ?7, limit_messages = ?8, used_bytes = ?9, used_messages = ?10,
+             changes_floor = ?11, new_changes = ?12",
             params![
                 db_int(row.id.0),
                 row.key,
                 row.secret,
                 db_int(row.modseq.0),
                 row.last_mailbox.0,
-                row.last_uid_validity.0
+                row.last_uid_validity.0,
+                db_int(row.limit.size_bytes),
+                db_int(row.limit.messages),
+                db_int(row.used.size_bytes),
+                db_int(row.used.messages),
+                db_int(row.changes_floor.0),
+                db_int(row.new_changes)
             ],
         )
     }
@@ -818,8 +835,10 @@ impl Txn for SqliteTxn<'_> {
         let key = params![db_int(account.0), mailbox.0, uid.get()];
         let sql = "DELETE FROM message WHERE account = ? AND mailbox = ? AND uid = ?
              RETURNING added";
+        let added = one(self.db(), sql, key, |row| uint(row, 0))?;
+        let floor = self.account(account)?.map_or(ModSeq(0), |row| row.changes_floor);
         // From now on only the change log can tell when it came.
-        if let Some(added) = one(self.db(), sql, key, |row| uint(row, 0))? {
+        if let Some(added) = added.filter(|added| *added > floor.0) {
             let kind = ChangeKind::MessageAdded;
             let (modseq, message) = (ModSeq(added), Some((uid, email)));
             self.write_change(account, &ChangeRow { modseq, kind, mailbox, message })?;
@@ -838,7 +857,13 @@ impl Txn for SqliteTxn<'_> {
 
     fn delete_email(&mut self, email: EmailId) -> Result<()> {
         self.flush_email()?;
-        self.execute("DELETE FROM email WHERE id = ?", [db_int(email.0)])
+        let sql = "DELETE FROM email WHERE id = ? RETURNING thread";
+        let thread: Option<i64> = one(self.db(), sql, [db_int(email.0)], |row| row.get(0))?;
+        let Some(thread) = thread else { return Ok(()) };
+        let sql = "DELETE FROM thread_of WHERE thread = ?1
+             AND NOT EXISTS (SELECT 1 FROM email WHERE id = ?1 AND thread = ?1)
+             AND NOT EXISTS (SELECT 1 FROM email WHERE thread = ?1 AND thread <> id)";
+        self.execute(sql, [thread])
     }
 
     fn put_thread_of(
@@ -859,6 +884,19 @@ impl Txn for SqliteTxn<'_> {
             return Ok(());
         }
         self.write_change(account, row)
+    }
+
+    fn forgettable(&self, account: AccountId, keep: usize) -> Result<Option<ModSeq>> {
+        let sql =
+            "SELECT modseq FROM change WHERE account = ? ORDER BY modseq DESC LIMIT 1 OFFSET ?";
+        let key = [db_int(account.0), i64::try_from(keep).unwrap_or(i64::MAX)];
+        let first_too_much = one(self.db(), sql, key, |row| uint(row, 0))?;
+        Ok(first_too_much.map(|modseq| ModSeq(modseq.saturating_sub(1))))
+    }
+
+    fn forget_changes(&mut self, account: AccountId, floor: ModSeq) -> Result<()> {
+        let key = [db_int(account.0), db_int(floor.0)];
+        self.execute("DELETE FROM change WHERE account = ? AND modseq <= ?", key)
     }
 
     fn commit(mut self: Box<Self>, position: Position) -> Result<()> {

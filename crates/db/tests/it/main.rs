@@ -9,7 +9,9 @@
 mod postgres;
 mod postgres_only;
 
-use db::{BlobRef, ChangeKind, ENGINES, Index, Location, MessageRow, Op, Position, Read, Txn};
+use db::{
+    Amount, BlobRef, ChangeKind, ENGINES, Index, Location, MessageRow, Op, Position, Read, Txn,
+};
 use std::sync::Arc;
 use types::{
     AccountId, EmailId, Flag, Flags, Keyword, MailboxId, ModSeq, SpecialUse, ThreadId, Uid, UidSet,
@@ -253,6 +255,100 @@ fn an_email_lives_until_its_last_copy_goes() {
 }
 
 #[test]
+fn what_an_account_holds_is_counted_by_copies() {
+    on_every_engine(|index| {
+        filled(index);
+        let held = |index: &dyn Index| {
+            let row = index.read().unwrap().account(ALICE).unwrap().unwrap();
+            (row.used.messages, row.used.size_bytes)
+        };
+        assert_eq!(held(index), (3, 30));
+        commit(index, 4, &[message(2, 1, 1, 6)]);
+        assert_eq!(held(index), (4, 40), "a copy counts");
+        let uids: UidSet = [uid(1), uid(2), uid(9)].into_iter().collect();
+        let gone = Op::MessageGone { account: ALICE, mailbox: INBOX, modseq: ModSeq(7), uids };
+        commit(index, 5, &[gone]);
+        assert_eq!(held(index), (2, 20));
+        let limit = Amount { size_bytes: u64::MAX, messages: 7 };
+        let gone = Op::MailboxGone { account: ALICE, mailbox: MailboxId(2), modseq: ModSeq(8) };
+        commit(index, 6, &[gone, Op::QuotaPut { account: ALICE, limit }, account()]);
+        assert_eq!(held(index), (1, 10));
+        assert_eq!(index.read().unwrap().account(ALICE).unwrap().unwrap().limit, limit);
+    });
+}
+
+#[test]
+fn changes_up_to_the_floor_are_forgotten() {
+    on_every_engine(|index| {
+        filled(index);
+        let seen = |uids: &[u32], modseq| Op::FlagsPut {
+            account: ALICE,
+            mailbox: INBOX,
+            modseq: ModSeq(modseq),
+            uids: uids.iter().map(|n| uid(*n)).collect(),
+            flags: Flags::new(&[Flag::Seen]),
+        };
+        commit(index, 4, &[seen(&[1], 6), seen(&[1, 2, 3], 7), seen(&[2], 8)]);
+        let mut txn = index.begin().unwrap();
+        let forgettable = |keep| txn.forgettable(ALICE, keep).unwrap().map(|modseq| modseq.0);
+        assert_eq!(txn.account(ALICE).unwrap().unwrap().new_changes, 10);
+        assert_eq!(forgettable(0), Some(7));
+        assert_eq!(forgettable(1), Some(6));
+        assert_eq!(forgettable(3), Some(6), "what happened at once stays together");
+        assert_eq!(forgettable(4), Some(5));
+        assert_eq!(forgettable(100), None);
+        apply_all(&mut *txn, &[Op::ChangesFloor { account: ALICE, modseq: ModSeq(6) }]);
+        txn.commit(position(5)).unwrap();
+        let modseqs = |since| -> Vec<u64> {
+            let rows = index.read().unwrap().changes(ALICE, ModSeq(since), 100).unwrap();
+            rows.iter().map(|row| row.modseq.0).collect()
+        };
+        assert_eq!(modseqs(6), [7, 7, 7, 8]);
+        let row = index.read().unwrap().account(ALICE).unwrap().unwrap();
+        assert_eq!((row.changes_floor, row.new_changes, row.modseq), (ModSeq(6), 0, ModSeq(8)));
+        let uids = UidSet::one(uid(2));
+        let gone = Op::MessageGone { account: ALICE, mailbox: INBOX, modseq: ModSeq(9), uids };
+        commit(index, 6, &[gone]);
+        assert_eq!(modseqs(8), [9]);
+        // Never back, never above what has happened.
+        for (asked, floor) in [(3, 6), (100, 9)] {
+            commit(index, 7, &[Op::ChangesFloor { account: ALICE, modseq: ModSeq(asked) }]);
+            let row = index.read().unwrap().account(ALICE).unwrap().unwrap();
+            assert_eq!(row.changes_floor, ModSeq(floor));
+        }
+        assert_eq!(modseqs(9), []);
+        let txn = index.begin().unwrap();
+        assert_eq!(txn.forgettable(ALICE, 0).unwrap(), None);
+    });
+}
+
+#[test]
+fn message_ids_go_with_the_last_email_of_their_thread() {
+    on_every_engine(|index| {
+        filled(index);
+        let gone = |n, modseq| Op::MessageGone {
+            account: ALICE,
+            mailbox: INBOX,
+            modseq: ModSeq(modseq),
+            uids: UidSet::one(uid(n)),
+        };
+        let leads = || {
+            let read = index.read().unwrap();
+            [1, 2, 3].map(|n| read.thread_of(ALICE, u64::MAX - n).unwrap().map(|thread| thread.0))
+        };
+        assert_eq!(leads(), [Some(1), Some(1), Some(3)]);
+        commit(index, 4, &[gone(1, 6)]);
+        assert_eq!(leads(), [Some(1), Some(1), Some(3)], "an answer is still there");
+        commit(index, 5, &[gone(3, 7)]);
+        assert_eq!(leads(), [Some(1), Some(1), None]);
+        commit(index, 6, &[gone(2, 8), email(4, 1), message(1, 4, 4, 9)]);
+        let read = index.read().unwrap();
+        assert_eq!(leads(), [None, None, None]);
+        assert_eq!(read.thread_of(ALICE, u64::MAX - 4).unwrap(), Some(ThreadId(1)));
+    });
+}
+
+#[test]
 fn a_dropped_transaction_leaves_nothing() {
     on_every_engine(|index| {
         filled(index);
@@ -391,6 +487,10 @@ impl Life {
                 gone(&mut self.copies, &uids);
                 ops.push(Op::MessageGone { account: ALICE, mailbox, modseq, uids });
             }
+            9 if self.random.below(8) == 1 => {
+                let floor = ModSeq(self.random.below(self.modseq));
+                ops.push(Op::ChangesFloor { account: ALICE, modseq: floor });
+            }
             9 if self.random.below(8) == 0 => {
                 gone(&mut self.copies, &UidSet::all());
                 *self.uid_next.get_mut(mailbox.0 as usize - 1).unwrap() = 1;
@@ -443,10 +543,15 @@ fn same(ours: &dyn Read, theirs: &dyn Read, life: &mut Life, seed: u64) {
         rows
     };
     assert_eq!(ours.mailboxes(ALICE).unwrap(), theirs.mailboxes(ALICE).unwrap(), "seed {seed}");
+    let owner = ours.account(ALICE).unwrap().unwrap();
+    assert_eq!(Some(&owner), theirs.account(ALICE).unwrap().as_ref(), "seed {seed}");
+    let mut held = Amount::default();
     for id in 1..=3 {
         let rows = |read: &dyn Read| read.messages(ALICE, MailboxId(id), &UidSet::all()).unwrap();
         assert_eq!(rows(ours), rows(theirs), "seed {seed}");
+        held = rows(ours).iter().fold(held, |held, row| held.plus(Amount::of(row)));
     }
+    assert_eq!(owner.used, held, "seed {seed}");
     for id in 1..=life.emails {
         let of = |read: &dyn Read| {
             let mut homes = read.homes(ALICE, EmailId(id)).unwrap();
@@ -456,8 +561,9 @@ fn same(ours: &dyn Read, theirs: &dyn Read, life: &mut Life, seed: u64) {
         };
         assert_eq!(of(ours), of(theirs), "seed {seed}, email {id}");
     }
-    let since = life.random.below(life.modseq + 1);
-    for since in [0, since] {
+    let floor = owner.changes_floor.0;
+    let since = life.random.below(life.modseq + 1).max(floor);
+    for since in [floor, since] {
         assert_eq!(
             told(ours, since, 10_000),
             told(theirs, since, 10_000),

@@ -134,13 +134,22 @@ fn after_a_lost_connection_the_next_change_makes_a_new_one() {
 fn a_version_1_database_keeps_its_rows() {
     let database = Database::new();
     filled(&*db::open(&database.url).unwrap());
-    // What version 2 added goes away again.
+    // What versions 2 and 3 added goes away again.
     psql(
         &database.url,
-        "DROP TABLE letter; DROP SEQUENCE account_id, email_id; UPDATE openpoczta SET version = 1",
+        "DROP TABLE letter; DROP SEQUENCE account_id, email_id; DROP INDEX thread_of_thread;
+         ALTER TABLE account DROP COLUMN limit_bytes, DROP COLUMN limit_messages,
+             DROP COLUMN used_bytes, DROP COLUMN used_messages, DROP COLUMN changes_floor,
+             DROP COLUMN new_changes;
+         INSERT INTO thread_of VALUES (1, 77, 77); UPDATE openpoczta SET version = 1",
     );
     let index = db::open(&database.url).unwrap();
-    assert_eq!(counters(&*index.read().unwrap(), 1), (3, 3, 0, 30, Some(uid(4))));
+    let read = index.read().unwrap();
+    assert_eq!(counters(&*read, 1), (3, 3, 0, 30, Some(uid(4))));
+    let used = read.account(ALICE).unwrap().unwrap().used;
+    assert_eq!((used.messages, used.size_bytes), (3, 30));
+    let leads = [1, 77].map(|hash| read.thread_of(ALICE, hash).unwrap());
+    assert_eq!(leads, [Some(types::ThreadId(1)), None], "one led to nothing any more");
     let txn = index.begin().unwrap();
     assert_eq!((txn.next_account().unwrap().0, txn.next_email().unwrap()), (2, EmailId(4)));
 }

@@ -3,7 +3,7 @@
 use super::words;
 use super::{Doing, Progress};
 use crate::Result;
-use db::{AccountRow, ChangeRow, EmailRow, MailboxRow, MessageRow, Read};
+use db::{AccountRow, Amount, ChangeRow, EmailRow, MailboxRow, MessageRow, Read};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::Path;
@@ -96,6 +96,9 @@ impl Compare<'_> {
         field("the last MODSEQ", &live.modseq.0, &fresh.modseq.0);
         field("the last mailbox id", &live.last_mailbox.0, &fresh.last_mailbox.0);
         field("the last UIDVALIDITY", &live.last_uid_validity.0, &fresh.last_uid_validity.0);
+        field("the limit", &live.limit, &fresh.limit);
+        field("what it holds", &live.used, &fresh.used);
+        field("the first change kept", &live.changes_floor.0, &fresh.changes_floor.0);
         let of = |read: &dyn Read| -> Result<BTreeMap<_, _>> {
             Ok(read.mailboxes(id)?.into_iter().map(|row| (row.id, row)).collect())
         };
@@ -104,6 +107,7 @@ impl Compare<'_> {
             self.differences
                 .push(|| format!("{name}, {}: the mailbox is missing from the index", row.name));
         }
+        let mut held = Amount::default();
         for row in mailboxes.values() {
             if let Some(expect) = expect.get(&row.id) {
                 self.mailbox(live, row, expect)?;
@@ -114,6 +118,16 @@ impl Compare<'_> {
             }
             let messages = self.live.messages(id, row.id, &UidSet::all())?;
             self.mailbox_rules(live, row, &messages)?;
+            held = messages.iter().fold(held, |held, row| held.plus(Amount::of(row)));
+        }
+        if live.used != held {
+            let (says, is) = (live.used, held);
+            self.broken.push(|| {
+                format!(
+                    "{name}: counts {} messages of {} bytes, there are {} of {}",
+                    says.messages, says.size_bytes, is.messages, is.size_bytes
+                )
+            });
         }
         self.changes(live)
     }
@@ -257,9 +271,9 @@ impl Compare<'_> {
                 self.broken.push(|| format!("{letter} is in no mailbox"));
             }
             let at = row.blob.location;
-            let length = *lengths.entry(at.segment).or_insert_with(|| {
-                std::fs::metadata(super::scan::segment_path(log, at.segment)).map_or(0, |m| m.len())
-            });
+            let length = *lengths
+                .entry(at.segment)
+                .or_insert_with(|| super::scan::segment_bytes(log, at.segment).unwrap_or(0));
             if at.offset + u64::from(row.blob.size_bytes) > length {
                 let letter = words::email(self.live, id);
                 self.broken.push(|| {
@@ -286,16 +300,13 @@ impl Compare<'_> {
 
     fn changes(&mut self, owner: &AccountRow) -> Result<()> {
         let of = |read: &dyn Read| -> Result<Vec<_>> {
-            let mut rows = read.changes(owner.id, ModSeq(0), usize::MAX)?;
+            // What is older may be forgotten; engines still know of some of it from other rows.
+            let mut rows = read.changes(owner.id, owner.changes_floor, usize::MAX)?;
             rows.sort_by_key(order);
             rows.dedup();
             Ok(rows)
         };
-        let (live, mut fresh) = (of(self.live)?, of(self.fresh)?);
-        // What is older than the first entry may have been collapsed in the live index.
-        if let Some(floor) = live.first().map(|row| row.modseq) {
-            fresh.retain(|row| row.modseq >= floor);
-        }
+        let (live, fresh) = (of(self.live)?, of(self.fresh)?);
         if live != fresh {
             let missing = fresh.iter().filter(|row| !has(&live, row)).count();
             let extra = live.iter().filter(|row| !has(&fresh, row)).count();

@@ -198,7 +198,9 @@ fn account_of(op: &Op) -> AccountId {
         | Op::EmailAdd { account, .. }
         | Op::MessageAdd { account, .. }
         | Op::FlagsPut { account, .. }
-        | Op::MessageGone { account, .. } => *account,
+        | Op::MessageGone { account, .. }
+        | Op::QuotaPut { account, .. }
+        | Op::ChangesFloor { account, .. } => *account,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Names and events in words that a person understands.
 
 use super::scan::{Event, State};
-use db::{MailboxRow, Op, Read};
+use db::{Amount, MailboxRow, Op, Read};
 use types::{AccountId, Date, EmailId, MailboxId, Uid};
 
 /// A kind of event and a sentence about it; none for a good frame.
@@ -44,6 +44,18 @@ pub(crate) fn event(event: &Event<'_>) -> Option<(&'static str, String)> {
         Event::Missing { first, last } => {
             ("segment-missing", format!("segments {first:x} to {last:x} are missing"))
         }
+        Event::Unreadable { path, bytes, .. }
+            if path.extension().is_some_and(|end| end == "pack") =>
+        {
+            (
+                "header-damaged",
+                format!(
+                    "the table of {}, or the beginning of the segment in it, is damaged beyond one bit: none of \
+                     its {bytes} bytes can be checked",
+                    path.display()
+                ),
+            )
+        }
         Event::Unreadable { path, bytes, .. } => (
             "header-damaged",
             format!(
@@ -51,6 +63,15 @@ pub(crate) fn event(event: &Event<'_>) -> Option<(&'static str, String)> {
                 path.display()
             ),
         ),
+        Event::Pack { fault, .. } => {
+            let (path, from, to) = (fault.path.display(), fault.bytes.start, fault.bytes.end);
+            let place = format!("{path}, bytes {from} to {to} ({})", fault.what);
+            if fault.put_right {
+                ("bit-flipped", format!("{place}: flipped, and what was written is known"))
+            } else {
+                ("pack-damaged", format!("{place}: these bytes are not those that were written"))
+            }
+        }
         Event::HeaderCorrected { id } => {
             ("bit-flipped", format!("a bit or more in the header of segment {id:x} is flipped"))
         }
@@ -119,6 +140,16 @@ pub(crate) fn when(unix_s: i64) -> String {
     Date::from_unix_s(unix_s).rfc3339()
 }
 
+/// A limit; 0 is none.
+fn amount(limit: Amount) -> String {
+    match (limit.size_bytes, limit.messages) {
+        (0, 0) => "as much as it likes".to_owned(),
+        (size_bytes, 0) => format!("{size_bytes} bytes"),
+        (0, messages) => format!("{messages} messages"),
+        (size_bytes, messages) => format!("{size_bytes} bytes and {messages} messages"),
+    }
+}
+
 /// An op in words, without secrets.
 pub(crate) fn op(op: &Op) -> String {
     match op {
@@ -148,6 +179,12 @@ pub(crate) fn op(op: &Op) -> String {
         ),
         Op::MessageGone { account, mailbox, modseq, uids } => {
             format!("account {account}: mailbox {mailbox}, UID {uids} removed (modseq {modseq})")
+        }
+        Op::QuotaPut { account, limit } => {
+            format!("account {account}: may hold {}", amount(*limit))
+        }
+        Op::ChangesFloor { account, modseq } => {
+            format!("account {account}: changes up to modseq {modseq} are forgotten")
         }
         #[expect(
             unreachable_patterns,

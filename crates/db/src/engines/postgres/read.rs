@@ -3,8 +3,8 @@
 use super::Postgres;
 use super::session::Session;
 use crate::{
-    AccountRow, BlobRef, ChangeKind, ChangeRow, EmailRow, Error, Location, MailboxRow, MessageRow,
-    Position, Read, Result,
+    AccountRow, Amount, BlobRef, ChangeKind, ChangeRow, EmailRow, Error, Location, MailboxRow,
+    MessageRow, Position, Read, Result,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
@@ -63,6 +63,10 @@ pub(super) fn account_row(row: &Row) -> Result<AccountRow> {
         modseq: ModSeq(columns.number()?),
         last_mailbox: MailboxId(columns.small()?),
         last_uid_validity: UidValidity(columns.small()?),
+        limit: Amount { size_bytes: columns.number()?, messages: columns.number()? },
+        used: Amount { size_bytes: columns.number()?, messages: columns.number()? },
+        changes_floor: ModSeq(columns.number()?),
+        new_changes: columns.number()?,
     })
 }
 
@@ -140,7 +144,8 @@ fn change_row(row: &Row) -> Result<ChangeRow> {
 macro_rules! select {
     (account $rest:literal) => {
         concat!(
-            "SELECT id, key, secret, modseq, last_mailbox, last_uid_validity FROM account ",
+            "SELECT id, key, secret, modseq, last_mailbox, last_uid_validity, limit_bytes, ",
+            "limit_messages, used_bytes, used_messages, changes_floor, new_changes FROM account ",
             $rest
         )
     };

@@ -56,6 +56,17 @@ CREATE SEQUENCE account_id;
 CREATE SEQUENCE email_id INCREMENT BY 32;
 SELECT setval('account_id', (SELECT coalesce(max(id), 0) + 1 FROM account), false),
     setval('email_id', (SELECT coalesce(max(id), 0) + 1 FROM email), false);
+", "
+ALTER TABLE account ADD COLUMN limit_bytes BIGINT NOT NULL DEFAULT 0,
+    ADD COLUMN limit_messages BIGINT NOT NULL DEFAULT 0, ADD COLUMN used_bytes BIGINT NOT NULL DEFAULT 0,
+    ADD COLUMN used_messages BIGINT NOT NULL DEFAULT 0, ADD COLUMN changes_floor BIGINT NOT NULL DEFAULT 0,
+    ADD COLUMN new_changes BIGINT NOT NULL DEFAULT 0;
+UPDATE account SET used_bytes = held.size_bytes, used_messages = held.total
+    FROM (SELECT account, sum(size_bytes)::bigint AS size_bytes, sum(total)::bigint AS total
+        FROM mailbox GROUP BY account) AS held WHERE held.account = account.id;
+CREATE INDEX thread_of_thread ON thread_of (thread);
+DELETE FROM thread_of WHERE NOT EXISTS (SELECT FROM email
+    WHERE email.account = thread_of.account AND email.thread = thread_of.thread);
 "];
 
 /// Refuses a server that would lose letters or change names.

@@ -261,6 +261,10 @@ impl Txn for PostgresTxn<'_> {
     }
 
     fn add_email(&mut self, row: &EmailRow) -> Result<()> {
+        // What leads to a thread goes with its last email, also when the next comes in the same transaction.
+        if row.thread.0 != row.id.0 && !self.rows.get_mut().emails_gone.is_empty() {
+            self.flush()?;
+        }
         let rows = self.rows.get_mut();
         rows.last_ids.1 = rows.last_ids.1.max(row.id);
         if let Some(letter) = rows.letters.get_mut(&row.blob.location.segment) {
@@ -290,6 +294,21 @@ impl Txn for PostgresTxn<'_> {
         let key = (account, row.modseq, row.mailbox, uid, row.kind as u8);
         self.rows.get_mut().changes.insert(key, email);
         Ok(())
+    }
+
+    fn forgettable(&self, account: AccountId, keep: usize) -> Result<Option<ModSeq>> {
+        let sql = "SELECT modseq FROM change WHERE account = $1 ORDER BY modseq DESC
+             LIMIT 1 OFFSET $2";
+        let keep = i64::try_from(keep).unwrap_or(i64::MAX);
+        let row = self.all_of(account)?.row(sql, &[&int(account.0), &keep])?;
+        let first_too_much: Option<i64> = row.map(|row| row.try_get(0)).transpose()?;
+        Ok(first_too_much.map(|modseq| ModSeq(modseq.cast_unsigned().saturating_sub(1))))
+    }
+
+    fn forget_changes(&mut self, account: AccountId, floor: ModSeq) -> Result<()> {
+        let sql = "DELETE FROM change WHERE account = $1 AND modseq <= $2";
+        let session = self.all_of(account)?;
+        session.rows(sql, &[&int(account.0), &int(floor.0)]).map(|_| ())
     }
 
     fn lock_accounts(&mut self, accounts: &[AccountId]) -> Result<()> {
@@ -412,9 +431,14 @@ impl Rows {
         changes.extend(self.take_messages());
         if !self.emails_gone.is_empty() {
             let gone = std::mem::take(&mut self.emails_gone);
-            // A letter in the table goes with its last email, an hour later.
+            // A letter in the table goes with its last email, an hour later. Message-IDs that lead to a thread
+            // go with its last email at once.
             let sql = "WITH gone AS (DELETE FROM email WHERE id = ANY($1::int8[])
-                     RETURNING segment),
+                     RETURNING id, account, thread, segment),
+                 lost AS (DELETE FROM thread_of USING (SELECT DISTINCT account, thread FROM gone) AS old
+                     WHERE thread_of.thread = old.thread AND thread_of.account = old.account
+                     AND NOT EXISTS (SELECT FROM email WHERE email.account = old.account
+                         AND email.thread = old.thread AND email.id <> ALL($1::int8[]))),
                  fewer AS (SELECT segment AS id, count(*) AS emails FROM gone GROUP BY segment)
                  UPDATE letter SET emails = letter.emails - fewer.emails,
                      gone_at = CASE WHEN letter.emails <= fewer.emails THEN now() END
@@ -433,9 +457,13 @@ impl Rows {
             })
             .collect();
         let sql = "INSERT INTO account SELECT * FROM unnest($1::int8[], $2::text[], $3::text[],
-             $4::int8[], $5::int8[], $6::int8[]) ON CONFLICT (id) DO UPDATE SET key = excluded.key,
+             $4::int8[], $5::int8[], $6::int8[], $7::int8[], $8::int8[], $9::int8[], $10::int8[],
+             $11::int8[], $12::int8[]) ON CONFLICT (id) DO UPDATE SET key = excluded.key,
              secret = excluded.secret, modseq = excluded.modseq,
-             last_mailbox = excluded.last_mailbox, last_uid_validity = excluded.last_uid_validity";
+             last_mailbox = excluded.last_mailbox, last_uid_validity = excluded.last_uid_validity,
+             limit_bytes = excluded.limit_bytes, limit_messages = excluded.limit_messages,
+             used_bytes = excluded.used_bytes, used_messages = excluded.used_messages,
+             changes_floor = excluded.changes_floor, new_changes = excluded.new_changes";
         (!rows.is_empty()).then(|| {
             change!(
                 sql,
@@ -445,7 +473,13 @@ impl Rows {
                 row.secret.clone(),
                 int(row.modseq.0),
                 i64::from(row.last_mailbox.0),
-                i64::from(row.last_uid_validity.0)
+                i64::from(row.last_uid_validity.0),
+                int(row.limit.size_bytes),
+                int(row.limit.messages),
+                int(row.used.size_bytes),
+                int(row.used.messages),
+                int(row.changes_floor.0),
+                int(row.new_changes)
             )
         })
     }

@@ -21,6 +21,12 @@ pub enum Error {
     MailboxName(&'static str),
     #[error("the mailbox has given its last UID; move the mail to a new mailbox")]
     UidsExhausted,
+    #[error(
+        "the account would hold more than it may; delete letters, or ask the operator for more room"
+    )]
+    OverQuota,
+    #[error("what changed so long ago is forgotten; look at everything again")]
+    TooOld,
     #[error("the disk of the mail store is full; free some space, nothing is lost")]
     DiskFull,
     #[error("the search was ended, since {0}; narrow it by date or mailbox and try again")]
@@ -70,11 +76,12 @@ impl Error {
             | Self::MailboxFixed(_)
             | Self::MailboxName(_)
             | Self::UidsExhausted
+            | Self::TooOld
             | Self::SearchLimit(_)
             | Self::InUse { .. }
             | Self::Newer { .. }
             | Self::Packed { .. } => ErrorClass::Permanent,
-            Self::DiskFull => ErrorClass::Full,
+            Self::DiskFull | Self::OverQuota => ErrorClass::Full,
             Self::Busy | Self::Poisoned(_) | Self::Closed | Self::Io { .. } => {
                 ErrorClass::Temporary
             }

@@ -37,7 +37,7 @@ mod watch;
 mod writer;
 
 pub use db::{
-    AccountRow as Account, ChangeKind, ChangeRow as Change, MailboxRow as Mailbox,
+    AccountRow as Account, Amount, ChangeKind, ChangeRow as Change, MailboxRow as Mailbox,
     MessageRow as Message,
 };
 pub use error::{Error, Result};

@@ -5,7 +5,7 @@ use crate::letter::{Email, Letter};
 use crate::log::{Disk, Log, RealDisk, Segments, replay};
 use crate::ops::{
     Arrived, Copied, Copy, CreateMailbox, DeleteMailbox, Deliver, DestroyEmail, Expunge, Into,
-    Patch, PatchEmail, PutAccount, RenameMailbox, StoreFlags, SubscribeMailbox, Target,
+    Patch, PatchEmail, PutAccount, RenameMailbox, SetQuota, StoreFlags, SubscribeMailbox, Target,
     canonical_name,
 };
 use crate::pack::{Packed, Packer};
@@ -17,7 +17,7 @@ use crate::watch::{Listeners, Watch};
 use crate::writer::Writer;
 use crate::{Error, Options, Result, folder};
 use bytes::Bytes;
-use db::{AccountRow, Index, MailboxRow, MessageRow, Read, Txn};
+use db::{AccountRow, Amount, Index, MailboxRow, MessageRow, Read, Txn};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -176,6 +176,17 @@ impl Store {
     pub async fn account_by_key(&self, key: &str) -> Result<Option<AccountRow>> {
         let key = key.to_owned();
         self.blocking(move |reader| Ok(reader.index.read()?.account_by_key(&key)?)).await
+    }
+
+    /// What the account is, may hold and holds, up to the last acknowledged change.
+    pub async fn account(&self, account: AccountId) -> Result<AccountRow> {
+        self.rows(account, move |read| read.account(account)?.ok_or(Error::NoAccount)).await
+    }
+
+    /// Sets what the account may hold; 0: no limit. Under what it holds already: no more letters come in and none
+    /// are copied until enough are deleted ([`Error::OverQuota`]); all else goes on.
+    pub async fn set_quota(&self, account: AccountId, limit: Amount) -> Result<()> {
+        self.change(SetQuota { account, limit }).await
     }
 
     /// The reading side of the accounts, for `auth`: keys and secrets are those last put. Counters and mail of
@@ -421,7 +432,8 @@ impl Store {
             .await
     }
 
-    /// What happened after `since`, at most `limit` entries, but never a part of one change.
+    /// What happened after `since`, at most `limit` entries, but never a part of one change. Fails with
+    /// [`Error::TooOld`] when that is not known any more: then the caller looks at everything again.
     pub async fn changes(
         &self,
         account: AccountId,
@@ -489,7 +501,11 @@ impl Drop for Wanted {
 }
 
 fn changes(read: &dyn Read, account: AccountId, since: ModSeq, limit: usize) -> Result<Changes> {
-    let newest = read.account(account)?.ok_or(Error::NoAccount)?.modseq;
+    let owner = read.account(account)?.ok_or(Error::NoAccount)?;
+    if since < owner.changes_floor {
+        return Err(Error::TooOld);
+    }
+    let newest = owner.modseq;
     let mut found = read.changes(account, since, limit.saturating_add(1))?;
     let more = found.len() > limit;
     if more {

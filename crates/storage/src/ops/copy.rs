@@ -2,7 +2,7 @@
 
 use crate::writer::{Facts, Intent};
 use crate::{Error, Result};
-use db::Op;
+use db::{Amount, Op};
 use types::{AccountId, MailboxId, Uid, UidSet, UidValidity};
 
 /// Old and new UIDs, pair by pair, ascending by the old.
@@ -41,7 +41,11 @@ impl Intent for Copy {
         if room < rows.len() as u64 {
             return Err(Error::UidsExhausted);
         }
-        let modseq = facts.next_modseq(account)?;
+        if !self.remove {
+            let more = rows.iter().map(Amount::of).fold(Amount::default(), Amount::plus);
+            facts.check_quota(account, more)?;
+        }
+        let modseq = facts.next_change(account)?;
         for row in &rows {
             let copy = facts.add_copy(account, self.to, modseq, row)?;
             uids.push((row.uid, copy.uid));

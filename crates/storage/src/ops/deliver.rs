@@ -6,7 +6,7 @@ use crate::log::blob_hash;
 use crate::writer::{Facts, Intent};
 use crate::{Error, Result};
 use bytes::Bytes;
-use db::{MailboxRow, MessageRow, Op};
+use db::{Amount, MailboxRow, MessageRow, Op};
 use types::{AccountId, EmailId, Flags, MailboxId, ModSeq, SpecialUse, ThreadId, Uid, UidValidity};
 
 /// Ids of one letter that lead to its thread; more are left aside, first and last kept.
@@ -95,11 +95,18 @@ impl Intent for Deliver {
         let mut outcomes = Vec::with_capacity(self.targets.len());
         for target in &self.targets {
             let mailbox = find(facts, target);
-            let outcome = match mailbox {
+            let room = |mailbox| {
+                let more = Amount { size_bytes: self.bytes.len() as u64, messages: 1 };
+                facts.check_quota(target.account, more).map(|()| mailbox)
+            };
+            let outcome = match mailbox.and_then(room) {
                 Ok(mailbox) => Ok(self.arrive(facts, target, &mailbox)?),
-                Err(refused @ (Error::NoAccount | Error::NoMailbox | Error::UidsExhausted)) => {
-                    Err(refused)
-                }
+                Err(
+                    refused @ (Error::NoAccount
+                    | Error::NoMailbox
+                    | Error::UidsExhausted
+                    | Error::OverQuota),
+                ) => Err(refused),
                 Err(error) => return Err(error),
             };
             outcomes.push(outcome);

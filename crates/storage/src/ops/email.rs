@@ -2,7 +2,8 @@
 
 use crate::writer::{Facts, Intent};
 use crate::{Error, Result};
-use db::{MessageRow, Op};
+use db::{Amount, MessageRow, Op};
+use std::collections::BTreeSet;
 use types::{AccountId, EmailId, FlagChange, MailboxId, ModSeq, UidSet};
 
 /// A change of one email in all its mailboxes at once.
@@ -33,14 +34,22 @@ impl Intent for PatchEmail {
             Some(wanted) if wanted.is_empty() => {
                 return Err(Error::MailboxFixed("an email is always in at least one mailbox"));
             }
-            Some(wanted) => wanted.clone(),
-            None => homes.iter().map(|(mailbox, _)| *mailbox).collect(),
+            Some(wanted) => wanted.iter().copied().collect(),
+            None => homes.iter().map(|(mailbox, _)| *mailbox).collect::<BTreeSet<_>>(),
         };
         for mailbox in &wanted {
             facts.mailbox(account, *mailbox)?.uid_next.ok_or(Error::UidsExhausted)?;
         }
-        let modseq = facts.next_modseq(account)?;
         let template = homes.first().map(|(_, row)| row.clone()).ok_or(Error::NoMessage)?;
+        let is_home = |mailbox: &&MailboxId| homes.iter().any(|(home, _)| home == *mailbox);
+        let added = wanted.iter().filter(|mailbox| !is_home(mailbox)).count();
+        let removed = homes.iter().filter(|(mailbox, _)| !wanted.contains(mailbox)).count();
+        if added > removed {
+            let messages = (added - removed) as u64;
+            let size_bytes = messages.saturating_mul(template.size_bytes.into());
+            facts.check_quota(account, Amount { size_bytes, messages })?;
+        }
+        let modseq = facts.next_change(account)?;
         let flags = |row: &MessageRow| match &self.patch.flags {
             Some(change) => change.apply(&row.flags),
             None => row.flags.clone(),
@@ -79,7 +88,7 @@ impl Intent for DestroyEmail {
 
     fn resolve(&self, facts: &mut Facts<'_>) -> Result<ModSeq> {
         let homes = homes(facts, self.account, self.email)?;
-        let modseq = facts.next_modseq(self.account)?;
+        let modseq = facts.next_change(self.account)?;
         for (mailbox, row) in homes {
             let (account, uids) = (self.account, UidSet::one(row.uid));
             facts.put(&Op::MessageGone { account, mailbox, modseq, uids })?;

@@ -30,7 +30,7 @@ impl Intent for Expunge {
         let goes = |row: &&db::MessageRow| !self.only_deleted || row.flags.contains(Flag::Deleted);
         let uids: UidSet = rows.iter().filter(goes).map(|row| row.uid).collect();
         if !uids.is_empty() {
-            let modseq = facts.next_modseq(account)?;
+            let modseq = facts.next_change(account)?;
             facts.put(&Op::MessageGone { account, mailbox, modseq, uids: uids.clone() })?;
         }
         Ok(uids)

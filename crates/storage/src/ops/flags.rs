@@ -36,7 +36,7 @@ impl Intent for StoreFlags {
             }
         }
         if !changed.is_empty() {
-            let modseq = facts.next_modseq(self.account)?;
+            let modseq = facts.next_change(self.account)?;
             let changed: UidSet = changed.into_iter().collect();
             for row in rows.iter_mut().filter(|row| changed.contains(row.uid)) {
                 row.modseq = modseq;

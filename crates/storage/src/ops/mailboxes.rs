@@ -94,11 +94,11 @@ fn put_new(
     name: &str,
     special_use: Option<SpecialUse>,
 ) -> Result<MailboxRow> {
-    let row = facts.txn.account(account)?.ok_or(Error::NoAccount)?;
+    let row = facts.account(account)?;
     let mailbox = MailboxId(row.last_mailbox.0 + 1);
     let now = u32::try_from(facts.now_unix_s).unwrap_or(u32::MAX);
     let uid_validity = UidValidity(now.max(row.last_uid_validity.0.saturating_add(1)));
-    let modseq = facts.next_modseq(account)?;
+    let modseq = facts.next_change(account)?;
     let name = name.to_owned();
     facts.put(&Op::MailboxPut {
         account,
@@ -176,7 +176,7 @@ impl Intent for RenameMailbox {
         for above in missing {
             put_new(facts, account, &above, None)?;
         }
-        let modseq = facts.next_modseq(account)?;
+        let modseq = facts.next_change(account)?;
         for (old, name) in moved.into_iter().zip(names) {
             put_again(facts, account, &MailboxRow { name, ..old }, modseq)?;
         }
@@ -192,7 +192,7 @@ fn empty_into(
     to: MailboxId,
 ) -> Result<()> {
     let rows = facts.txn.messages(account, inbox.id, &UidSet::all())?;
-    let modseq = facts.next_modseq(account)?;
+    let modseq = facts.next_change(account)?;
     for row in &rows {
         facts.add_copy(account, to, modseq, row)?;
     }
@@ -225,7 +225,7 @@ impl Intent for DeleteMailbox {
         if facts.txn.mailboxes(account)?.iter().any(|other| other.name.starts_with(&below)) {
             return Err(Error::MailboxFixed("it has mailboxes below it; delete those first"));
         }
-        let modseq = facts.next_modseq(account)?;
+        let modseq = facts.next_change(account)?;
         facts.put(&Op::MailboxGone { account, mailbox, modseq })
     }
 }
@@ -248,7 +248,7 @@ impl Intent for SubscribeMailbox {
         if row.subscribed == self.subscribed {
             return Ok(());
         }
-        let modseq = facts.next_modseq(self.account)?;
+        let modseq = facts.next_change(self.account)?;
         let row = MailboxRow { subscribed: self.subscribed, ..row };
         put_again(facts, self.account, &row, modseq)
     }

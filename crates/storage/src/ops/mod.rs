@@ -7,6 +7,7 @@ mod email;
 mod expunge;
 mod flags;
 mod mailboxes;
+mod quota;
 
 pub(crate) use accounts::PutAccount;
 pub(crate) use copy::Copy;
@@ -18,16 +19,41 @@ pub(crate) use mailboxes::{
     CreateMailbox, DeleteMailbox, RenameMailbox, SubscribeMailbox, canonical_name,
 };
 
+pub(crate) use quota::SetQuota;
+
 pub use copy::Copied;
 pub use deliver::{Arrived, Into, Target};
 pub use email::Patch;
 
 use crate::writer::Facts;
 use crate::{Error, Result};
-use db::{MailboxRow, MessageRow, Op};
+use db::{AccountRow, MailboxRow, MessageRow, Op};
 use types::{AccountId, Flags, MailboxId, ModSeq, UidSet};
 
+/// Entries of an account's change log that are kept at least: who was away for longer looks at everything again.
+/// Counted, not dated: in a quiet account they reach back for years and cost nothing.
+const CHANGES_KEPT: usize = 100_000;
+/// Whether there are more is looked up after so many new ones.
+const CHANGES_BETWEEN_LOOKS: u64 = 10_000;
+
 impl Facts<'_> {
+    /// The account, or [`Error::NoAccount`].
+    fn account(&self, account: AccountId) -> Result<AccountRow> {
+        self.txn.account(account)?.ok_or(Error::NoAccount)
+    }
+
+    /// The MODSEQ of a change that is about to be put and cannot be refused any more: from time to time the end of
+    /// the change log goes first.
+    fn next_change(&mut self, account: AccountId) -> Result<ModSeq> {
+        let row = self.account(account)?;
+        if row.new_changes >= CHANGES_BETWEEN_LOOKS {
+            let floor = self.txn.forgettable(account, CHANGES_KEPT)?;
+            let modseq = floor.unwrap_or_default().max(row.changes_floor);
+            self.put(&Op::ChangesFloor { account, modseq })?;
+        }
+        self.next_modseq(account)
+    }
+
     /// The mailbox, or [`Error::NoMailbox`].
     fn mailbox(&self, account: AccountId, mailbox: MailboxId) -> Result<MailboxRow> {
         self.txn.mailbox(account, mailbox)?.ok_or(Error::NoMailbox)

@@ -47,10 +47,19 @@ pub enum Error {
     #[error(transparent)]
     Auth(#[from] auth::Error),
     #[error(transparent)]
-    Storage(#[from] storage::Error),
+    Storage(storage::Error),
     /// Ours to mend; the text goes to the log, not to the client.
     #[error("{0}")]
     Internal(String),
+}
+
+impl From<storage::Error> for Error {
+    fn from(error: storage::Error) -> Self {
+        match error {
+            storage::Error::TooOld => Self::NoChanges,
+            other => Self::Storage(other),
+        }
+    }
 }
 
 impl Error {

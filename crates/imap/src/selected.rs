@@ -136,6 +136,22 @@ impl Selected {
         }
     }
 
+    /// Finds out what changed without the change log, which does not reach back so far (RFC 7162 §3.2.5).
+    fn look_again(&mut self, rows: &[Message], state: ModSeq) {
+        let is_there = |uid: &Uid| rows.binary_search_by_key(uid, |row| row.uid).is_ok();
+        let newest = self.newest();
+        let known = self.uids.iter().chain(&self.fresh);
+        self.gone.extend(known.filter(|uid| !is_there(uid)).copied().collect::<Vec<_>>());
+        for row in rows {
+            if newest.is_none_or(|newest| newest < row.uid) {
+                self.fresh.push(row.uid);
+            } else if row.modseq > self.modseq {
+                self.flagged.push(row.uid);
+            }
+        }
+        self.modseq = self.modseq.max(state);
+    }
+
     fn newest(&self) -> Option<Uid> {
         self.fresh.last().or(self.uids.last()).copied()
     }
@@ -145,6 +161,7 @@ impl Selected {
     fn settle(&mut self, expunge: bool) -> (Vec<u32>, bool) {
         let mut gone = std::mem::take(&mut self.gone);
         gone.sort_unstable();
+        gone.dedup();
         // A message may come and go before anybody is told of it.
         let fresh = std::mem::take(&mut self.fresh);
         let fresh: Vec<Uid> =
@@ -183,7 +200,16 @@ pub(crate) async fn tell(session: &mut Session, expunge: bool) -> Result<(), Err
     let Some(selected) = &mut session.selected else { return Ok(()) };
     if newest > selected.modseq {
         loop {
-            let news = store.changes(account, selected.modseq, CHANGES).await?;
+            let news = match store.changes(account, selected.modseq, CHANGES).await {
+                Err(storage::Error::TooOld) => {
+                    // The state first: what happens between the two is looked at twice, not missed.
+                    let state = store.state(account).await?;
+                    let rows = store.messages(account, selected.mailbox, &UidSet::all()).await?;
+                    selected.look_again(&rows, state);
+                    continue;
+                }
+                news => news?,
+            };
             selected.take_in(&news.changes);
             selected.modseq = selected.modseq.max(news.state);
             if !news.more {
@@ -289,10 +315,8 @@ mod tests {
         assert_eq!(view.settle(true), (vec![], false));
     }
 
-    #[test]
-    fn own_flags_are_told_once() {
-        let mut view = view(&[1, 2]);
-        let row = |n, modseq| Message {
+    fn row(n: u32, modseq: u64) -> Message {
+        Message {
             uid: uid(n),
             email: EmailId(1),
             modseq: ModSeq(modseq),
@@ -300,7 +324,28 @@ mod tests {
             received_unix_s: 0,
             saved_unix_s: 0,
             size_bytes: 0,
-        };
+        }
+    }
+
+    #[test]
+    fn without_the_change_log_the_same_is_found() {
+        let mut view = view(&[1, 2, 3, 4]);
+        view.take_in(&[change(11, ChangeKind::MessageAdded, 1, 6)]);
+        view.look_again(&[row(1, 9), row(3, 12), row(7, 13)], ModSeq(14));
+        // The log from there on may tell some of it again.
+        view.take_in(&[
+            change(15, ChangeKind::MessageAdded, 1, 7),
+            change(15, ChangeKind::MessageGone, 1, 2),
+        ]);
+        assert_eq!(view.settle(true), (vec![2, 3], true));
+        assert_eq!(view.uids, [uid(1), uid(3), uid(7)]);
+        assert_eq!(view.flagged(), [uid(3)]);
+        assert_eq!(view.modseq, ModSeq(14));
+    }
+
+    #[test]
+    fn own_flags_are_told_once() {
+        let mut view = view(&[1, 2]);
         view.told(&[row(1, 12), row(2, 9)]);
         let log: Vec<_> = [(11, 1), (12, 1), (12, 2)]
             .map(|(m, n)| change(m, ChangeKind::FlagsChanged, 1, n))

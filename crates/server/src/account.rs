@@ -1,12 +1,12 @@
-//! `openpoczta account`: makes accounts and sets passwords while no server runs on the folder.
+//! `openpoczta account`: makes accounts, sets passwords and quotas while no server runs on the folder.
 
-use crate::cli::{AccountArguments, print};
+use crate::cli::{AccountArguments, QuotaArguments, print};
 use crate::config;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::io::{BufRead, IsTerminal, Write};
 use std::sync::Arc;
-use storage::{Options, Store};
+use storage::{Amount, Options, Store};
 use types::{Address, SystemClock};
 
 pub(crate) async fn add(arguments: &AccountArguments) -> Result<()> {
@@ -17,13 +17,56 @@ pub(crate) async fn passwd(arguments: &AccountArguments) -> Result<()> {
     put(arguments, true).await
 }
 
-async fn put(arguments: &AccountArguments, must_exist: bool) -> Result<()> {
+/// Sets what is given, and says what holds then.
+pub(crate) async fn quota(arguments: &QuotaArguments) -> Result<()> {
+    let key = key_of(&arguments.account)?;
+    let store = Store::open(&options(&arguments.account)?, Arc::new(SystemClock))?;
+    let Some(account) = store.account_by_key(&key).await? else {
+        bail!("there is no {key}; `openpoczta account add {key}` makes it");
+    };
+    let limit = Amount {
+        size_bytes: arguments.size.unwrap_or(account.limit.size_bytes),
+        messages: arguments.messages.unwrap_or(account.limit.messages),
+    };
+    store.set_quota(account.id, limit).await?;
+    let account = store.account(account.id).await?;
+    store.close().await;
+    print(&format!("{key}: {}\n", holds(account.used, account.limit)))
+}
+
+fn holds(used: Amount, limit: Amount) -> String {
+    let of = |limit: u64, what: &str| match limit {
+        0 => format!("{what}, no limit"),
+        limit => format!("of {limit} {what}"),
+    };
+    let (messages, bytes) = (of(limit.messages, "messages"), of(limit.size_bytes, "bytes"));
+    format!("{} {messages}; {} {bytes}", used.messages, used.size_bytes)
+}
+
+/// `500M`: a number with K, M, G or T for 1,024 bytes and its powers, as IMAP's quota counts.
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
+    let units = [('K', 10), ('M', 20), ('G', 30), ('T', 40)];
+    let unit = units.into_iter().find(|(unit, _)| text.to_ascii_uppercase().ends_with(*unit));
+    let (digits, shift) = match unit {
+        Some((_, shift)) => (text.get(..text.len() - 1).unwrap_or_default(), shift),
+        None => (text, 0),
+    };
+    let number = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift));
+    number.ok_or_else(|| format!("{text} is no size; write for example 500M or 2G"))
+}
+
+fn key_of(arguments: &AccountArguments) -> Result<String> {
     let text = &arguments.address;
     let address: Address = text
         .parse()
         .map_err(|e| anyhow::anyhow!("{text} is no address: {e}; write name@domain"))?;
     let key = address.account_key();
     ensure!(key == address.to_string().to_lowercase(), "{text} is an alias of {key}: use that one");
+    Ok(key)
+}
+
+async fn put(arguments: &AccountArguments, must_exist: bool) -> Result<()> {
+    let key = key_of(arguments)?;
     let store = Store::open(&options(arguments)?, Arc::new(SystemClock))?;
     let done = match (store.account_by_key(&key).await?, must_exist) {
         (Some(_), false) => {
@@ -94,5 +137,37 @@ impl Quiet {
 impl Drop for Quiet {
     fn drop(&mut self) {
         let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Flush, &self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        #[track_caller]
+        fn check(text: &str, expect: Option<u64>) {
+            assert_eq!(bytes(text).ok(), expect, "{text:?}");
+        }
+        check("0", Some(0));
+        check("1000", Some(1000));
+        check("500M", Some(500 << 20));
+        check("2g", Some(2 << 30));
+        check("16777216T", None);
+        for bad in ["", "M", "-1", "1.5G", "2 G", "2GB", "\u{17f}"] {
+            check(bad, None);
+        }
+    }
+
+    #[test]
+    fn what_an_account_holds_in_words() {
+        #[track_caller]
+        fn check(limit: (u64, u64), expect: &str) {
+            let used = Amount { size_bytes: 2048, messages: 3 };
+            assert_eq!(holds(used, Amount { size_bytes: limit.0, messages: limit.1 }), expect);
+        }
+        check((0, 0), "3 messages, no limit; 2048 bytes, no limit");
+        check((4096, 10), "3 of 10 messages; 2048 of 4096 bytes");
     }
 }

@@ -85,6 +85,20 @@ enum AccountCommand {
     Add(AccountArguments),
     /// Give an account a new password
     Passwd(AccountArguments),
+    /// Say or set how much an account may hold
+    Quota(QuotaArguments),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct QuotaArguments {
+    #[command(flatten)]
+    pub(crate) account: AccountArguments,
+    /// Bytes of all its messages, such as 500M or 2G; 0: no limit
+    #[arg(long, value_name = "SIZE", value_parser = account::bytes)]
+    pub(crate) size: Option<u64>,
+    /// Messages, counted in every mailbox they are in; 0: no limit
+    #[arg(long, value_name = "N")]
+    pub(crate) messages: Option<u64>,
 }
 
 #[derive(clap::Args)]
@@ -139,6 +153,9 @@ impl Command {
             }
             Self::Account(AccountCommand::Passwd(arguments)) => {
                 runtime()?.block_on(account::passwd(&arguments))
+            }
+            Self::Account(AccountCommand::Quota(arguments)) => {
+                runtime()?.block_on(account::quota(&arguments))
             }
             Self::Backup(arguments) => tools::backup::run_backup(&arguments),
             Self::Restore(arguments) => tools::backup::run_restore(&arguments),

@@ -26,7 +26,10 @@ pub use apply::apply;
 pub use engines::{ENGINES, EngineEntry, open, without_password};
 pub use error::{Error, Result};
 pub use op::{DecodeError, Op};
-pub use rows::{AccountRow, Amount, BlobRef, ChangeKind, ChangeRow, EmailRef, EmailRow, Location, MailboxRow, MessageRef, MessageRow, Position};
+pub use rows::{
+    AccountRow, Amount, BlobRef, ChangeKind, ChangeRow, EmailRef, EmailRow, Location, MailboxRow,
+    MessageRef, MessageRow, Position,
+};
 
 use std::ops::Range;
 use types::{AccountId, EmailId, MailboxId, ModSeq, ThreadId, Uid, UidSet};
@@ -115,11 +118,7 @@ pub trait Read {
 
     fn email(&self, email: EmailId) -> Result<Option<EmailRow>>;
     /// Those of `emails` that exist, in the order asked, one by one.
-    fn scan_emails(
-        &self,
-        emails: &[EmailId],
-        each: &mut dyn FnMut(EmailRef<'_>),
-    ) -> Result<()> {
+    fn scan_emails(&self, emails: &[EmailId], each: &mut dyn FnMut(EmailRef<'_>)) -> Result<()> {
         for email in emails {
             if let Some(row) = self.email(*email)? {
                 each(row.as_ref());

@@ -1,6 +1,8 @@
 //! The rows of the index, as values.
 
-use types::{AccountId, EmailId, Flags, Keyword, MailboxId, ModSeq, SpecialUse, ThreadId, Uid, UidValidity};
+use types::{
+    AccountId, EmailId, Flags, Keyword, MailboxId, ModSeq, SpecialUse, ThreadId, Uid, UidValidity,
+};
 
 /// One person's account.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,8 +9,8 @@
 //! the messages of a mailbox tell it themselves, until they are gone.
 
 use crate::{
-    AccountRow, Amount, BlobRef, ChangeKind, ChangeRow, EmailRow, Error, Index, Location,
-    MailboxRow, MessageRow, Position, Read, Result, Txn,
+    AccountRow, Amount, BlobRef, ChangeKind, ChangeRow, EmailRef, EmailRow, Error, Index, Location,
+    MailboxRow, MessageRef, MessageRow, Position, Read, Result, Txn, rows,
 };
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use std::cell::RefCell;
@@ -18,8 +18,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use types::{
-    AccountId, EmailId, Flags, Keyword, MailboxId, ModSeq, SpecialUse, ThreadId, Uid, UidSet,
-    UidValidity,
+    AccountId, EmailId, MailboxId, ModSeq, SpecialUse, ThreadId, Uid, UidSet, UidValidity,
 };
 
 /// Raised when the tables change; an older index is thrown away and built again from the log.
@@ -190,7 +189,7 @@ impl Index for Sqlite {
             Some(connection) => connection,
             None => connect(&self.path)?,
         };
-        connection.execute_batch("BEGIN")?;
+        connection.prepare_cached("BEGIN")?.execute([])?;
         Ok(Box::new(SqliteRead { pool: self, connection: Some(connection) }))
     }
 
@@ -209,7 +208,7 @@ struct SqliteRead<'a> {
 impl Drop for SqliteRead<'_> {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take()
-            && connection.execute_batch("COMMIT").is_ok()
+            && connection.prepare_cached("COMMIT").and_then(|mut end| end.execute([])).is_ok()
         {
             lock(&self.pool.readers).push(connection);
         }
@@ -274,22 +273,37 @@ fn mailbox_row(row: &Row<'_>) -> rusqlite::Result<MailboxRow> {
 }
 
 /// Columns `uid, email, modseq, flags, keywords, received, saved, size_bytes` from `at` on.
-fn message_row(row: &Row<'_>, at: usize) -> rusqlite::Result<MessageRow> {
-    let mut flags = Flags::from_bits(row.get(at + 3)?);
-    if let Some(keywords) = row.get_ref(at + 4)?.as_str_or_null()? {
-        keywords.split(' ').filter_map(Keyword::new).for_each(|k| flags.insert_keyword(k));
-    }
-    Ok(MessageRow {
+fn message_ref<'a>(row: &'a Row<'_>, at: usize) -> rusqlite::Result<MessageRef<'a>> {
+    Ok(MessageRef {
         uid: Uid::new(row.get(at)?).unwrap_or(Uid::MIN),
         email: EmailId(uint(row, at + 1)?),
         modseq: ModSeq(uint(row, at + 2)?),
-        flags,
+        system: row.get(at + 3)?,
+        keywords: row.get_ref(at + 4)?.as_str_or_null()?,
         received_unix_s: row.get(at + 5)?,
         saved_unix_s: row.get(at + 6)?,
         size_bytes: row.get(at + 7)?,
     })
 }
 
+/// The columns of [`EMAIL`].
+fn email_ref<'a>(row: &'a Row<'_>) -> rusqlite::Result<EmailRef<'a>> {
+    Ok(EmailRef {
+        id: EmailId(uint(row, 0)?),
+        account: AccountId(uint(row, 1)?),
+        thread: ThreadId(uint(row, 2)?),
+        received_unix_s: row.get(3)?,
+        blob: BlobRef {
+            location: Location { segment: uint(row, 4)?, offset: uint(row, 5)? },
+            size_bytes: row.get(6)?,
+            hash: row.get(7)?,
+        },
+        index: row.get_ref(8)?.as_blob()?,
+    })
+}
+
+const EMAIL: &str = "SELECT id, account, thread, received, segment, offset, size_bytes, hash,
+     part_table FROM email WHERE id = ?";
 const MAILBOX: &str = "SELECT id, name, special_use, subscribed, uid_validity, uid_next, modseq, \
                        created, total, unseen, deleted, size_bytes FROM mailbox";
 const ACCOUNT: &str = "SELECT id, key, secret, modseq, last_mailbox, last_uid_validity, limit_bytes, limit_messages, \
@@ -364,18 +378,30 @@ impl Read for Connection {
         mailbox: MailboxId,
         uids: &UidSet,
     ) -> Result<Vec<MessageRow>> {
+        let mut found = Vec::new();
+        self.scan_messages(account, mailbox, uids, &mut |row| found.push(row.to_row()))?;
+        Ok(found)
+    }
+
+    fn scan_messages(
+        &self,
+        account: AccountId,
+        mailbox: MailboxId,
+        uids: &UidSet,
+        each: &mut dyn FnMut(MessageRef<'_>),
+    ) -> Result<()> {
         let mut statement = self.prepare_cached(
             "SELECT uid, email, modseq, flags, keywords, received, saved, size_bytes FROM message
              WHERE account = ? AND mailbox = ? AND uid BETWEEN ? AND ? ORDER BY uid",
         )?;
-        let mut found = Vec::new();
         for (first, last) in uids.ranges() {
             let range = params![db_int(account.0), mailbox.0, first.get(), last.get()];
-            for row in statement.query_map(range, |row| message_row(row, 0))? {
-                found.push(row?);
+            let mut rows = statement.query(range)?;
+            while let Some(row) = rows.next()? {
+                each(message_ref(row, 0)?);
             }
         }
-        Ok(found)
+        Ok(())
     }
 
     fn homes(&self, account: AccountId, email: EmailId) -> Result<Vec<(MailboxId, MessageRow)>> {
@@ -385,28 +411,36 @@ impl Read for Connection {
              ON m.account = ?1 AND m.mailbox = h.mailbox AND m.uid = h.uid
              ORDER BY m.mailbox, m.uid";
         all(self, sql, [db_int(account.0), db_int(email.0)], |row| {
-            Ok((MailboxId(row.get(0)?), message_row(row, 1)?))
+            Ok((MailboxId(row.get(0)?), message_ref(row, 1)?.to_row()))
         })
     }
 
     fn email(&self, email: EmailId) -> Result<Option<EmailRow>> {
-        let sql =
-            "SELECT id, account, thread, received, segment, offset, size_bytes, hash, part_table
-             FROM email WHERE id = ?";
-        one(self, sql, [db_int(email.0)], |row| {
-            Ok(EmailRow {
-                id: EmailId(uint(row, 0)?),
-                account: AccountId(uint(row, 1)?),
-                thread: ThreadId(uint(row, 2)?),
-                received_unix_s: row.get(3)?,
-                blob: BlobRef {
-                    location: Location { segment: uint(row, 4)?, offset: uint(row, 5)? },
-                    size_bytes: row.get(6)?,
-                    hash: row.get(7)?,
-                },
-                index: row.get(8)?,
-            })
-        })
+        one(self, EMAIL, [db_int(email.0)], |row| Ok(email_ref(row)?.to_row()))
+    }
+
+    fn scan_emails(&self, emails: &[EmailId], each: &mut dyn FnMut(EmailRef<'_>)) -> Result<()> {
+        let mut statement = self.prepare_cached(EMAIL)?;
+        for email in emails {
+            if let Some(row) = statement.query([db_int(email.0)])?.next()? {
+                each(email_ref(row)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn existing(&self, account: AccountId, emails: &[EmailId]) -> Result<Vec<EmailId>> {
+        let mut statement = self.prepare_cached("SELECT account FROM email WHERE id = ?")?;
+        let mut found = Vec::with_capacity(emails.len());
+        for email in emails {
+            let mut rows = statement.query([db_int(email.0)])?;
+            if let Some(row) = rows.next()?
+                && uint(row, 0)? == account.0
+            {
+                found.push(*email);
+            }
+        }
+        Ok(found)
     }
 
     fn thread(&self, account: AccountId, thread: ThreadId) -> Result<Vec<EmailId>> {
@@ -673,8 +707,11 @@ forward! {
     mailbox(account: AccountId, mailbox: MailboxId) -> Option<MailboxRow>;
     mailbox_by_name(account: AccountId, name: &str) -> Option<MailboxRow>;
     messages(account: AccountId, mailbox: MailboxId, uids: &UidSet) -> Vec<MessageRow>;
+    scan_messages(account: AccountId, mailbox: MailboxId, uids: &UidSet, each: &mut dyn FnMut(MessageRef<'_>)) -> ();
     homes(account: AccountId, email: EmailId) -> Vec<(MailboxId, MessageRow)>;
     email(email: EmailId) -> Option<EmailRow>;
+    scan_emails(emails: &[EmailId], each: &mut dyn FnMut(EmailRef<'_>)) -> ();
+    existing(account: AccountId, emails: &[EmailId]) -> Vec<EmailId>;
     thread(account: AccountId, thread: ThreadId) -> Vec<EmailId>;
     thread_of(account: AccountId, message_id_hash: u64) -> Option<ThreadId>;
     changes(account: AccountId, since: ModSeq, limit: usize) -> Vec<ChangeRow>;
@@ -796,7 +833,7 @@ impl Txn for SqliteTxn<'_> {
                 db_int(row.email.0),
                 db_int(row.modseq.0),
                 row.flags.bits(),
-                keywords(&row.flags),
+                rows::keywords(&row.flags),
                 row.received_unix_s,
                 row.saved_unix_s,
                 row.size_bytes
@@ -820,7 +857,7 @@ impl Txn for SqliteTxn<'_> {
                 row.uid.get(),
                 db_int(row.modseq.0),
                 row.flags.bits(),
-                keywords(&row.flags)
+                rows::keywords(&row.flags)
             ],
         )
     }
@@ -920,10 +957,4 @@ impl Txn for SqliteTxn<'_> {
         }
         Ok(())
     }
-}
-
-/// Keywords in one text, separated by spaces; NULL when there are none.
-fn keywords(flags: &Flags) -> Option<String> {
-    let words: Vec<&str> = flags.keywords().iter().map(Keyword::as_str).collect();
-    (!words.is_empty()).then(|| words.join(" "))
 }

@@ -187,6 +187,41 @@ fn ranges_of_uids() {
     });
 }
 
+/// Many at once are the same as one by one, in a snapshot and in a transaction.
+#[test]
+fn many_at_once() {
+    on_every_engine(|index| {
+        filled(index);
+        let mut flags = Flags::new(&[Flag::Seen]);
+        flags.insert_keyword(Keyword::new("$Work").unwrap());
+        let (modseq, uids) = (ModSeq(6), UidSet::one(uid(2)));
+        let put = Op::FlagsPut { account: ALICE, mailbox: INBOX, modseq, uids, flags };
+        commit(index, 4, &[put, message(2, 1, 1, 7)]);
+        let asked = [3, 9, 1, 2].map(EmailId);
+        let check = |read: &dyn Read| {
+            let mut rows = Vec::new();
+            let uids = UidSet::from_ranges([(uid(3), uid(9)), (uid(1), uid(2))]);
+            read.scan_messages(ALICE, INBOX, &uids, &mut |row| rows.push(row.to_row())).unwrap();
+            assert_eq!(rows, read.messages(ALICE, INBOX, &uids).unwrap());
+            assert_eq!(rows.len(), 3);
+            let mut emails = Vec::new();
+            read.scan_emails(&asked, &mut |row| emails.push(row.to_row())).unwrap();
+            let single = asked.iter().filter_map(|id| read.email(*id).unwrap());
+            assert_eq!(emails, single.collect::<Vec<_>>());
+            assert_eq!(emails.len(), 3);
+            assert_eq!(read.existing(ALICE, &asked).unwrap(), [3, 1, 2].map(EmailId));
+            assert_eq!(read.existing(AccountId(2), &asked).unwrap(), []);
+            let homes = read.homes_of(ALICE, &asked).unwrap();
+            let single = asked.iter().map(|id| read.homes(ALICE, *id).unwrap());
+            assert_eq!(homes, single.collect::<Vec<_>>());
+            assert_eq!(homes.iter().map(Vec::len).collect::<Vec<_>>(), [1, 0, 2, 1]);
+            assert!(read.homes_of(AccountId(2), &asked).unwrap().iter().all(Vec::is_empty));
+        };
+        check(&*index.read().unwrap());
+        check(&*index.begin().unwrap());
+    });
+}
+
 #[test]
 fn flags_count_and_are_remembered() {
     on_every_engine(|index| {

@@ -3,9 +3,10 @@
 use super::Postgres;
 use super::session::Session;
 use crate::{
-    AccountRow, Amount, BlobRef, ChangeKind, ChangeRow, EmailRow, Error, Location, MailboxRow,
-    MessageRow, Position, Read, Result,
+    AccountRow, Amount, BlobRef, ChangeKind, ChangeRow, EmailRef, EmailRow, Error, Location,
+    MailboxRow, MessageRow, Position, Read, Result,
 };
+use std::collections::HashMap;
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 use types::{
@@ -108,9 +109,9 @@ fn message_row(row: &Row, at: usize) -> Result<MessageRow> {
     })
 }
 
-fn email_row(row: &Row) -> Result<EmailRow> {
+fn email_ref(row: &Row) -> Result<EmailRef<'_>> {
     let mut columns = Columns(row, 0);
-    Ok(EmailRow {
+    Ok(EmailRef {
         id: EmailId(columns.number()?),
         account: AccountId(columns.number()?),
         thread: ThreadId(columns.number()?),
@@ -167,6 +168,10 @@ pub(super) use select;
 
 pub(super) fn int(n: u64) -> i64 {
     n.cast_signed()
+}
+
+fn ints(emails: &[EmailId]) -> Vec<i64> {
+    emails.iter().map(|email| int(email.0)).collect()
 }
 
 /// The questions that a reader and a transaction ask in the same words. [`Session`] is no [`Read`]: a
@@ -290,7 +295,42 @@ impl Read for Session {
     fn email(&self, email: EmailId) -> Result<Option<EmailRow>> {
         let sql = "SELECT id, account, thread, received, segment, start_byte, size_bytes, hash,
              part_table FROM email WHERE id = $1";
-        self.one(sql, &[&int(email.0)], email_row)
+        self.one(sql, &[&int(email.0)], |row| Ok(email_ref(row)?.to_row()))
+    }
+
+    fn scan_emails(&self, emails: &[EmailId], each: &mut dyn FnMut(EmailRef<'_>)) -> Result<()> {
+        let sql = "SELECT id, account, thread, received, segment, start_byte, size_bytes, hash,
+             part_table FROM email JOIN unnest($1::int8[]) WITH ORDINALITY AS wanted (id, place)
+             USING (id) ORDER BY place";
+        for row in self.rows(sql, &[&ints(emails)])? {
+            each(email_ref(&row)?);
+        }
+        Ok(())
+    }
+
+    fn existing(&self, account: AccountId, emails: &[EmailId]) -> Result<Vec<EmailId>> {
+        let sql =
+            "SELECT id FROM email JOIN unnest($2::int8[]) WITH ORDINALITY AS wanted (id, place)
+             USING (id) WHERE account = $1 ORDER BY place";
+        let values: [super::session::Value<'_>; 2] = [&int(account.0), &ints(emails)];
+        self.many(sql, &values, |row| Ok(EmailId(Columns(row, 0).number()?)))
+    }
+
+    fn homes_of(
+        &self,
+        account: AccountId,
+        emails: &[EmailId],
+    ) -> Result<Vec<Vec<(MailboxId, MessageRow)>>> {
+        let sql = "SELECT mailbox, uid, email, modseq, flags, keywords, received, saved, size_bytes
+             FROM message WHERE email = ANY($2) AND account = $1 ORDER BY mailbox, uid";
+        let rows = self.many(sql, &[&int(account.0), &ints(emails)], |row| {
+            Ok((MailboxId(Columns(row, 0).small()?), message_row(row, 1)?))
+        })?;
+        let mut homes = HashMap::<EmailId, Vec<_>>::new();
+        for row in rows {
+            homes.entry(row.1.email).or_default().push(row);
+        }
+        Ok(emails.iter().map(|email| homes.get(email).cloned().unwrap_or_default()).collect())
     }
 
     fn thread(&self, account: AccountId, thread: ThreadId) -> Result<Vec<EmailId>> {
@@ -336,6 +376,9 @@ forward! {
     messages(account: AccountId, mailbox: MailboxId, uids: &UidSet) -> Vec<MessageRow>;
     homes(account: AccountId, email: EmailId) -> Vec<(MailboxId, MessageRow)>;
     email(email: EmailId) -> Option<EmailRow>;
+    scan_emails(emails: &[EmailId], each: &mut dyn FnMut(EmailRef<'_>)) -> ();
+    existing(account: AccountId, emails: &[EmailId]) -> Vec<EmailId>;
+    homes_of(account: AccountId, emails: &[EmailId]) -> Vec<Vec<(MailboxId, MessageRow)>>;
     thread(account: AccountId, thread: ThreadId) -> Vec<EmailId>;
     thread_of(account: AccountId, message_id_hash: u64) -> Option<ThreadId>;
     changes(account: AccountId, since: ModSeq, limit: usize) -> Vec<ChangeRow>;

@@ -268,6 +268,14 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Goes on at this start of a line. What was passed over is in neither the number of lines nor the facts.
+    pub(crate) fn jump(&mut self, to: usize) {
+        (self.at, self.next_block) = (to, to);
+        (self.ends, self.dashes) = (0, 0);
+        (self.batch.count, self.next_in_batch) = (0, 0);
+        (self.survey.after_end, self.survey.after_cr, self.survey.line_start) = (true, false, to);
+    }
+
     /// Whether any byte so far is over 127. Looks ahead a little: `true` may be of a byte behind `at`.
     pub(crate) fn maybe_high(&self) -> bool {
         self.survey.high

@@ -19,7 +19,7 @@
 //! |---|---|
 //! | `message` | [`Message`]: a letter over its bytes |
 //! | `view` | [`View`]: the same read lazily, nothing kept |
-//! | `scan`, `cursor`, `simd` | the one pass over the bytes that finds the parts |
+//! | `scan`, `cursor`, `simd` | the one pass over the bytes that finds the parts; `dashes`: the quicker one for the tree alone |
 //! | `fill`, `quick` | values out of what the scan found; the short way to simple ones |
 //! | `headers` | fields, and the table [`HEADERS`] of those we know |
 //! | `index` | [`Index`], [`Part`], [`Envelope`]; `codec`: its stored form |
@@ -39,6 +39,7 @@ mod charset_own;
 mod check;
 mod codec;
 mod cursor;
+mod dashes;
 mod date;
 mod decode;
 mod defects;

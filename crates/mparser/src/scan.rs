@@ -12,7 +12,7 @@ use crate::headers::{Field, field_start, field_start_at, find, is_continuation};
 use crate::lines::{Line, line_at, trim_end_blanks};
 use crate::message::{slice, small};
 use crate::params::parse_value;
-use crate::{limits, quick, simd};
+use crate::{dashes, limits, quick, simd};
 use memchr::memchr;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -79,6 +79,17 @@ pub(crate) fn scan(raw: &[u8]) -> Scan {
     scanner.begin(NO_PARENT, false);
     scanner.body();
     scanner.finish()
+}
+
+/// Reads the tree of parts and their fields, as [`scan`] does, but no byte that has no say in it: no lines are counted,
+/// and there are no defects to rely on.
+pub(crate) fn scan_tree(raw: &[u8]) -> Scan {
+    let mut scanner = Scanner::new(raw);
+    scanner.begin(NO_PARENT, false);
+    scanner.tree();
+    scanner.end_parts(0, None);
+    scanner.found.records.iter_mut().for_each(|record| record.lines = 0);
+    scanner.found
 }
 
 /// Reads the letter's own header and nothing behind it: one record whose body is the rest, no defects to rely on.
@@ -151,6 +162,22 @@ impl<'a> Scanner<'a> {
             };
             if self.raw.get(start + 1) == Some(&b'-') {
                 self.maybe_delimiter(line);
+            }
+        }
+    }
+
+    /// The same without looking at lines that cannot be delimiters. Behind the end of the last multipart there are none.
+    fn tree(&mut self) {
+        let mut from = self.cursor.at();
+        while self.open.iter().any(|open| !open.closed && !open.boundary.is_empty())
+            && let Some(start) = dashes::next_line(self.raw, from)
+        {
+            let line = line_at(self.raw, start);
+            from = line.next;
+            if self.delimiter(line).is_some() {
+                self.cursor.jump(line.next);
+                self.maybe_delimiter(line);
+                from = self.cursor.at();
             }
         }
     }
@@ -590,6 +617,60 @@ fn boundary(raw: &[u8]) -> Boundary<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The tree alone is the tree, whatever the letter is made of.
+    #[test]
+    fn the_tree_is_the_same() {
+        const PIECES: [&str; 24] = [
+            "--x",
+            "--x",
+            "--y",
+            "--y",
+            "--x--",
+            "--y--",
+            "--y-- \t",
+            "--",
+            "-",
+            "--xy",
+            "a",
+            "A: b",
+            " c",
+            "\0",
+            "\n",
+            "\n",
+            "\n",
+            "\n\n",
+            "\n\n",
+            "\r\n",
+            "\r",
+            "\nContent-Type: multipart/mixed; boundary=x\n",
+            "\nContent-Type: multipart/digest; boundary=y\n",
+            "\nContent-Type: message/rfc822\n",
+        ];
+        let mut seed = 5_u32;
+        let mut next = |count: usize| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 8) as usize % count
+        };
+        let mut most = 0;
+        for round in 0..20_000 {
+            let mut raw = String::from("Content-Type: multipart/mixed; boundary=x\n\n");
+            raw.truncate(if round % 8 == 0 { 0 } else { raw.len() });
+            for _ in 0..next(40) {
+                let times = if next(20) == 0 { 100 } else { 1 };
+                raw += &PIECES[next(PIECES.len())].repeat(times);
+            }
+            let (full, tree) = (scan(raw.as_bytes()), scan_tree(raw.as_bytes()));
+            let without_lines = |scan: &Scan| {
+                let records = scan.records.iter().map(|r| Record { lines: 0, ..r.clone() });
+                format!("{:?} {:?}", records.collect::<Vec<_>>(), scan.fields)
+            };
+            assert_eq!(without_lines(&tree), without_lines(&full), "{raw:?}");
+            assert!(tree.records.iter().all(|record| record.lines == 0));
+            most = most.max(full.records.len());
+        }
+        assert!(most > 10, "letters of {most} parts at most test little");
+    }
 
     /// What the scan keeps is at most 8 times the letter and 1 MB more, however many parts and fields it has.
     #[test]

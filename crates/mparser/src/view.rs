@@ -40,6 +40,19 @@ impl<'a> View<'a> {
         Self { raw, scan: Cow::Owned(scan::scan(raw)) }
     }
 
+    /// Reads the tree of parts, and of the bodies only what may change it: a letter of one part is done after its header.
+    /// Tells all that [`View::parse`] does but numbers of lines, which are 0.
+    ///
+    /// ```
+    /// let raw = b"Content-Type: multipart/mixed; boundary=x\n\n--x\n\nDzien dobry\n--x--\n";
+    /// let tree = mparser::View::parse_tree(raw);
+    /// assert_eq!(tree.parts().len(), 2);
+    /// assert_eq!(tree.part(1).unwrap().body(), b"Dzien dobry");
+    /// ```
+    pub fn parse_tree(raw: &'a [u8]) -> Self {
+        Self { raw, scan: Cow::Owned(scan::scan_tree(raw)) }
+    }
+
     /// Reads the letter's own header and not one byte behind it; the letter then seems to have one part.
     pub fn parse_header(raw: &'a [u8]) -> Self {
         Self { raw, scan: Cow::Owned(scan::scan_header(raw)) }
@@ -366,7 +379,8 @@ mod tests {
             let (letter, view) = (Message::parse(raw), View::parse(raw));
             let (index, header) = (letter.index(), View::parse_header(raw));
             let shown = raw.escape_ascii();
-            for view in [&view, &header] {
+            let tree = View::parse_tree(raw);
+            for view in [&view, &header, &tree] {
                 assert_eq!(view.subject(), index.subject(), "{shown}");
                 assert_eq!(view.from(), index.from_(), "{shown}");
                 assert_eq!(view.date(), index.date(), "{shown}");
@@ -380,6 +394,8 @@ mod tests {
                 assert_eq!((&*media_type, &*subtype), (&*expect.media_type, &*expect.subtype));
                 assert_eq!(part.is_text(), expect.media_type == "text", "{shown}");
                 assert_eq!(part.encoding(), expect.encoding);
+                let in_tree = tree.part(number).unwrap();
+                assert_eq!((in_tree.spans(), in_tree.lines()), (part.spans(), 0), "{shown}");
                 assert_eq!((part.parent(), part.lines()), (expect.parent, expect.lines));
                 assert_eq!(part.filename(), expect.filename(), "{shown}");
                 assert_eq!(part.body(), letter.body(number));

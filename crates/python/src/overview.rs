@@ -30,12 +30,12 @@ pub(crate) struct Overview {
 pub(crate) fn overview(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Overview> {
     let source = Source::of(data, "overview", "data")?;
     match source.shared(py) {
-        Some(raw) if raw.len() < DETACH_BYTES => Overview::of(py, &View::parse(raw)),
-        Some(raw) => Overview::of(py, &py.detach(|| View::parse(raw))),
+        Some(raw) if raw.len() < DETACH_BYTES => Overview::of(py, &View::parse_tree(raw)),
+        Some(raw) => Overview::of(py, &py.detach(|| View::parse_tree(raw))),
         // Memory that may change: the objects are made of a copy, because making them may run Python code.
         None => {
             let bytes = source.to_bytes(py);
-            Overview::of(py, &View::parse(bytes.as_bytes()))
+            Overview::of(py, &View::parse_tree(bytes.as_bytes()))
         }
     }
 }

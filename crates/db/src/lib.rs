@@ -23,7 +23,7 @@ mod op;
 mod rows;
 
 pub use apply::apply;
-pub use engines::{ENGINES, EngineEntry, open, without_password};
+pub use engines::{ENGINES, EngineEntry, check_format, open, without_password};
 pub use error::{Error, Result};
 pub use op::{DecodeError, Op};
 pub use rows::{

@@ -42,6 +42,15 @@ pub fn open(url: &str) -> Result<Arc<dyn Index>> {
     (engine.open)(rest)
 }
 
+/// Refuses an index that a newer version wrote, and leaves it as it is. Only files can be looked at so; of others
+/// [`open`] says the same.
+pub fn check_format(url: &str) -> Result<()> {
+    match url.split_once(':') {
+        Some(("sqlite", path)) => sqlite::check_format(path.as_ref()),
+        _ => Ok(()),
+    }
+}
+
 /// A URL as it may be shown: what stands between `USER:` and the last `@` before the path is left out, and so is
 /// everything after `?`, where a password may stand too.
 pub fn without_password(url: &str) -> String {

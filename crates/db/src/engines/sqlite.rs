@@ -15,6 +15,8 @@ use crate::{
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use types::{
@@ -76,7 +78,22 @@ CREATE TABLE change (
     PRIMARY KEY (account, modseq, mailbox, uid, kind)) WITHOUT ROWID;
 ";
 
+/// Refuses a file of a newer form by its header alone: opening it would make files beside it.
+pub(super) fn check_format(path: &Path) -> Result<()> {
+    let mut header = [0; 64];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut header));
+    let Some(found) = header.last_chunk().map(|bytes| u32::from_be_bytes(*bytes)) else {
+        return Ok(());
+    };
+    // https://www.sqlite.org/fileformat.html: the user version at byte 60. What is no such file, `open` says.
+    if read.is_ok() && header.starts_with(b"SQLite format 3\0") && found > FORMAT {
+        return Err(Error::Newer { found, known: FORMAT });
+    }
+    Ok(())
+}
+
 pub(super) fn open(path: &str) -> Result<Arc<dyn Index>> {
+    check_format(Path::new(path))?;
     let path = PathBuf::from(path);
     let mut connection = connect(&path)?;
     let mut format = format_of(&connection)?;

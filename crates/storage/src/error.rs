@@ -49,10 +49,6 @@ pub enum Error {
         "the data folder {folder} was written by a newer version (format {found}, this build knows {known}); nothing was changed, use the newer version"
     )]
     Newer { folder: PathBuf, found: String, known: u32 },
-    #[error(
-        "the store in {folder} has packed segments (*.pack), which this command cannot read yet; nothing was changed. The server reads them; for a copy stop it and copy the whole folder"
-    )]
-    Packed { folder: PathBuf },
     #[error(transparent)]
     Index(std::sync::Arc<db::Error>),
     #[error("{what} {path}: {reason}")]
@@ -79,8 +75,7 @@ impl Error {
             | Self::TooOld
             | Self::SearchLimit(_)
             | Self::InUse { .. }
-            | Self::Newer { .. }
-            | Self::Packed { .. } => ErrorClass::Permanent,
+            | Self::Newer { .. } => ErrorClass::Permanent,
             Self::DiskFull | Self::OverQuota => ErrorClass::Full,
             Self::Busy | Self::Poisoned(_) | Self::Closed | Self::Io { .. } => {
                 ErrorClass::Temporary

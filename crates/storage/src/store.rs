@@ -14,7 +14,7 @@ use crate::queue::WriterHandle;
 use crate::read::{Changes, Reader, Snapshot};
 use crate::search::{Query, search};
 use crate::watch::{Listeners, Watch};
-use crate::writer::Writer;
+use crate::writer::{Facts, Intent, Writer};
 use crate::{Error, Options, Result, folder};
 use bytes::Bytes;
 use db::{AccountRow, Amount, Index, MailboxRow, MessageRow, Read, Txn};
@@ -113,7 +113,8 @@ impl Store {
         let writer =
             Writer { log, segments, index, listeners: listening, clock, reserve_bytes }.start()?;
         if options.pack {
-            packer.start()?;
+            let batches = writer.state().figures.batches.clone();
+            packer.start(Arc::new(move || batches.get()))?;
         }
         let readers = Semaphore::new(READERS);
         let kept = Some(lock);
@@ -139,6 +140,13 @@ impl Store {
         let Some(packer) = self.0.packer.clone() else { return Ok(None) };
         let done = tokio::task::spawn_blocking(move || packer.look(false)).await;
         done.unwrap_or_else(|e| Err(Error::Poisoned(format!("packing failed: {e}")))).map(Some)
+    }
+
+    /// Closes the segment that is being written, so that it can be packed; otherwise it is closed when it is full.
+    pub async fn seal(&self) -> Result<()> {
+        let Some(segments) = self.0.reader.segments.clone() else { return Ok(()) };
+        segments.seal();
+        self.change(Nothing).await
     }
 
     /// `Ok` while changes are taken; else why not, in words for the operator.
@@ -450,7 +458,7 @@ impl Store {
 
     // --- the two ways in
 
-    pub(crate) async fn change<I: crate::writer::Intent>(&self, intent: I) -> Result<I::Outcome> {
+    pub(crate) async fn change<I: Intent>(&self, intent: I) -> Result<I::Outcome> {
         self.0.writer.change(intent).await
     }
 
@@ -521,6 +529,17 @@ fn changes(read: &dyn Read, account: AccountId, since: ModSeq, limit: usize) -> 
     }
     let state = if more { found.last().map_or(newest, |row| row.modseq) } else { newest };
     Ok(Changes { changes: found, state, more: more && state < newest })
+}
+
+/// A batch that changes nothing.
+struct Nothing;
+
+impl Intent for Nothing {
+    type Outcome = ();
+
+    fn resolve(&self, _: &mut Facts<'_>) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Applies what the log has after the index's position.

@@ -114,8 +114,7 @@ impl std::error::Error for NoFolder {}
 
 /// 2: the command does not fit the store and nothing was done; 1: anything else.
 pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
-    let packed = matches!(error.downcast_ref(), Some(storage::Error::Packed { .. }));
-    if packed || error.is::<NoFolder>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+    if error.is::<NoFolder>() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 
 /// `1,234,567`
@@ -194,7 +193,7 @@ mod tests {
             let error = anyhow::Error::from(error);
             assert_eq!(exit_code(&error.context("no backup was made")), ExitCode::from(expect));
         }
-        check(storage::Error::Packed { folder: "mail".into() }, 2);
+        check(storage::Error::NoAccount, 1);
         check(storage::Error::DiskFull, 1);
     }
 }

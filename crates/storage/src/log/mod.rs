@@ -20,6 +20,10 @@ use std::sync::Arc;
 /// A segment is closed after this time, full or not: frames count seconds from its making in 24 bits.
 const SEGMENT_DAYS: i64 = 90;
 
+/// After so long without a change a segment of an eighth of the full size is closed too, so that it can be
+/// packed; smaller ones stay open, or a quiet server would have a file for every letter.
+const IDLE_MS: i64 = 10 * 60_000;
+
 /// Chunks from this size on go to the file without being copied together.
 const COPY_BYTES: usize = 64 * 1024;
 
@@ -34,6 +38,8 @@ pub(crate) struct Log {
     pushed: Position,
     /// Seconds from the making of the current segment to the current batch.
     after_s: u32,
+    /// When the last batch began.
+    last_unix_ms: i64,
     chunks: Vec<Bytes>,
     tail: Vec<u8>,
 }
@@ -46,12 +52,18 @@ impl Log {
         segment_bytes: u64,
         now_unix_ms: i64,
     ) -> Result<Self> {
-        let (current, synced) = if let Some(end) = end {
-            (segments.append_to(end.end.segment)?, end)
-        } else {
-            let first = segments.create(1, 1, now_unix_ms)?;
-            let end = Location { segment: 1, offset: first.header_bytes() };
-            (first, Position { lsn: 0, end })
+        let begin = |segment, lsn| {
+            let next = segments.create(segment, lsn + 1, now_unix_ms)?;
+            let end = Location { segment, offset: next.header_bytes() };
+            Ok::<_, crate::Error>((next, Position { lsn, end }))
+        };
+        let (current, synced) = match end {
+            None => begin(1, 0)?,
+            // Nothing can be added to a pack; the segment after it was never finished.
+            Some(end) if segments.segment(end.end.segment)?.pack().is_some() => {
+                begin(end.end.segment + 1, end.lsn)?
+            }
+            Some(end) => (segments.append_to(end.end.segment)?, end),
         };
         Ok(Self {
             segments,
@@ -60,6 +72,7 @@ impl Log {
             synced,
             pushed: synced,
             after_s: 0,
+            last_unix_ms: now_unix_ms,
             chunks: Vec::new(),
             tail: Vec::new(),
         })
@@ -68,9 +81,13 @@ impl Log {
     /// Begins a batch: takes its time, and begins the next segment when this one is full.
     pub(crate) fn roll(&mut self, now_unix_ms: i64) -> Result<()> {
         let age_s = now_unix_ms.saturating_sub(self.current.created_unix_ms) / 1000;
-        let is_old =
-            age_s > SEGMENT_DAYS * 86_400 && self.synced.end.offset > SegmentFile::HEADER_BYTES;
-        if self.synced.end.offset < self.segment_bytes && !is_old {
+        let idle_ms = now_unix_ms.saturating_sub(self.last_unix_ms);
+        self.last_unix_ms = now_unix_ms;
+        let offset = self.synced.end.offset;
+        let is_old = age_s > SEGMENT_DAYS * 86_400 && offset > SegmentFile::HEADER_BYTES;
+        let is_idle = idle_ms >= IDLE_MS && offset >= self.segment_bytes / 8;
+        let is_wanted = self.segments.wants_seal() && offset > SegmentFile::HEADER_BYTES;
+        if offset < self.segment_bytes && !is_old && !is_idle && !is_wanted {
             let age_s = u32::try_from(age_s.max(0)).unwrap_or(u32::MAX);
             self.after_s = self.after_s.max(age_s).min(Frame::LAST_AFTER_S);
             return Ok(());
@@ -120,6 +137,11 @@ impl Log {
     /// Where the durable log ends.
     pub(crate) fn synced(&self) -> Position {
         self.synced
+    }
+
+    /// Where the log ends with what is pushed.
+    pub(crate) fn pushed(&self) -> Position {
+        self.pushed
     }
 
     /// Forgets frames that are pushed and not synced.

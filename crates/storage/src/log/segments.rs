@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 const MAGIC: [u8; 4] = *b"OPSG";
@@ -25,6 +26,8 @@ pub(crate) struct Segments {
     open: Mutex<HashMap<u64, Arc<SegmentFile>>>,
     /// Generation of the pack that stands in for a segment.
     packs: Mutex<HashMap<u64, u32>>,
+    /// The segment being written shall be closed.
+    seal: AtomicBool,
 }
 
 /// A segment open for reading.
@@ -60,7 +63,8 @@ impl Segments {
             synced.map_err(|e| failed("could not sync the data folder", parent, &e))?;
         }
         let (open, packs) = (Mutex::default(), Mutex::default());
-        let segments = Self { folder: folder.to_owned(), disk, open, packs };
+        let seal = AtomicBool::new(false);
+        let segments = Self { folder: folder.to_owned(), disk, open, packs, seal };
         segments.ids()?;
         Ok(segments)
     }
@@ -88,6 +92,16 @@ impl Segments {
         Ok(ids)
     }
 
+    /// Asks for the next segment to begin with the next batch.
+    pub(crate) fn seal(&self) {
+        self.seal.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether somebody has asked since the last call.
+    pub(crate) fn wants_seal(&self) -> bool {
+        self.seal.swap(false, Ordering::SeqCst)
+    }
+
     /// A pack has taken the place of a segment or of its last pack.
     pub(crate) fn replaced(&self, id: u64, generation: u32) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -95,8 +109,15 @@ impl Segments {
         open.remove(&id);
     }
 
-    /// Files that a whole pack stands in for.
-    pub(crate) fn stale(&self) -> Result<Vec<PathBuf>> {
+    /// A pack was taken away again.
+    pub(crate) fn forget(&self, id: u64) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        self.packs.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        open.remove(&id);
+    }
+
+    /// Files that a pack stands in for, with the number of their segment.
+    pub(crate) fn stale(&self) -> Result<Vec<(u64, PathBuf)>> {
         let ids = self.ids()?;
         let newest = self.packs.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (segments, packs) = names(&self.folder)?;
@@ -107,10 +128,19 @@ impl Segments {
             let mut old: Vec<_> = older.map(|(_, old)| pack_path(&self.folder, id, *old)).collect();
             old.extend(segments.contains(&id).then(|| self.path(id)));
             if !old.is_empty() && Pack::open(&pack_path(&self.folder, id, generation)).is_ok() {
-                stale.append(&mut old);
+                stale.extend(old.into_iter().map(|path| (id, path)));
             }
         }
         Ok(stale)
+    }
+
+    /// A file that [`Segments::stale`] named.
+    #[expect(clippy::unused_self, reason = "files of a log are opened through it")]
+    pub(crate) fn older(&self, id: u64, path: &Path) -> Result<SegmentFile> {
+        if path.extension().is_some_and(|end| end == "pack") {
+            return SegmentFile::open_pack(path, id);
+        }
+        SegmentFile::open(path, id)
     }
 
     pub(crate) fn path(&self, id: u64) -> PathBuf {
@@ -142,7 +172,7 @@ impl Segments {
             Ok(file) => Ok(SegmentWriter { file, path, created_unix_ms: now_unix_ms, key }),
             Err(error) => {
                 // A half-made segment holds nothing; without it the next try can use its name.
-                if std::fs::remove_file(&path).is_err() {
+                if self.disk.remove(&path).is_err() {
                     tracing::debug!(path = %path.display(), "no half-made segment to remove");
                 }
                 Err(failed("could not start a segment", &path, &error))
@@ -162,10 +192,11 @@ impl Segments {
 
     /// A segment, open for reading; its header is checked.
     pub(crate) fn segment(&self, id: u64) -> Result<Arc<SegmentFile>> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(segment) = open.get(&id) {
+        let lock = || self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(segment) = lock().get(&id) {
             return Ok(segment.clone());
         }
+        // A pack takes some milliseconds to open: others read on meanwhile.
         let segment = match self.open_segment(id) {
             // Another process may have packed it since the folder was listed.
             Err(Error::Io { .. }) => {
@@ -174,6 +205,12 @@ impl Segments {
             }
             segment => Arc::new(segment?),
         };
+        let mut open = lock();
+        let newest = self.packs.lock().unwrap_or_else(PoisonError::into_inner).get(&id).copied();
+        // Packed, or packed again, since it was opened: good for this call alone.
+        if segment.pack().map(|pack| pack.header.generation) != newest {
+            return Ok(segment);
+        }
         let packs = open.iter().filter(|(_, s)| s.pack().is_some()).map(|(id, _)| *id);
         let full = segment.pack().is_some() && packs.clone().count() >= OPEN_PACKS;
         let first = if full { packs.min() } else { open.keys().min().copied() };
@@ -210,7 +247,7 @@ impl Segments {
     /// Removes a segment that was never finished.
     pub(crate) fn remove(&self, id: u64) -> Result<()> {
         let path = self.path(id);
-        std::fs::remove_file(&path).map_err(|e| failed("could not remove", &path, &e))
+        self.disk.remove(&path).map_err(|e| failed("could not remove", &path, &e))
     }
 
     pub(crate) fn free_bytes(&self) -> Result<u64> {
@@ -228,7 +265,13 @@ impl SegmentFile {
     }
 
     fn open_pack(path: &Path, id: u64) -> Result<Self> {
-        Self::with(Bytes::Pack(Box::new(Pack::open(path)?)), path, id)
+        Self::over(Pack::open(path)?, id)
+    }
+
+    /// Reads a segment out of a pack.
+    pub(crate) fn over(pack: Pack, id: u64) -> Result<Self> {
+        let path = pack.path().to_owned();
+        Self::with(Bytes::Pack(Box::new(pack)), &path, id)
     }
 
     fn with(bytes: Bytes, path: &Path, id: u64) -> Result<Self> {
@@ -237,7 +280,8 @@ impl SegmentFile {
         let mut head = [0; 128];
         let read = file.read(&mut head, 0)?;
         let Some(header) = parse_header(&head, id).filter(|_| read) else {
-            return Err(Error::Corrupt(format!("the header of segment {}", file.path.display())));
+            let what = format!("{} at byte 0, its header", file.path.display());
+            return Err(Error::Corrupt(what));
         };
         (file.first_lsn, file.created_unix_ms, file.key) = header;
         Ok(file)
@@ -249,6 +293,10 @@ impl SegmentFile {
             Bytes::File(_) => None,
             Bytes::Pack(pack) => Some(pack),
         }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(crate) fn length(&self) -> Result<u64> {

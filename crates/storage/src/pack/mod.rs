@@ -10,9 +10,11 @@ mod packer;
 mod table;
 mod write;
 
-pub(crate) use file::Pack;
+pub(crate) use file::{Fault, Pack};
 pub use packer::Packed;
 pub(crate) use packer::Packer;
+pub(crate) use table::Header as PackHeader;
+pub(crate) use table::Piece;
 
 use std::path::{Path, PathBuf};
 
@@ -33,6 +35,18 @@ pub(crate) fn pack_name(name: &str) -> Option<(u64, u32)> {
         return None;
     }
     Some((u64::from_str_radix(id, 16).ok()?, u32::from_str_radix(generation, 16).ok()?))
+}
+
+/// Generations of the packs of segment `id`, newest first.
+pub(crate) fn pack_names(log: &Path, id: u64) -> std::io::Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(log)? {
+        let name = entry?.file_name();
+        let name = name.to_str().and_then(pack_name).filter(|(segment, _)| *segment == id);
+        found.extend(name.map(|(_, generation)| generation));
+    }
+    found.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(found)
 }
 
 /// Where bodies that several letters may have are kept.

@@ -2,22 +2,26 @@
 
 use super::file::failed;
 use super::table::Piece;
-use super::write::{Pace, Survey, Work, survey, write};
+use super::write::{Pace, Survey, Work, Written, same, survey, write};
 use super::{pack_path, parts_folder};
-use crate::log::Segments;
+use crate::log::{Segments, walk};
 use crate::{Error, Result};
 use db::Index;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use types::EmailId;
 
 /// A pack with more dead bytes than this of a hundred is written anew without them.
 const DEAD_PERCENT: u64 = 40;
-/// How often the packer looks for work.
+/// How often the packer looks for work. Each time it packs what is closed, and asks for one pack whether its
+/// letters are still alive.
 const EVERY: Duration = Duration::from_secs(30);
+/// A segment that could not be packed is tried again after this.
+const TRY_AGAIN: Duration = Duration::from_secs(3600);
 
 /// What the packed part of a log looks like.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,13 +39,37 @@ pub struct Packed {
     pub dead_bytes: u64,
 }
 
+/// What is remembered of a pack between two looks.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    raw_bytes: u64,
+    file_bytes: u64,
+    dead_bytes: u64,
+    /// The look in which its letters were asked for last.
+    asked: u64,
+}
+
+/// What is remembered between two looks.
+#[derive(Debug, Default)]
+struct Memory {
+    looks: u64,
+    packs: HashMap<u64, Known>,
+    failed: HashMap<u64, Instant>,
+    /// Bytes of shared bodies; `None`: not counted since they changed.
+    shared_bytes: Option<u64>,
+    /// What an earlier process left was cleared away.
+    cleared: bool,
+}
+
 pub(crate) struct Packer {
     segments: Arc<Segments>,
     index: Arc<dyn Index>,
     /// Held while packing: one at a time.
-    working: Mutex<()>,
+    working: Mutex<Memory>,
     last: Mutex<Packed>,
     stop: Arc<AtomicBool>,
+    /// A number that grows whenever the writer writes.
+    written: OnceLock<Written>,
     wake: Condvar,
     sleep: Mutex<()>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -55,15 +83,17 @@ impl Packer {
             working: Mutex::default(),
             last: Mutex::default(),
             stop: Arc::default(),
+            written: OnceLock::new(),
             wake: Condvar::new(),
             sleep: Mutex::default(),
             thread: Mutex::default(),
         })
     }
 
-    /// Packs in the background until [`Packer::stop`].
-    pub(crate) fn start(self: &Arc<Self>) -> Result<()> {
+    /// Packs in the background until [`Packer::stop`], and gives way to the writer.
+    pub(crate) fn start(self: &Arc<Self>, written: Written) -> Result<()> {
         let packer = self.clone();
+        self.written.set(written).unwrap_or_default();
         let started = std::thread::Builder::new().name("packer".to_owned()).spawn(move || {
             // On Linux this concerns the thread alone, and its disk priority follows.
             if rustix::process::nice(10).is_err() {
@@ -113,35 +143,64 @@ impl Packer {
         }
     }
 
-    /// Packs every closed segment and rewrites packs that are mostly dead. `slow`: leaves half of the time to
-    /// others.
+    /// Packs every closed segment and rewrites packs that are mostly dead. `slow`: leaves time to others, asks
+    /// for the dead of one pack only, and does not try again what failed lately.
     pub(crate) fn look(&self, slow: bool) -> Result<Packed> {
-        let _one_at_a_time = self.working.lock().unwrap_or_else(PoisonError::into_inner);
-        self.clear()?;
+        let mut memory = self.working.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.looks += 1;
+        self.clear(&mut memory, slow)?;
         let ids = self.segments.ids()?;
         let closed = ids.split_last().map_or(&[][..], |(_, closed)| closed);
+        memory.packs.retain(|id, _| closed.contains(id));
+        let asked = self.next_to_ask(&memory, closed);
         let mut seen = Packed::default();
         let mut failure = None;
         for id in closed {
             if self.stop.load(Ordering::SeqCst) {
                 break;
             }
+            let known = memory.packs.contains_key(id) && asked != Some(*id);
+            let failed = memory.failed.get(id).is_some_and(|at| at.elapsed() < TRY_AGAIN);
+            if slow && (known || failed) {
+                continue;
+            }
             // A damaged segment stays as it is, for fsck; the others are packed all the same.
-            if let Err(error) = self.segment(*id, slow, &mut seen) {
+            if let Err(error) = self.segment(*id, slow, &mut memory, &mut seen) {
+                memory.failed.insert(*id, Instant::now());
                 failure = Some(error);
             }
         }
-        if failure.is_none() {
-            let shared = self.sweep(seen.collected > 0)?;
-            seen.stored_bytes += shared;
+        if failure.is_none() && (seen.written > 0 || memory.shared_bytes.is_none()) {
+            memory.shared_bytes = Some(self.sweep(seen.collected > 0)?);
         }
+        for pack in memory.packs.values() {
+            seen.packs += 1;
+            seen.raw_bytes += pack.raw_bytes;
+            seen.stored_bytes += pack.file_bytes;
+            seen.dead_bytes += pack.dead_bytes;
+        }
+        seen.stored_bytes += memory.shared_bytes.unwrap_or(0);
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = seen;
         failure.map_or(Ok(seen), Err)
     }
 
-    fn segment(&self, id: u64, slow: bool, seen: &mut Packed) -> Result<()> {
+    /// The pack whose dead were not counted for the longest time. Asking for all of them at each look would
+    /// take as long as reading the whole index.
+    fn next_to_ask(&self, memory: &Memory, closed: &[u64]) -> Option<u64> {
+        closed
+            .iter()
+            .filter_map(|id| memory.packs.get(id).map(|pack| (pack.asked, *id)))
+            .min()
+            .map(|(_, id)| id)
+    }
+
+    fn pace(&self, slow: bool) -> Pace {
+        Pace::new(slow, &self.stop, self.written.get().cloned())
+    }
+
+    fn segment(&self, id: u64, slow: bool, memory: &mut Memory, seen: &mut Packed) -> Result<()> {
         let source = self.segments.segment(id)?;
-        let mut pace = Pace::new(slow, &self.stop);
+        let mut pace = self.pace(slow);
         let (found, generation) = match source.pack() {
             Some(pack) => {
                 let letters = pack.table.letters.clone();
@@ -149,14 +208,13 @@ impl Packer {
             }
             None => (survey(&source, id, &mut pace)?, 0),
         };
-        let (dead, dead_bytes, kept_bytes) = self.dead(id, &found)?;
+        let (dead, dead_bytes, kept_bytes) = self.dead(id, &found, &mut pace)?;
         let collect = dead_bytes * 100 > (dead_bytes + kept_bytes) * DEAD_PERCENT;
-        if generation > 0 && !collect {
-            let pack = source.pack().map_or((0, 0), |p| (p.file_bytes, p.table.raw_bytes));
-            seen.packs += 1;
-            seen.stored_bytes += pack.0;
-            seen.raw_bytes += pack.1;
-            seen.dead_bytes += dead_bytes;
+        let asked = memory.looks;
+        if let Some(pack) = source.pack().filter(|_| !collect) {
+            let (raw_bytes, file_bytes) = (pack.table.raw_bytes, pack.file_bytes);
+            let known = Known { raw_bytes, file_bytes, dead_bytes, asked };
+            memory.packs.insert(id, known);
             return Ok(());
         }
         // The survey of a pack has no samples for a dictionary.
@@ -166,13 +224,13 @@ impl Packer {
         let (disk, log) = (self.segments.disk(), self.segments.folder());
         let mut work = Work { disk, log, id, generation, source: &source, dead, pace };
         let pack = write(&mut work, found)?;
-        seen.packs += 1;
         seen.written += 1;
         seen.collected += u64::from(collect);
-        seen.stored_bytes += pack.file_bytes;
-        seen.raw_bytes += pack.table.raw_bytes;
-        seen.dead_bytes += if collect { 0 } else { dead_bytes };
-        tracing::info!(segment = id, from = pack.table.raw_bytes, to = pack.file_bytes, "packed");
+        let (raw_bytes, file_bytes) = (pack.table.raw_bytes, pack.file_bytes);
+        let dead_bytes = if collect { 0 } else { dead_bytes };
+        memory.packs.insert(id, Known { raw_bytes, file_bytes, dead_bytes, asked });
+        tracing::info!(segment = id, generation, from = raw_bytes, to = file_bytes, "packed");
+        // Written, synced, read back, named, and the name synced: only now may the old file go.
         self.segments.replaced(id, generation);
         let old = match generation {
             1 => self.segments.path(id),
@@ -183,11 +241,12 @@ impl Packer {
 
     /// Starts of letters no account has any more, their bytes, and those of the others. A letter counts as
     /// dead only when the index has come past this segment: before, it may not have been told of it yet.
-    fn dead(&self, id: u64, found: &Survey) -> Result<(HashSet<u64>, u64, u64)> {
+    fn dead(&self, id: u64, found: &Survey, pace: &mut Pace) -> Result<(HashSet<u64>, u64, u64)> {
         let read = self.index.read()?;
         let settled = read.position()?.is_some_and(|position| position.end.segment > id);
         let (mut dead, mut dead_bytes, mut kept_bytes) = (HashSet::new(), 0, 0);
         for letter in found.letters.iter().filter(|letter| !letter.gone) {
+            pace.breathe()?;
             let mut alive = !settled || letter.emails.is_empty();
             for email in &letter.emails {
                 alive = alive || read.email(EmailId(*email))?.is_some();
@@ -203,7 +262,10 @@ impl Packer {
     }
 
     /// Removes what a crash left: files half made, segments and packs that a whole pack stands in for.
-    fn clear(&self) -> Result<()> {
+    fn clear(&self, memory: &mut Memory, slow: bool) -> Result<()> {
+        if memory.cleared {
+            return Ok(());
+        }
         let log = self.segments.folder();
         for folder in [log.to_owned(), parts_folder(log)] {
             for path in files(&folder)? {
@@ -213,11 +275,44 @@ impl Packer {
                 }
             }
         }
-        for old in self.segments.stale()? {
-            let removed = self.segments.disk().remove(&old);
-            removed.map_err(|e| failed("could not remove", &old, &e))?;
+        let stale = self.segments.stale()?;
+        if !stale.is_empty() {
+            // The name of a pack may not have been durable yet when the crash came.
+            let synced = self.segments.disk().sync_folder(log);
+            synced.map_err(|e| failed("could not sync", log, &e))?;
         }
+        for (id, old) in stale {
+            self.clear_old(id, &old, slow)?;
+        }
+        memory.cleared = true;
         Ok(())
+    }
+
+    /// Removes a file that a pack stands in for, or the pack when that is not whole. It was compared before it
+    /// got its name; whether the disk kept it is seen here.
+    fn clear_old(&self, id: u64, old: &Path, slow: bool) -> Result<()> {
+        let source = match self.segments.older(id, old) {
+            // Both may be damaged: that is for fsck to say.
+            Err(Error::Corrupt(_)) => return Ok(()),
+            source => source?,
+        };
+        let pack = self.segments.segment(id)?;
+        let removed = match same(&pack, &source, id, &mut self.pace(slow)) {
+            Ok(()) => self.segments.disk().remove(old),
+            Err(Error::Corrupt(what)) => {
+                if !walk(&source, id, |_, _, _| Ok(())).is_ok_and(|whole| whole) {
+                    return Ok(());
+                }
+                let bad = pack.pack().map(|pack| pack.path().to_owned());
+                let bad = bad.unwrap_or_else(|| old.to_owned());
+                tracing::error!(%what, pack = %bad.display(), "a pack was damaged by a crash, its segment is whole");
+                let removed = self.segments.disk().remove(&bad);
+                self.segments.forget(id);
+                removed
+            }
+            Err(error) => return Err(error),
+        };
+        removed.map_err(|e| failed("could not remove", old, &e))
     }
 
     /// Removes bodies that no pack refers to when `collected`; gives back the bytes of those there are.
@@ -251,7 +346,7 @@ impl Packer {
 }
 
 /// The files in a folder; none when it is not there.
-fn files(folder: &std::path::Path) -> Result<Vec<std::path::PathBuf>> {
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let listed = |e: std::io::Error| failed("could not list", folder, &e);
     let entries = match std::fs::read_dir(folder) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -1,6 +1,7 @@
 //! What lies where in a pack: its header, table and trailer.
 
 use crate::log::blob_hash;
+use std::path::Path;
 
 pub(crate) const HEADER_BYTES: u64 = 64;
 pub(crate) const TRAILER_BYTES: u64 = 64;
@@ -99,6 +100,14 @@ impl Header {
         };
         (header.encode() == *bytes).then_some(header)
     }
+
+    /// Whether it is that of the pack or body of this name.
+    pub(crate) fn fits(&self, path: &Path) -> bool {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        // A pack has its name only when it is whole.
+        let name = name.strip_suffix(".tmp").unwrap_or(name);
+        super::pack_name(name).is_none_or(|name| name == (self.segment, self.generation))
+    }
 }
 
 impl Trailer {
@@ -116,14 +125,23 @@ impl Trailer {
     }
 
     pub(crate) fn decode(bytes: &[u8; 64], header: &[u8; 64]) -> Option<Self> {
+        Self::parse(bytes).filter(|trailer| trailer.encode(header) == *bytes)
+    }
+
+    /// Its fields, whether or not its hash fits.
+    pub(crate) fn parse(bytes: &[u8; 64]) -> Option<Self> {
         let trailer = Self {
             table_offset: u64::from_le_bytes(*bytes.get(8..)?.first_chunk()?),
             stored_bytes: u32::from_le_bytes(*bytes.get(16..)?.first_chunk()?),
             raw_bytes: u32::from_le_bytes(*bytes.get(20..)?.first_chunk()?),
             table_hash: *bytes.get(24..)?.first_chunk()?,
         };
-        (trailer.encode(header) == *bytes && trailer.raw_bytes as usize <= TABLE_BYTES)
-            .then_some(trailer)
+        (trailer.raw_bytes as usize <= TABLE_BYTES).then_some(trailer)
+    }
+
+    /// Whether the table it names ends where it begins itself.
+    pub(crate) fn ends_at(&self, offset: u64) -> bool {
+        self.table_offset.checked_add(self.stored_bytes.into()) == Some(offset)
     }
 }
 
@@ -167,8 +185,8 @@ impl Table {
         out
     }
 
-    /// `None`: not a table whose parts fit together.
-    pub(crate) fn decode(bytes: &[u8], raw_bytes: u64, table_offset: u64) -> Option<Self> {
+    /// `None`: not a table whose parts fit together. `raw_bytes`: the length of the segment, as the header says.
+    pub(crate) fn decode(bytes: &[u8], raw_bytes: Option<u64>, table_offset: u64) -> Option<Self> {
         let mut input = Input(bytes);
         let has_dictionary = input.number()? == 1;
         let chunk_count = input.count(11)?;
@@ -203,10 +221,10 @@ impl Table {
         }
         let rest: u64 =
             chunks.get(first_rest as usize..)?.iter().map(|c| u64::from(c.raw_bytes)).sum();
-        let fits = input.0.is_empty()
-            && offset == table_offset
-            && end <= raw_bytes
-            && before.checked_add(rest) == Some(raw_bytes);
+        let sum = before.checked_add(rest)?;
+        let raw_bytes = raw_bytes.unwrap_or(sum);
+        let fits =
+            input.0.is_empty() && offset == table_offset && end <= raw_bytes && sum == raw_bytes;
         fits.then_some(Self { raw_bytes, has_dictionary, chunks, first_rest, letters })
     }
 }

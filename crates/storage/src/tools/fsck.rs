@@ -11,7 +11,7 @@ use super::scan::{Damage, Event, Flow, Found, State, scan};
 use super::{Held, Progress, hold, words};
 use crate::{Error, Options, Result};
 use db::{Index, Op, Position, Read};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use types::{AccountId, Clock};
@@ -48,6 +48,15 @@ pub struct Report {
     /// Letters in the log, also those removed since.
     pub letters: u64,
     pub letter_bytes: u64,
+    /// Bytes of letters that are in a mailbox.
+    pub live_bytes: u64,
+    /// Bytes of letters that nobody has any more, and those among them whose room is free again.
+    pub dead_bytes: u64,
+    pub given_up_bytes: u64,
+    /// Segments that are packed, what they were, and what their files take without shared bodies.
+    pub packs: u64,
+    pub packed_bytes: u64,
+    pub pack_file_bytes: u64,
     pub last_lsn: u64,
     pub accounts: u64,
     /// The live index was compared.
@@ -114,6 +123,21 @@ fn explain(code: &str) -> (Severity, &'static str, &'static str) {
             Problem,
             "disk, memory or controller changed it; which bit it was is known, nothing is lost",
             REPAIR,
+        ),
+        "pack-damaged" => (
+            Problem,
+            "a part of a packed segment cannot be read; which letters and changes that concerns is said besides",
+            "restore the file from a backup or another disk if there is one; fsck --repair keeps all that can be read",
+        ),
+        "pack-table" => (
+            Problem,
+            "the table of a pack does not say what is in its segment: the packer has made a mistake",
+            "keep a copy of the data folder and report it; fsck --repair writes the segment anew",
+        ),
+        "letter-given-up" => (
+            Problem,
+            "this letter is in a mailbox, and its bytes were given up as if nobody had it",
+            "restore it from a backup; fsck --repair takes it out of the mailbox",
         ),
         "letter-damaged" => (
             Problem,
@@ -206,6 +230,17 @@ struct Check<'a> {
     old_tables: u64,
     misfits: Lines,
     compared: bool,
+    packs: Packs,
+}
+
+/// What was seen of the packs.
+#[derive(Debug, Default)]
+struct Packs {
+    /// The one that is read, its letters that came by, and how many its table has.
+    open: Option<(u64, u64, u64)>,
+    wrong: Lines,
+    /// Where the letters lie that were given up.
+    given_up: BTreeMap<db::Location, u64>,
 }
 
 impl<'a> Check<'a> {
@@ -226,8 +261,19 @@ impl<'a> Check<'a> {
         };
         faults.index = report.findings.iter().any(|f| f.severity == Severity::Problem);
         let (hashes, misfits) = (Vec::new(), Lines::default());
-        let (old_tables, compared) = (0, false);
-        Self { options, live, reached, report, faults, hashes, old_tables, misfits, compared }
+        let (old_tables, compared, packs) = (0, false, Packs::default());
+        Self {
+            options,
+            live,
+            reached,
+            report,
+            faults,
+            hashes,
+            old_tables,
+            misfits,
+            compared,
+            packs,
+        }
     }
 
     fn run(mut self, progress: Progress<'_>) -> Result<(Report, Faults)> {
@@ -249,6 +295,8 @@ impl<'a> Check<'a> {
             Ok(Flow::On)
         })?;
         applier.commit()?;
+        self.end_of_pack();
+        self.live_and_dead(&*private.index)?;
         self.report.last_lsn = end.map_or(0, |end| end.lsn);
         self.report.segments = super::scan::segment_ids(&log)?.len() as u64;
         self.report.log_bytes = super::scan::log_bytes(&log)?;
@@ -273,6 +321,7 @@ impl<'a> Check<'a> {
         if found.state != State::Good {
             self.name_letters(found, &ops);
         }
+        self.packed(found, &ops);
         for op in &ops {
             if let Op::EmailAdd { account, index, message_ids, .. } = op {
                 self.hashes.extend(message_ids.iter().map(|hash| (*account, *hash)));
@@ -324,12 +373,93 @@ impl<'a> Check<'a> {
                 }
             }
             Event::Missing { first, last } => self.faults.missing.push((*first, *last)),
-            Event::Unreadable { id, .. } | Event::HeaderCorrected { id } => {
+            Event::Unreadable { id, .. }
+            | Event::HeaderCorrected { id }
+            | Event::Pack { segment: id, .. } => {
                 self.faults.segments.insert(*id);
             }
             Event::Torn { .. } | Event::Frame(_) => {}
         }
         self.report.find(code, what);
+    }
+
+    /// Compares a frame with what the table of its pack says of it.
+    fn packed(&mut self, found: &Found<'_>, ops: &[Op]) {
+        let id = found.at.segment;
+        if self.packs.open.is_some_and(|(open, ..)| open != id) {
+            self.end_of_pack();
+        }
+        if let Some(blob) = found.blob.filter(|_| found.gone) {
+            self.packs.given_up.insert(blob.location, blob.size_bytes.into());
+        }
+        let Some(pack) = found.segment.pack() else { return };
+        if self.packs.open.is_none() {
+            self.packs.open = Some((id, 0, pack.table.letters.len() as u64));
+            self.report.packs += 1;
+            self.report.packed_bytes += pack.table.raw_bytes;
+            self.report.pack_file_bytes += pack.file_bytes;
+        }
+        let Some(blob) = found.blob else { return };
+        if let Some((_, seen, _)) = &mut self.packs.open {
+            *seen += 1;
+        }
+        let emails: Vec<u64> = ops
+            .iter()
+            .filter_map(|op| match op {
+                Op::EmailAdd { email, .. } => Some(email.0),
+                _ => None,
+            })
+            .collect();
+        let same = pack.letter_at(blob.location.offset).is_some_and(|letter| {
+            let gone = letter.gone == found.gone || found.state == State::LetterDamaged;
+            letter.bytes == blob.size_bytes && letter.emails == emails && gone
+        });
+        if !same {
+            let (at, path) = (blob.location.offset, found.segment.path.display());
+            self.packs.wrong.push(|| format!("the table of {path}: the letter at byte {at}"));
+            self.faults.segments.insert(id);
+        }
+    }
+
+    fn end_of_pack(&mut self) {
+        let Some((id, seen, expect)) = self.packs.open.take() else { return };
+        // Where frames cannot be read it is said anyway that letters are missing.
+        if seen > expect || seen < expect && !self.faults.segments.contains(&id) {
+            self.packs.wrong.push(|| {
+                format!("the table of the pack of segment {id:x} has {expect} letters, the segment {seen}")
+            });
+            self.faults.segments.insert(id);
+        }
+    }
+
+    /// Adds up what lives; nothing that lives may have been given up.
+    fn live_and_dead(&mut self, fresh: &dyn Index) -> Result<()> {
+        let read = fresh.read()?;
+        let (mut seen, mut lost) = (BTreeSet::new(), Lines::default());
+        for id in (1..=read.last_ids()?.1.0).map(types::EmailId) {
+            let Some(row) = read.email(id)? else { continue };
+            let at = row.blob.location;
+            // A letter for several accounts is stored once.
+            if seen.insert(at) {
+                self.report.live_bytes += u64::from(row.blob.size_bytes);
+            }
+            if self.packs.given_up.contains_key(&at) {
+                lost.push(|| words::email(&*read, id));
+                self.faults.segments.insert(at.segment);
+            }
+        }
+        drop(read);
+        self.report.given_up_bytes = self.packs.given_up.values().sum();
+        match self.report.letter_bytes.checked_sub(self.report.live_bytes) {
+            Some(dead) => self.report.dead_bytes = dead,
+            None => self.packs.wrong.push(|| {
+                "there are more bytes of letters in mailboxes than of letters in the log".to_owned()
+            }),
+        }
+        let wrong = std::mem::take(&mut self.packs.wrong);
+        self.take("pack-table", wrong);
+        self.take("letter-given-up", lost);
+        Ok(())
     }
 
     /// The letters that the index has in a damaged place.

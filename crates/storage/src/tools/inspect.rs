@@ -3,6 +3,7 @@
 use super::offline::Offline;
 use super::scan::{Event, Flow, Segment, decode_ops, scan_segment, segment_ids, segment_path};
 use super::{Progress, words};
+use crate::pack::{Pack, Piece};
 use crate::{Error, Result};
 use bytes::Bytes;
 use db::Op;
@@ -33,6 +34,23 @@ pub struct SegmentLine {
     /// Letters that are still in a mailbox.
     pub live_letters: u64,
     pub live_bytes: u64,
+    pub pack: Option<PackLine>,
+}
+
+/// The pack that stands in for a segment.
+#[derive(Debug, Clone)]
+pub struct PackLine {
+    /// How often it was written; from the second on deleted letters were given up.
+    pub generation: u32,
+    pub file_bytes: u64,
+    pub chunks: u64,
+    /// Length of the dictionary that small letters are compressed with; 0 without one.
+    pub dictionary_bytes: u32,
+    pub gone_letters: u64,
+    pub gone_bytes: u64,
+    /// Large bodies that lie in files of their own, and their bytes.
+    pub shared_bodies: u64,
+    pub shared_bytes: u64,
 }
 
 /// A frame of a segment.
@@ -42,6 +60,8 @@ pub struct FrameLine {
     pub offset: u64,
     pub bytes: u64,
     pub letter_bytes: Option<u32>,
+    /// The letter was given up by the packer.
+    pub gone: bool,
     pub subject: Option<String>,
     /// What it says, one op each; for damage what is wrong.
     pub says: Vec<String>,
@@ -88,7 +108,7 @@ pub fn inspect_folder(data: &Path, progress: Progress<'_>) -> Result<Overview> {
     let mut segments = BTreeMap::new();
     let mut problems = offline.problems.clone();
     for id in segment_ids(&log)? {
-        match Segment::open(&segment_path(&log, id), id)? {
+        match Segment::find(&log, id)? {
             Some(segment) => drop(segments.insert(id, segment_line(&segment)?)),
             None => problems.push(format!("the header of segment {id:x} is damaged")),
         }
@@ -128,6 +148,7 @@ fn segment_line(segment: &Segment) -> Result<SegmentLine> {
         letter_bytes: 0,
         live_letters: 0,
         live_bytes: 0,
+        pack: segment.pack().map(pack_line),
     };
     scan_segment(segment, true, &mut |event| {
         if let Event::Frame(found) = event {
@@ -140,14 +161,36 @@ fn segment_line(segment: &Segment) -> Result<SegmentLine> {
     Ok(line)
 }
 
+fn pack_line(pack: &Pack) -> PackLine {
+    let letters = &pack.table.letters;
+    let gone = || letters.iter().filter(|letter| letter.gone);
+    let shared = letters.iter().flat_map(|letter| &letter.pieces).filter_map(|piece| match piece {
+        Piece::Part(hash, bytes) => Some((hash, *bytes)),
+        Piece::Chunk(_) => None,
+    });
+    let shared: BTreeMap<_, _> = shared.collect();
+    let dictionary = pack.table.chunks.first().filter(|_| pack.table.has_dictionary);
+    PackLine {
+        generation: pack.header.generation,
+        file_bytes: pack.file_bytes,
+        chunks: pack.table.chunks.len() as u64,
+        dictionary_bytes: dictionary.map_or(0, |chunk| chunk.raw_bytes),
+        gone_letters: gone().count() as u64,
+        gone_bytes: gone().map(|letter| u64::from(letter.bytes)).sum(),
+        shared_bodies: shared.len() as u64,
+        shared_bytes: shared.values().map(|bytes| u64::from(*bytes)).sum(),
+    }
+}
+
 /// Hands every frame of a segment to `line`, in order.
 pub fn inspect_segment(data: &Path, id: u64, mut line: impl FnMut(FrameLine)) -> Result<()> {
     let log = data.join("log");
     let last = segment_ids(&log)?.last() == Some(&id);
     let path = segment_path(&log, id);
-    let Some(segment) = Segment::open(&path, id)? else {
+    let Some(segment) = Segment::find(&log, id)? else {
         return Err(Error::Corrupt(format!("the header of {}", path.display())));
     };
+    let last = last && segment.pack().is_none();
     scan_segment(&segment, last, &mut |event| {
         match event {
             Event::Frame(found) => {
@@ -163,6 +206,7 @@ pub fn inspect_segment(data: &Path, id: u64, mut line: impl FnMut(FrameLine)) ->
                     offset: found.at.offset,
                     bytes: found.frame.total_bytes(),
                     letter_bytes: found.blob.map(|blob| blob.size_bytes),
+                    gone: found.gone,
                     subject,
                     says: ops.iter().map(words::op).collect(),
                     damaged: found.state != super::scan::State::Good,
@@ -175,8 +219,9 @@ pub fn inspect_segment(data: &Path, id: u64, mut line: impl FnMut(FrameLine)) ->
                     _ => (0, 0),
                 };
                 let says = words::event(&other).map(|(_, what)| what).into_iter().collect();
-                let (letter_bytes, subject, damaged) = (None, None, true);
-                line(FrameLine { lsn: 0, offset, bytes, letter_bytes, subject, says, damaged });
+                let (letter_bytes, subject, gone, damaged) = (None, None, false, true);
+                let lsn = 0;
+                line(FrameLine { lsn, offset, bytes, letter_bytes, gone, subject, says, damaged });
             }
         }
         Ok(Flow::On)

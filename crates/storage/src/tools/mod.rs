@@ -35,8 +35,8 @@ pub use export::{Exported, Form, export};
 pub use fsck::{Finding, Report, Severity, fsck};
 pub use import::{ImportFrom, Imported, import};
 pub use inspect::{
-    FrameLine, LetterSheet, Overview, PartLine, SegmentLine, inspect_folder, inspect_letter,
-    inspect_segment,
+    FrameLine, LetterSheet, Overview, PackLine, PartLine, SegmentLine, inspect_folder,
+    inspect_letter, inspect_segment,
 };
 pub use restore::{Restored, restore};
 
@@ -71,7 +71,7 @@ pub(crate) enum Held {
     By(String),
 }
 
-/// Takes a folder, or says who has it; refuses one that is none, or has packs.
+/// Takes a folder, or says who has it; refuses one that is none.
 pub(crate) fn hold(data: &Path) -> Result<Held> {
     if !data.join("log").is_dir() {
         return Err(Error::Io {
@@ -80,7 +80,6 @@ pub(crate) fn hold(data: &Path) -> Result<Held> {
             reason: "it has no folder `log`; give the data folder of the server".to_owned(),
         });
     }
-    scan::segment_ids(&data.join("log"))?;
     match folder::open(data) {
         Ok(lock) => Ok(Held::Ours(lock)),
         Err(Error::InUse { pid, .. }) => Ok(Held::By(pid)),

@@ -1,13 +1,13 @@
 //! An index of our own, built from a log: nobody else sees it, and the log may be damaged or in use.
 
-use super::scan::{Damage, Event, Flow, Found, State, log_bytes, scan};
+use super::scan::{Damage, Event, Flow, Found, Segment, State, log_bytes, scan, segment_path};
 use super::{Progress, hold, words};
-use crate::log::{RealDisk, Segments, blob_hash};
+use crate::log::blob_hash;
 use crate::{Error, Result};
 use bytes::Bytes;
 use db::{AccountRow, BlobRef, Index, MailboxRow, Op, Position, Txn};
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use types::{AccountId, MailboxId};
 
 /// Logs up to here are indexed in memory, larger ones in a temporary file (`TMPDIR` says where).
@@ -109,7 +109,9 @@ impl<'a> Applier<'a> {
 /// A store to read from, whatever its state: the log of a data folder or a backup, and a private index.
 pub(crate) struct Offline {
     private: Private,
-    segments: Segments,
+    log: PathBuf,
+    /// The segment read last: letters are asked for account by account, and lie together.
+    last: Mutex<Option<Arc<Segment>>>,
     /// What could not be read, in words.
     pub(crate) problems: Vec<String>,
 }
@@ -135,8 +137,7 @@ impl Offline {
         drop(applier);
         problems.extend(misfits);
         drop(held);
-        let segments = Segments::open(&log, Arc::new(RealDisk))?;
-        Ok(Self { private, segments, problems })
+        Ok(Self { private, log, last: Mutex::default(), problems })
     }
 
     pub(crate) fn read(&self) -> Result<Box<dyn db::Read + '_>> {
@@ -145,15 +146,27 @@ impl Offline {
 
     /// The bytes of a letter, checked against their hash.
     pub(crate) fn letter(&self, blob: BlobRef) -> Result<Bytes> {
-        let segment = self.segments.segment(blob.location.segment)?;
+        let segment = self.segment(blob.location.segment)?;
         let mut bytes = vec![0; usize::try_from(blob.size_bytes).unwrap_or(0)];
         let whole = segment.read(&mut bytes, blob.location.offset)?;
         if !whole || blob_hash(&bytes) != blob.hash {
-            let path = self.segments.path(blob.location.segment);
-            let at = blob.location.offset;
-            return Err(Error::Corrupt(format!("a letter at byte {at} of {}", path.display())));
+            let (path, at) = (segment.path.display(), blob.location.offset);
+            return Err(Error::Corrupt(format!("a letter at byte {at} of {path}")));
         }
         Ok(bytes.into())
+    }
+
+    fn segment(&self, id: u64) -> Result<Arc<Segment>> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(segment) = last.as_ref().filter(|segment| segment.id == id) {
+            return Ok(segment.clone());
+        }
+        let segment = Segment::find(&self.log, id)?.map(Arc::new);
+        let segment = segment.ok_or_else(|| {
+            Error::Corrupt(format!("the header of {}", segment_path(&self.log, id).display()))
+        })?;
+        *last = Some(segment.clone());
+        Ok(segment)
     }
 
     /// One account by its key, or all.

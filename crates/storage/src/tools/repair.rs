@@ -8,7 +8,9 @@ use super::export::{sync_folder, write_file};
 use super::fsck::{Faults, Report};
 use super::offline::{Applier, Private};
 use super::rewrite::Rewrite;
-use super::scan::{Damage, Event, Flow, Found, State, io_error, scan, segment_ids, segment_path};
+use super::scan::{
+    Damage, Event, Flow, Found, Segment, State, files_of, io_error, scan, segment_ids,
+};
 use super::{Progress, words};
 use crate::log::blob_hash;
 use crate::{Error, Options, Result};
@@ -122,8 +124,14 @@ struct Work<'a> {
     added: HashSet<Place>,
     /// Letters whose frame can be read, also where the letter itself is damaged.
     readable: HashSet<EmailId>,
+    /// Letters whose bytes were given up.
+    given_up: HashSet<EmailId>,
     now_unix_ms: i64,
     open: Option<(u64, Rewrite)>,
+    /// Packs of the segment that is open: they go when it is whole under its own name.
+    replaced: Vec<PathBuf>,
+    /// Segments that are written anew, as they were.
+    sources: BTreeMap<u64, Segment>,
     /// Segments made since the last good frame: what was in them lies in the gap that follows.
     made: Vec<u64>,
     next_lsn: u64,
@@ -163,8 +171,11 @@ impl<'a> Work<'a> {
             letters,
             added: HashSet::new(),
             readable: HashSet::new(),
+            given_up: HashSet::new(),
             now_unix_ms,
             open: None,
+            replaced: Vec::new(),
+            sources: BTreeMap::new(),
             made: Vec::new(),
             next_lsn: 1,
             last_id: 0,
@@ -214,6 +225,9 @@ impl<'a> Work<'a> {
                     match op {
                         Op::EmailAdd { email, .. } => {
                             self.readable.insert(email);
+                            if found.gone {
+                                self.given_up.insert(email);
+                            }
                         }
                         Op::MessageAdd { account, mailbox, row }
                             if found.state != State::LetterDamaged =>
@@ -253,11 +267,23 @@ impl<'a> Work<'a> {
                 Ok(())
             }
             Event::Damage(Damage { state: Some(_), .. }) => Ok(()),
+            Event::Pack { fault, .. } => {
+                self.put_right += u64::from(fault.put_right);
+                // A body stays where it is, since letters of other segments may have it too.
+                let parts = crate::pack::parts_folder(self.log);
+                if fault.path.starts_with(parts) && fault.path.exists() {
+                    self.keep(&fault.path)?;
+                }
+                Ok(())
+            }
             Event::Damage(damage) => self.lost(damage, applier),
             Event::Missing { first, last } => (*first..=*last).try_for_each(|id| self.make(id)),
-            Event::Unreadable { id, path, .. } => {
-                self.keep(path)?;
-                self.make(*id)
+            Event::Unreadable { id, .. } => {
+                self.close()?;
+                let files = self.keep_all(*id)?;
+                self.make(*id)?;
+                self.replaced = files;
+                Ok(())
             }
             Event::Torn { at, .. } => self.enter_segment(at.segment),
         }
@@ -284,25 +310,38 @@ impl<'a> Work<'a> {
         if !self.broken.contains(&id) {
             return Ok(());
         }
-        let path = segment_path(self.log, id);
-        self.keep(&path)?;
-        if let Some(segment) = super::scan::Segment::open(&path, id)? {
+        if let Some(segment) = Segment::find(self.log, id)? {
+            self.replaced = self.keep_all(id)?;
             self.rewritten += 1;
             self.open = Some((id, Rewrite::begin(self.log, id, &segment.header)?));
+            self.sources.insert(id, segment);
         }
         Ok(())
     }
 
+    /// Keeps what there is of a segment; gives back its packs.
+    fn keep_all(&self, id: u64) -> Result<Vec<PathBuf>> {
+        let mut files = files_of(self.log, id)?;
+        files.iter().try_for_each(|path| self.keep(path))?;
+        files.retain(|path| path.extension().is_some_and(|end| end == "pack"));
+        Ok(files)
+    }
+
     fn close(&mut self) -> Result<()> {
-        match self.open.take() {
-            Some((_, writer)) => writer.finish(),
-            None => Ok(()),
+        let Some((_, writer)) = self.open.take() else { return Ok(()) };
+        writer.finish()?;
+        for path in std::mem::take(&mut self.replaced) {
+            fs::remove_file(&path).map_err(|e| io_error("could not remove", &path, &e))?;
         }
+        sync_folder(self.log)
     }
 
     /// A second name for a file, or a copy, before it is replaced.
     fn keep(&self, path: &Path) -> Result<()> {
         let kept = self.quarantine.join(path.file_name().unwrap_or_default());
+        if kept.exists() {
+            return Ok(());
+        }
         if fs::hard_link(path, &kept).is_err() {
             let copied = fs::copy(path, &kept).and_then(|_| File::open(&kept)?.sync_all());
             copied.map_err(|e| io_error("could not keep a copy of", path, &e))?;
@@ -330,6 +369,9 @@ impl<'a> Work<'a> {
         }
         if kept == ops {
             writer.raw(found.frame.lsn, &found.raw())?;
+        } else if found.gone {
+            let (bytes, hash) = (found.letter.len(), found.frame.blob_hash);
+            writer.frame_of_gone(bytes, hash, &encode(&kept), self.unix_s)?;
         } else {
             let letter = found.blob.map(|_| found.letter);
             writer.frame(letter, &encode(&kept), self.unix_s)?;
@@ -508,6 +550,7 @@ impl<'a> Work<'a> {
             self.letters.range(at(from)..at(to)).map(|(_, ids)| ids.clone()).collect();
         let kept = self.quarantine.join(format!("{segment:016x}.seg"));
         let file = File::open(&kept).ok();
+        let source = self.sources.remove(&segment);
         let mut frames = Vec::new();
         for mut ids in found {
             ids.retain(|id| !self.readable.contains(id));
@@ -516,7 +559,14 @@ impl<'a> Work<'a> {
                 None => Vec::new(),
             };
             let Some(blob) = rows.first().map(|row| row.blob) else { continue };
-            let bytes = file.as_ref().and_then(|file| read_letter(file, blob));
+            let bytes = match &source {
+                Some(source) => {
+                    read_letter(blob, |bytes, at| source.read(bytes, at).is_ok_and(|w| w))
+                }
+                None => file.as_ref().and_then(|file| {
+                    read_letter(blob, |bytes, at| file.read_exact_at(bytes, at).is_ok())
+                }),
+            };
             let names: Vec<String> = match &self.memory {
                 Some(read) => ids.iter().map(|id| words::email(&**read, *id)).collect(),
                 None => Vec::new(),
@@ -532,6 +582,7 @@ impl<'a> Work<'a> {
             self.say(format!("brought back with the help of the index: {}", names.join("; ")));
             frames.push((Some(bytes), ops));
         }
+        self.sources.extend(source.map(|source| (segment, source)));
         Ok(frames)
     }
 
@@ -585,7 +636,7 @@ impl<'a> Work<'a> {
                 let rows = read.messages(account.id, mailbox.id, &UidSet::all())?;
                 let (mut gone, mut orphans) = (UidSet::new(), 0);
                 for row in &rows {
-                    if read.email(row.email)?.is_none() {
+                    if read.email(row.email)?.is_none() || self.given_up.contains(&row.email) {
                         gone.insert(row.uid);
                         orphans += 1;
                     }
@@ -663,7 +714,8 @@ impl<'a> Work<'a> {
         for row in memory.messages(account, mailbox.id, &UidSet::all()).unwrap_or_default() {
             let there = rows.iter().any(|found| found.uid == row.uid);
             let brought = self.added.contains(&(account, mailbox.id, row.uid));
-            if there || brought || read.email(row.email)?.is_none() {
+            let lost = read.email(row.email)?.is_none() || self.given_up.contains(&row.email);
+            if there || brought || lost {
                 continue;
             }
             let Some(free) = next else { break };
@@ -709,10 +761,10 @@ impl<'a> Work<'a> {
     }
 }
 
-fn read_letter(file: &File, blob: BlobRef) -> Option<Vec<u8>> {
+/// The letter, if `read` can fill in its bytes and they are right.
+fn read_letter(blob: BlobRef, read: impl Fn(&mut [u8], u64) -> bool) -> Option<Vec<u8>> {
     let mut bytes = vec![0; usize::try_from(blob.size_bytes).ok()?];
-    file.read_exact_at(&mut bytes, blob.location.offset).ok()?;
-    (blob_hash(&bytes) == blob.hash).then_some(bytes)
+    (read(&mut bytes, blob.location.offset) && blob_hash(&bytes) == blob.hash).then_some(bytes)
 }
 
 fn mailbox_put(account: AccountId, row: &db::MailboxRow) -> Op {

@@ -3,12 +3,15 @@
 use super::backup::List;
 use super::export::sync_folder;
 use super::rewrite::Rewrite;
-use super::scan::{Event, Flow, Found, io_error, scan, segment_ids, segment_path};
+use super::scan::{
+    Event, Flow, Found, Segment, files_of, io_error, scan, segment_ids, segment_path,
+};
 use super::{Doing, Progress, words};
+use crate::pack::parts_folder;
 use crate::{Error, Result, folder};
 use db::{Op, Position};
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::Write;
 use std::path::Path;
 use types::AccountId;
 
@@ -168,7 +171,12 @@ impl Work {
                 Some(open) => open,
                 None => (1, Rewrite::begin_new(log, 1, 1, found.segment.header.created_unix_ms)?),
             };
-            writer.frame(with_letter.then_some(found.letter), &ops, found.unix_s())?;
+            if with_letter && found.gone {
+                let (bytes, hash) = (found.letter.len(), found.frame.blob_hash);
+                writer.frame_of_gone(bytes, hash, &ops, found.unix_s())?;
+            } else {
+                writer.frame(with_letter.then_some(found.letter), &ops, found.unix_s())?;
+            }
             out = Some((id, writer));
             self.restored.changes += 1;
             self.restored.letters += u64::from(with_letter);
@@ -204,22 +212,77 @@ fn account_of(op: &Op) -> AccountId {
     }
 }
 
-/// Copies the segments up to `end`, synced.
+/// Copies the segments up to `end`, synced: packs with the bodies they need. The last one is unpacked, since
+/// the store goes on writing there.
 fn copy(from: &Path, log: &Path, end: Position, progress: Progress<'_>) -> Result<()> {
     let ids: Vec<u64> =
         segment_ids(from)?.into_iter().filter(|id| *id <= end.end.segment).collect();
     let total = ids.len() as u64;
     for (done, id) in (0..).zip(&ids) {
         progress(Doing::Copying, done, total);
-        let (source, target) = (segment_path(from, *id), segment_path(log, *id));
-        let length = if *id == end.end.segment { end.end.offset } else { u64::MAX };
-        let mut input =
-            File::open(&source).map_err(|e| io_error("could not open", &source, &e))?.take(length);
-        let copied = File::create_new(&target).and_then(|mut out| {
-            std::io::copy(&mut input, &mut out)?;
-            out.sync_all()
-        });
-        copied.map_err(|e| io_error("could not write", &target, &e))?;
+        let Some(segment) = Segment::find(from, *id)? else {
+            // What nobody can read is left for fsck to look at.
+            for file in files_of(from, *id)? {
+                copy_file(&file, &log.join(file.file_name().unwrap_or_default()))?;
+            }
+            continue;
+        };
+        let last = *id == end.end.segment;
+        match segment.pack() {
+            Some(pack) if !last => {
+                for part in pack.parts() {
+                    if part.exists() {
+                        copy_part(&part, log)?;
+                    }
+                }
+                let name = segment.path.file_name().unwrap_or_default();
+                copy_file(&segment.path, &log.join(name))?;
+            }
+            _ => {
+                let length = if last { end.end.offset } else { segment.length };
+                write_out(&segment, length, &segment_path(log, *id))?;
+            }
+        }
     }
     sync_folder(log)
+}
+
+fn copy_part(part: &Path, log: &Path) -> Result<()> {
+    let folder = parts_folder(log);
+    let target = folder.join(part.file_name().unwrap_or_default());
+    if target.exists() {
+        return Ok(());
+    }
+    folder::make_private(&folder).map_err(|e| io_error("could not make", &folder, &e))?;
+    copy_file(part, &target)?;
+    sync_folder(&folder)
+}
+
+fn copy_file(from: &Path, to: &Path) -> Result<()> {
+    let mut input = File::open(from).map_err(|e| io_error("could not open", from, &e))?;
+    let copied = File::create_new(to).and_then(|mut out| {
+        std::io::copy(&mut input, &mut out)?;
+        out.sync_all()
+    });
+    copied.map_err(|e| io_error("could not write", to, &e))
+}
+
+/// Writes the first `length` bytes of a segment, packed or not, to a file.
+fn write_out(segment: &Segment, length: u64, to: &Path) -> Result<()> {
+    let failed = |e: std::io::Error| io_error("could not write", to, &e);
+    let mut out = File::create_new(to).map_err(failed)?;
+    let (mut at, mut chunk) = (0, vec![0; 1 << 20]);
+    while at < length {
+        let rest = usize::try_from(length - at).unwrap_or(usize::MAX);
+        chunk.truncate(rest);
+        if !segment.read(&mut chunk, at)? {
+            return Err(Error::Corrupt(format!(
+                "{}, which ends too early,",
+                segment.path.display()
+            )));
+        }
+        out.write_all(&chunk).map_err(failed)?;
+        at += chunk.len() as u64;
+    }
+    out.sync_all().map_err(failed)
 }

@@ -2,7 +2,7 @@
 
 use super::export::sync_folder;
 use super::scan::{HEADER_BYTES, Header, io_error, segment_path};
-use crate::log::{Frame, blob_hash};
+use crate::log::{Frame, blob_hash, gone_letter};
 use crate::{Error, Result};
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -72,6 +72,30 @@ impl Rewrite {
 
     /// A frame made now: it gets the next LSN. `unix_s`: the time it shall have.
     pub(super) fn frame(&mut self, letter: Option<&[u8]>, ops: &[u8], unix_s: i64) -> Result<()> {
+        self.put(letter, letter.map_or([0; 16], blob_hash), ops, unix_s)
+    }
+
+    /// The same with a letter of that size and hash that was given up: its mark is made with the key of this
+    /// segment.
+    pub(super) fn frame_of_gone(
+        &mut self,
+        bytes: usize,
+        hash: [u8; 16],
+        ops: &[u8],
+        unix_s: i64,
+    ) -> Result<()> {
+        let letter = gone_letter(bytes, &hash, &self.key);
+        let letter = letter.ok_or_else(|| Error::Corrupt("a letter given up".to_owned()))?;
+        self.put(Some(&letter), hash, ops, unix_s)
+    }
+
+    fn put(
+        &mut self,
+        letter: Option<&[u8]>,
+        blob_hash: [u8; 16],
+        ops: &[u8],
+        unix_s: i64,
+    ) -> Result<()> {
         let small = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         let frame = Frame {
             lsn: self.next_lsn,
@@ -79,7 +103,7 @@ impl Rewrite {
             after_s: u32::try_from(unix_s - self.made_unix_s).unwrap_or(0).min(Frame::LAST_AFTER_S),
             blob_bytes: letter.map_or(0, small),
             ops_bytes: small(ops),
-            blob_hash: letter.map_or([0; 16], blob_hash),
+            blob_hash,
         };
         self.write(&frame.header(ops, &self.key))?;
         self.write(letter.unwrap_or_default())?;

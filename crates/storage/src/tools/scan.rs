@@ -1,13 +1,16 @@
 //! Reads a log frame by frame, past damage: what [`crate::log::replay`] refuses to do.
 //!
 //! Never changes a file. Behind a bad frame the next good one is found by its magic and its keyed hash; a
-//! single flipped bit, the commonest damage of all, is found by trying each one.
+//! single flipped bit, the commonest damage of all, is found by trying each one. A segment is read from its own
+//! file or from the pack that stands in for it, and nobody above sees which.
 
 use super::{Doing, Progress};
-use crate::log::{Frame, blob_hash};
+use crate::log::{Frame, blob_hash, is_gone};
+use crate::pack::{Fault, Pack, PackHeader, pack_name, pack_names, pack_path};
 use crate::{Error, Result};
 use db::{BlobRef, Location, Position};
 use memchr::memmem;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
@@ -20,6 +23,8 @@ const FRAME_HEADER: usize = 64;
 const CORRECT_BYTES: usize = 32 << 10;
 /// Read at once when looking for the next good frame.
 const WINDOW_BYTES: usize = 1 << 20;
+/// A server that packs meanwhile takes a file away between two looks; more often than this it does not.
+const TRIES: usize = 5;
 
 /// What stands in the first 128 bytes of a segment.
 #[derive(Debug, Clone)]
@@ -30,15 +35,23 @@ pub(crate) struct Header {
     pub(crate) bytes: [u8; 128],
 }
 
-/// A segment file, read as it is.
+/// A segment, read as it is.
 pub(crate) struct Segment {
     pub(crate) id: u64,
+    /// Of its file, or of the pack.
     pub(crate) path: PathBuf,
+    /// Of the segment, also where a pack of it is shorter.
     pub(crate) length: u64,
     pub(crate) header: Header,
     /// The header was put right in memory: a flipped bit, or damage beside the key.
     pub(crate) header_corrected: bool,
-    file: File,
+    bytes: Bytes,
+}
+
+/// Where the bytes of a segment come from.
+enum Bytes {
+    File(File),
+    Pack(Box<Pack>),
 }
 
 /// How a frame that is handed out has fared.
@@ -59,6 +72,8 @@ pub(crate) struct Found<'a> {
     pub(crate) blob: Option<BlobRef>,
     pub(crate) letter: &'a [u8],
     pub(crate) ops: &'a [u8],
+    /// The letter was given up: nobody had it any more, and its mark stands in its place.
+    pub(crate) gone: bool,
     pub(crate) state: State,
     pub(crate) segment: &'a Segment,
 }
@@ -126,6 +141,11 @@ pub(crate) enum Event<'a> {
     HeaderCorrected {
         id: u64,
     },
+    /// Bytes of a pack are not those that were written. What that does to frames and letters is told too.
+    Pack {
+        segment: u64,
+        fault: Fault,
+    },
 }
 
 /// What to do after an event.
@@ -137,21 +157,18 @@ pub(crate) enum Flow {
 
 type Visit<'v> = dyn FnMut(Event<'_>) -> Result<Flow> + 'v;
 
-/// The numbers of the segments in a log folder, ascending. Packed ones cannot be read here: a log that has
-/// them is refused, since without them it would look as if mail were lost.
+/// The numbers of the segments in a log folder, packed ones too, ascending.
 pub(crate) fn segment_ids(log: &Path) -> Result<Vec<u64>> {
     let failed = |e: std::io::Error| io_error("could not list the log folder", log, &e);
-    let mut ids = Vec::new();
+    let mut ids = BTreeSet::new();
     for entry in std::fs::read_dir(log).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
-        if Path::new(&name).extension().is_some_and(|end| end == "pack") {
-            return Err(Error::Packed { folder: log.parent().unwrap_or(log).to_owned() });
-        }
-        let id = name.to_str().and_then(|n| n.strip_suffix(".seg")).filter(|id| id.len() == 16);
+        let Some(name) = name.to_str() else { continue };
+        let id = name.strip_suffix(".seg").filter(|id| id.len() == 16);
         ids.extend(id.and_then(|id| u64::from_str_radix(id, 16).ok()));
+        ids.extend(pack_name(name).map(|(id, _)| id));
     }
-    ids.sort_unstable();
-    Ok(ids)
+    Ok(ids.into_iter().collect())
 }
 
 pub(crate) fn segment_path(log: &Path, id: u64) -> PathBuf {
@@ -165,15 +182,41 @@ pub(crate) fn io_error(what: &'static str, path: &Path, error: &std::io::Error) 
     }
 }
 
-/// Bytes of all segments together.
+/// Bytes of all segments together, as they are when unpacked.
 pub(crate) fn log_bytes(log: &Path) -> Result<u64> {
-    let mut bytes = 0;
-    for id in segment_ids(log)? {
-        let path = segment_path(log, id);
-        let metadata = std::fs::metadata(&path);
-        bytes += metadata.map_err(|e| io_error("could not look at", &path, &e))?.len();
+    segment_ids(log)?.into_iter().map(|id| segment_bytes(log, id)).sum()
+}
+
+/// Length of a segment, also of a packed one; 0 when nobody can say.
+pub(crate) fn segment_bytes(log: &Path, id: u64) -> Result<u64> {
+    let path = segment_path(log, id);
+    match std::fs::metadata(&path) {
+        Ok(metadata) => return Ok(metadata.len()),
+        Err(e) if e.kind() == ErrorKind::NotFound => {}
+        Err(e) => return Err(io_error("could not look at", &path, &e)),
     }
-    Ok(bytes)
+    let mut head = [0; 64];
+    for generation in packs_of(log, id)? {
+        let read = File::open(pack_path(log, id, generation))
+            .and_then(|file| file.read_exact_at(&mut head, 0));
+        if let Some(header) = PackHeader::decode(&head).filter(|_| read.is_ok()) {
+            return Ok(header.raw_bytes);
+        }
+    }
+    Ok(0)
+}
+
+fn packs_of(log: &Path, id: u64) -> Result<Vec<u32>> {
+    pack_names(log, id).map_err(|e| io_error("could not list the log folder", log, &e))
+}
+
+/// All files there are of a segment: its own, and its packs.
+pub(crate) fn files_of(log: &Path, id: u64) -> Result<Vec<PathBuf>> {
+    let mut files: Vec<_> =
+        packs_of(log, id)?.into_iter().map(|generation| pack_path(log, id, generation)).collect();
+    files.push(segment_path(log, id));
+    files.retain(|path| path.exists());
+    Ok(files)
 }
 
 /// Goes through all segments of a log. `durable_lsn`: a frame up to this one had been durable, whatever the
@@ -195,8 +238,9 @@ pub(crate) fn scan(
             return Ok(end);
         }
         expected = id + 1;
-        let Some(segment) = Segment::open(&segment_path(log, id), id)? else {
-            let path = segment_path(log, id);
+        let Some(segment) = Segment::find(log, id)? else {
+            let path = files_of(log, id)?.into_iter().next();
+            let path = path.unwrap_or_else(|| segment_path(log, id));
             let bytes = std::fs::metadata(&path).map_or(0, |m| m.len());
             // What a crash leaves that came before the header was durable.
             let event = if last && bytes <= HEADER_BYTES {
@@ -221,6 +265,8 @@ pub(crate) fn scan(
                 return Ok(end);
             }
         }
+        // A pack is whole to its last byte: it has no end that could be torn.
+        let last = last && segment.pack().is_none();
         let before = done;
         let mut tell = |offset: u64| progress(Doing::Reading, before + offset, total);
         let mut walk =
@@ -249,26 +295,65 @@ pub(crate) fn scan_segment(
 }
 
 impl Segment {
-    /// `None`: the header is damaged beyond one bit.
+    /// The pack of a segment when there is one that is whole, else its own file, else a damaged pack. `None`: its
+    /// header, or the table of its pack, is damaged beyond one bit.
+    pub(crate) fn find(log: &Path, id: u64) -> Result<Option<Self>> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match Self::find_now(log, id) {
+                // A server that runs has packed it, or packed it again, since the folder was listed.
+                Err(Error::Io { .. }) if tries < TRIES => {}
+                found => return found,
+            }
+        }
+    }
+
+    fn find_now(log: &Path, id: u64) -> Result<Option<Self>> {
+        let packs = packs_of(log, id)?;
+        let plain = segment_path(log, id);
+        for generation in &packs {
+            match Pack::open(&pack_path(log, id, *generation)) {
+                Ok(pack) => return Self::of_pack(pack.leniently(), id),
+                Err(Error::Corrupt(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let Some(newest) = packs.first().filter(|_| !plain.exists()) else {
+            return Self::open(&plain, id);
+        };
+        match Pack::open_leniently(&pack_path(log, id, *newest))? {
+            Some(pack) => Self::of_pack(pack, id),
+            None => Ok(None),
+        }
+    }
+
+    /// A file of a segment, or a pack, whatever its name. `None`: as in [`Segment::find`].
     pub(crate) fn open(path: &Path, id: u64) -> Result<Option<Self>> {
         let failed = |e: std::io::Error| io_error("could not open", path, &e);
         let file = File::open(path).map_err(failed)?;
         let length = file.metadata().map_err(failed)?.len();
+        Self::with(Bytes::File(file), path.to_owned(), length, id)
+    }
+
+    pub(crate) fn of_pack(pack: Pack, id: u64) -> Result<Option<Self>> {
+        let (path, length) = (pack.path().to_owned(), pack.table.raw_bytes);
+        Self::with(Bytes::Pack(Box::new(pack)), path, length, id)
+    }
+
+    fn with(source: Bytes, path: PathBuf, length: u64, id: u64) -> Result<Option<Self>> {
         let mut bytes = [0; 128];
-        match file.read_exact_at(&mut bytes, 0) {
-            Ok(()) => {}
-            Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Ok(None),
-            Err(e) => return Err(io_error("could not read", path, &e)),
+        if !source.read(&mut bytes, 0, &path)? {
+            return Ok(None);
         }
         let whole = Header::parse(&bytes, id);
         let header_corrected = whole.is_none();
         let fits = |bytes: &[u8]| {
             bytes.first_chunk().is_some_and(|bytes| Header::parse(bytes, id).is_some())
         };
-        let path = path.to_owned();
         let trusted = whole.is_some() || correct_one_bit(&mut bytes, 0..80, fits);
         let header = Header::parse(&bytes, id).unwrap_or_else(|| Header::guess(&bytes));
-        let mut segment = Self { id, path, length, header, header_corrected, file };
+        let mut segment = Self { id, path, length, header, header_corrected, bytes: source };
         if trusted {
             return Ok(Some(segment));
         }
@@ -281,15 +366,37 @@ impl Segment {
         Ok(Some(segment))
     }
 
+    /// Its file, or that of its pack.
     pub(crate) fn file(&self) -> &File {
-        &self.file
+        match &self.bytes {
+            Bytes::File(file) => file,
+            Bytes::Pack(pack) => pack.file(),
+        }
     }
 
-    fn read(&self, bytes: &mut [u8], offset: u64) -> Result<bool> {
-        match self.file.read_exact_at(bytes, offset) {
+    pub(crate) fn pack(&self) -> Option<&Pack> {
+        match &self.bytes {
+            Bytes::File(_) => None,
+            Bytes::Pack(pack) => Some(pack),
+        }
+    }
+
+    /// Fills `bytes` from `offset` on; `false` when the segment ends before.
+    pub(crate) fn read(&self, bytes: &mut [u8], offset: u64) -> Result<bool> {
+        self.bytes.read(bytes, offset, &self.path)
+    }
+}
+
+impl Bytes {
+    fn read(&self, bytes: &mut [u8], offset: u64, path: &Path) -> Result<bool> {
+        let file = match self {
+            Self::File(file) => file,
+            Self::Pack(pack) => return pack.read(bytes, offset),
+        };
+        match file.read_exact_at(bytes, offset) {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == ErrorKind::UnexpectedEof => Ok(false),
-            Err(e) => Err(io_error("could not read", &self.path, &e)),
+            Err(e) => Err(io_error("could not read", path, &e)),
         }
     }
 }
@@ -376,7 +483,11 @@ impl Walk<'_, '_, '_> {
         self.end = Some(self.position(at));
         while at < self.segment.length {
             tell(at);
-            let flow = match look(self.segment, at, &mut body)? {
+            let seen = look(self.segment, at, &mut body)?;
+            if self.faults()? == Flow::Stop {
+                return Ok(Flow::Stop);
+            }
+            let flow = match seen {
                 Look::Good(frame) if frame.lsn >= self.next_lsn => {
                     self.gap(at, frame.lsn)?;
                     let flow = self.hand_out(frame, at, &body, State::Good)?;
@@ -391,7 +502,9 @@ impl Walk<'_, '_, '_> {
                     flow
                 }
                 Look::LetterDamaged(frame) if frame.lsn == self.next_lsn => {
-                    let corrected = correct_letter(frame, &mut body);
+                    // In a pack single bits are put right where they lie.
+                    let plain = self.segment.pack().is_none();
+                    let corrected = plain && correct_letter(frame, &mut body);
                     let to = at + frame.total_bytes();
                     if !corrected && !self.was_durable(at)? {
                         return self.torn(at);
@@ -411,6 +524,17 @@ impl Walk<'_, '_, '_> {
                 }
             };
             if flow == Flow::Stop {
+                return Ok(Flow::Stop);
+            }
+        }
+        self.faults()
+    }
+
+    /// What was found bad in the pack by the way.
+    fn faults(&mut self) -> Result<Flow> {
+        let segment = self.segment.id;
+        for fault in self.segment.pack().map(Pack::faults).unwrap_or_default() {
+            if (self.visit)(Event::Pack { segment, fault })? == Flow::Stop {
                 return Ok(Flow::Stop);
             }
         }
@@ -435,7 +559,9 @@ impl Walk<'_, '_, '_> {
             hash: frame.blob_hash,
         });
         let segment = self.segment;
-        (self.visit)(Event::Frame(Found { frame, at, after, blob, letter, ops, state, segment }))
+        let gone = is_gone(letter, &frame.blob_hash, &segment.header.key);
+        let found = Found { frame, at, after, blob, letter, ops, gone, state, segment };
+        (self.visit)(Event::Frame(found))
     }
 
     fn damage(
@@ -526,6 +652,9 @@ impl Walk<'_, '_, '_> {
     /// The one frame that fills `from..to`, when a single bit of its header or ops is wrong.
     fn correct_frame(&self, from: u64, to: u64) -> Result<Option<(Frame, Vec<u8>)>> {
         let bytes = to - from;
+        if self.segment.pack().is_some() {
+            return Ok(None);
+        }
         if !(Frame::HEADER_BYTES..=Frame::HEADER_BYTES + (64 << 20)).contains(&bytes) {
             return Ok(None);
         }
@@ -556,11 +685,13 @@ fn verified(whole: &[u8], key: &[u8; 32]) -> Option<Frame> {
         return None;
     }
     let (letter, ops) = body.split_at_checked(usize::try_from(frame.blob_bytes).ok()?)?;
-    (frame.header(ops, key) == *header && letter_fits(&frame, letter)).then_some(frame)
+    (frame.header(ops, key) == *header && letter_fits(&frame, letter, key)).then_some(frame)
 }
 
-fn letter_fits(frame: &Frame, letter: &[u8]) -> bool {
-    letter.is_empty() && frame.blob_hash == [0; 16] || blob_hash(letter) == frame.blob_hash
+fn letter_fits(frame: &Frame, letter: &[u8], key: &[u8; 32]) -> bool {
+    letter.is_empty() && frame.blob_hash == [0; 16]
+        || blob_hash(letter) == frame.blob_hash
+        || is_gone(letter, &frame.blob_hash, key)
 }
 
 /// Letter and ops of the frame at `at` go to `body`.
@@ -586,7 +717,8 @@ fn look(segment: &Segment, at: u64, body: &mut Vec<u8>) -> Result<Look> {
     if frame.header(ops, &segment.header.key) != header {
         return Ok(Look::Bad);
     }
-    Ok(if letter_fits(&frame, letter) { Look::Good(frame) } else { Look::LetterDamaged(frame) })
+    let fits = letter_fits(&frame, letter, &segment.header.key);
+    Ok(if fits { Look::Good(frame) } else { Look::LetterDamaged(frame) })
 }
 
 fn correct_letter(frame: Frame, body: &mut [u8]) -> bool {

@@ -1,5 +1,7 @@
 //! Packing and garbage collection: a store that packs is a store that never did, only smaller.
 
+mod tools;
+
 use crate::NOW_UNIX_S;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,17 +49,18 @@ impl Box {
     }
 
     async fn reopen(&mut self, without_index: bool) {
-        self.store.close().await;
-        // The old store must have let go of the folder before the new one takes it.
-        let elsewhere = tempfile::tempdir().unwrap();
-        self.store = open(&Options::in_folder(elsewhere.path()));
+        self.shut().await;
         if without_index {
-            for end in ["", "-wal", "-shm"] {
-                let _gone =
-                    std::fs::remove_file(self.folder.path().join(format!("index.sqlite{end}")));
-            }
+            remove_index(self.folder.path());
         }
         self.store = open(&self.options);
+    }
+
+    /// Lets go of the folder: a store elsewhere takes its place.
+    async fn shut(&mut self) {
+        self.store.close().await;
+        let elsewhere = tempfile::tempdir().unwrap();
+        self.store = open(&Options::in_folder(elsewhere.path()));
     }
 
     async fn deliver(&self, raw: Vec<u8>) {
@@ -70,6 +73,8 @@ impl Box {
     async fn seen(&self) -> Vec<String> {
         let mut seen = Vec::new();
         for mailbox in [self.inbox, self.other] {
+            let row = self.store.mailbox(self.alice, mailbox).await.unwrap();
+            seen.push(format!("{} {:?} {:?}", row.uid_validity, row.uid_next, row.modseq));
             for row in self.store.messages(self.alice, mailbox, &UidSet::all()).await.unwrap() {
                 let email =
                     self.store.emails(self.alice, &[row.email]).await.unwrap().pop().unwrap();
@@ -89,6 +94,12 @@ impl Box {
 
     fn files(&self, end: &str) -> Vec<PathBuf> {
         files(&self.folder.path().join("log"), end)
+    }
+}
+
+fn remove_index(folder: &Path) {
+    for end in ["", "-wal", "-shm"] {
+        std::fs::remove_file(folder.join(format!("index.sqlite{end}"))).unwrap_or_default();
     }
 }
 
@@ -214,7 +225,7 @@ async fn a_body_in_many_letters_is_kept_once_and_as_long_as_one_lives() {
     }
     assert_eq!(files(&parts, ".part").len(), 0);
     this.reopen(true).await;
-    assert_eq!(this.seen().await, before[6..]);
+    assert_eq!(this.seen().await.len(), 2, "two mailboxes, nothing in them");
 }
 
 #[tokio::test]
@@ -246,13 +257,9 @@ async fn every_flipped_bit_of_a_pack_is_found() {
         let at = usize::try_from(dice.roll(good.len() as u64)).unwrap();
         let mut bad = good.clone();
         bad[at] ^= 1 << dice.roll(8);
-        this.store.close().await;
-        let elsewhere = tempfile::tempdir().unwrap();
-        this.store = open(&Options::in_folder(elsewhere.path()));
+        this.shut().await;
         std::fs::write(&path, &bad).unwrap();
-        for end in ["", "-wal", "-shm"] {
-            let _gone = std::fs::remove_file(this.folder.path().join(format!("index.sqlite{end}")));
-        }
+        remove_index(this.folder.path());
         // Replay reads every byte: with one bit wrong it must not get through.
         let clock = Arc::new(ManualClock::at_unix_s(NOW_UNIX_S));
         let opened = Store::open(&this.options, clock);

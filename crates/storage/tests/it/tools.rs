@@ -1,6 +1,6 @@
 //! What the operator's tools find, put right, copy and carry over.
 
-use crate::{NOW_UNIX_S, Scene, copy_folder, letter, uids};
+use crate::{Folder, NOW_UNIX_S, Scene, copy_folder, letter, uids};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::os::unix::fs::FileExt;
@@ -16,7 +16,7 @@ use types::{AccountId, Flag, FlagChange, Flags, ManualClock, UidSet};
 
 /// A scene whose segments are small.
 async fn scene() -> Scene {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let options = Options { segment_bytes: 2_500, ..Options::in_folder(folder.path()) };
     let clock = Arc::new(ManualClock::at_unix_s(NOW_UNIX_S));
     let store = Store::open(&options, clock.clone()).unwrap();
@@ -94,7 +94,7 @@ async fn closed() -> tempfile::TempDir {
     scene.store.close().await;
     drop(scene.store);
     settled(scene.folder.path()).await;
-    scene.folder
+    scene.folder.unchecked()
 }
 
 /// Waits until the last thread of a store has closed the index: its files then stay what they are.
@@ -729,51 +729,4 @@ async fn inspect_shows_what_is_there_and_no_secret() {
 
 fn check_error(folder: &Path) -> String {
     fsck(&Options::in_folder(folder), false, &clock(), &silent).unwrap_err().to_string()
-}
-
-#[tokio::test]
-async fn packs_are_refused_and_nothing_is_changed() {
-    #[track_caller]
-    fn refused<T: std::fmt::Debug>(what: &str, done: &Result<T, Error>) {
-        assert!(matches!(done, Err(Error::Packed { .. })), "{what}: {done:?}");
-    }
-    let home = closed().await;
-    let copies = tempfile::tempdir().unwrap();
-    backup(home.path(), copies.path(), &clock(), &silent).unwrap();
-    for folder in [home.path(), copies.path()] {
-        std::fs::rename(segment(folder, 1), pack(folder)).unwrap();
-    }
-    let (data, log) = (home.path(), files(home.path()));
-    let out = tempfile::tempdir().unwrap();
-    let options = Options::in_folder(data);
-    let target = |name: &str| out.path().join(name);
-    refused("fsck", &fsck(&options, false, &clock(), &silent));
-    refused("repair", &fsck(&options, true, &clock(), &silent));
-    refused("backup", &backup(data, &target("backup"), &clock(), &silent));
-    refused("restore", &restore(copies.path(), &target("restored"), None, None, &silent));
-    refused("export", &export(data, &target("export"), Form::Mbox, &[], &silent).map(|_| ()));
-    refused("inspect", &inspect_folder(data, &silent).map(|_| ()));
-    refused("inspect a letter", &inspect_letter(data, 2, &silent).map(|_| ()));
-    refused("inspect a segment", &inspect_segment(data, 2, |_| ()));
-    assert_eq!(files(data), log);
-    assert_eq!(files(out.path()), BTreeMap::new());
-}
-
-fn pack(folder: &Path) -> PathBuf {
-    folder.join("log/0000000000000001.00000001.pack")
-}
-
-/// Names and bytes below a folder; not the lock, which says who looked last.
-fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut files = BTreeMap::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.insert(path.clone(), Vec::new());
-            files.append(&mut self::files(&path));
-        } else if !path.ends_with("lock") {
-            files.insert(path.clone(), std::fs::read(&path).unwrap());
-        }
-    }
-    files
 }

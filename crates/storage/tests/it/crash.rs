@@ -1,6 +1,6 @@
 //! What a folder is after a crash, a lost index, damage, or a second opener.
 
-use crate::{Scene, copy_folder, figure, letter, uids};
+use crate::{Folder, Scene, copy_folder, figure, letter, uids};
 use std::fs::OpenOptions;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
@@ -29,11 +29,17 @@ const INBOX: &str = "1: 2:\\Flagged 5:\\Flagged";
 
 /// Copies the folder of a running store, as a power cut would leave it, and opens the copy.
 async fn after_crash(scene: &Scene, change: impl Fn(&Path)) -> Result<Scene, Error> {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     copy_folder(scene.folder.path(), folder.path());
     change(folder.path());
     let options = Options { folder: folder.path().to_owned(), ..scene.options.clone() };
-    let store = Store::open(&options, scene.clock.clone())?;
+    let store = match Store::open(&options, scene.clock.clone()) {
+        Ok(store) => store,
+        Err(error) => {
+            drop(folder.unchecked());
+            return Err(error);
+        }
+    };
     let alice = store.account_by_key("alice@example.test").await?.unwrap().id;
     Ok(Scene { folder, options, clock: scene.clock.clone(), store, alice })
 }
@@ -130,11 +136,12 @@ async fn damaged_bytes_are_never_served_as_mail() {
     let email = after.store.emails(after.alice, &[rows[1].email]).await.unwrap().pop().unwrap();
     let served = after.store.bytes(&email).await;
     assert!(matches!(served, Err(Error::Corrupt(_))), "{served:?}");
+    drop(after.folder.unchecked());
 }
 
 #[tokio::test]
 async fn segments_follow_each_other() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let options = Options { segment_bytes: 2_000, ..Options::in_folder(folder.path()) };
     let clock = Arc::new(ManualClock::at_unix_s(crate::NOW_UNIX_S));
     let store = Store::open(&options, clock.clone()).unwrap();

@@ -2,6 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod crash;
+mod dump;
+mod fixtures;
+mod kill;
 mod mailboxes;
 mod messages;
 mod packing;
@@ -14,6 +17,7 @@ mod tools;
 use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
+use storage::tools::{fsck, silent};
 use storage::{Arrived, Letter, Mailbox, Message, Options, Store, Target};
 use types::{AccountId, Clock, Date, Flag, Flags, ManualClock, SpecialUse, Uid, UidSet};
 
@@ -25,11 +29,54 @@ pub(crate) const NOW_UNIX_S: i64 = 1_795_370_400;
 
 /// A store in a folder of its own with one account, alice.
 pub(crate) struct Scene {
-    pub(crate) folder: tempfile::TempDir,
+    pub(crate) folder: Folder,
     pub(crate) options: Options,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) store: Store,
     pub(crate) alice: AccountId,
+}
+
+/// The data folder of a test. When it goes, `fsck` looks into it and must find nothing, whatever the test was about.
+pub(crate) struct Folder(Option<tempfile::TempDir>);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        Self(Some(tempfile::tempdir().unwrap()))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.as_ref().unwrap().path()
+    }
+
+    /// For a test that damages it and looks for itself.
+    pub(crate) fn unchecked(mut self) -> tempfile::TempDir {
+        self.0.take().unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Some(folder) = &self.0
+            && !std::thread::panicking()
+        {
+            fsck_finds_nothing(folder.path());
+        }
+    }
+}
+
+/// Reads the whole log and compares the index with it. A store may be open there. A folder without a log, of a
+/// store in a database, is let pass.
+#[track_caller]
+pub(crate) fn fsck_finds_nothing(folder: &Path) {
+    if !folder.join("log").is_dir() {
+        return;
+    }
+    let mut options = Options::in_folder(folder);
+    if !folder.join("index.sqlite").exists() {
+        options.index = "memory:".to_owned();
+    }
+    let report = fsck(&options, false, &ManualClock::at_unix_s(NOW_UNIX_S), &silent).unwrap();
+    assert!(report.is_fine(), "fsck of {}: {:#?}", folder.display(), report.findings);
 }
 
 thread_local! {
@@ -51,7 +98,7 @@ impl Scene {
     }
 
     pub(crate) async fn on(index: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::new();
         let clock = Arc::new(ManualClock::at_unix_s(NOW_UNIX_S));
         let mut options = Options::in_folder(folder.path());
         options.index = if index == "postgres:" { database() } else { index.to_owned() };
@@ -106,17 +153,21 @@ impl Scene {
 
     /// Counters of every mailbox are those of its rows.
     pub(crate) async fn check_counters(&self) {
-        for mailbox in self.store.mailboxes(self.alice).await.unwrap() {
-            let rows = self.store.messages(self.alice, mailbox.id, &UidSet::all()).await.unwrap();
-            let with = |flag| rows.iter().filter(|row| row.flags.contains(flag)).count() as u64;
-            assert_eq!(mailbox.total, rows.len() as u64, "{}", mailbox.name);
-            assert_eq!(mailbox.unseen, mailbox.total - with(Flag::Seen), "{}", mailbox.name);
-            assert_eq!(mailbox.deleted, with(Flag::Deleted), "{}", mailbox.name);
-            let bytes: u64 = rows.iter().map(|row| u64::from(row.size_bytes)).sum();
-            assert_eq!(mailbox.size_bytes, bytes, "{}", mailbox.name);
-            let next = mailbox.uid_next.unwrap();
-            assert!(rows.iter().all(|row| row.uid < next), "{}", mailbox.name);
-        }
+        counters_agree(&self.store, self.alice).await;
+    }
+}
+
+pub(crate) async fn counters_agree(store: &Store, account: AccountId) {
+    for mailbox in store.mailboxes(account).await.unwrap() {
+        let rows = store.messages(account, mailbox.id, &UidSet::all()).await.unwrap();
+        let with = |flag| rows.iter().filter(|row| row.flags.contains(flag)).count() as u64;
+        assert_eq!(mailbox.total, rows.len() as u64, "{}", mailbox.name);
+        assert_eq!(mailbox.unseen, mailbox.total - with(Flag::Seen), "{}", mailbox.name);
+        assert_eq!(mailbox.deleted, with(Flag::Deleted), "{}", mailbox.name);
+        let bytes: u64 = rows.iter().map(|row| u64::from(row.size_bytes)).sum();
+        assert_eq!(mailbox.size_bytes, bytes, "{}", mailbox.name);
+        let next = mailbox.uid_next.unwrap();
+        assert!(rows.iter().all(|row| row.uid < next), "{}", mailbox.name);
     }
 }
 

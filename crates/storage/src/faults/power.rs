@@ -1,7 +1,9 @@
-//! Power cuts: what was not synced is lost or torn, in granules of 512 bytes, and names not synced are forgotten.
+//! Power cuts: what was not synced is lost or torn, in granules of 512 bytes, and so are names.
 //!
-//! The cut comes at a call picked by the seed. `POWER_CUT_SEED=N` runs that seed alone, `POWER_CUT_ROUNDS=N` more of them.
-//! The index is kept, lost, or set back to an older one. What renames and removals leave undone is not played here.
+//! A file made, renamed or removed is so for sure only once its folder was synced. At the cut of each folder some of the
+//! changes since then are kept and the later ones lost; the folders know nothing of each other. The cut comes at a call
+//! picked by the seed, in some rounds a second one while the store opens again. The index is kept, lost, or set back to an
+//! older one. `POWER_CUT_SEED=N` runs that seed alone, `POWER_CUT_ROUNDS=N` more of them.
 
 use super::raw;
 use crate::log::{AppendFile, Disk, RealDisk};
@@ -15,10 +17,14 @@ use types::{AccountId, Flag, FlagChange, Flags, ManualClock, Uid, UidSet};
 
 const GRANULE_BYTES: u64 = 512;
 
-struct Dice(u64);
+pub(super) struct Dice(u64);
 
 impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub(super) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -26,38 +32,151 @@ impl Dice {
     }
 }
 
-#[derive(Default)]
-struct State {
-    calls: u64,
-    cut_at: u64,
-    /// How much of each file is surely on the disk.
-    synced: BTreeMap<PathBuf, u64>,
-    /// Files whose name is not yet synced.
-    nameless: BTreeSet<PathBuf>,
+/// Number of a file; it keeps that whatever it is called.
+type File = usize;
+type Names = BTreeMap<PathBuf, File>;
+
+/// What happened to a folder and is not synced.
+enum Change {
+    Made(PathBuf, File),
+    Renamed(PathBuf, PathBuf, File),
+    Removed(PathBuf),
 }
 
-impl State {
-    /// An error from the cut on; the call of the cut itself may still leave bytes behind.
-    fn call(&mut self) -> io::Result<bool> {
-        self.calls += 1;
-        if self.calls > self.cut_at {
-            return Err(io::Error::from_raw_os_error(5));
+impl Change {
+    fn apply(&self, names: &mut Names) {
+        match self {
+            Self::Made(path, file) => {
+                names.insert(path.clone(), *file);
+            }
+            Self::Renamed(from, to, file) => {
+                names.remove(from);
+                names.insert(to.clone(), *file);
+            }
+            Self::Removed(path) => {
+                names.remove(path);
+            }
         }
-        Ok(self.calls == self.cut_at)
     }
 }
 
-#[derive(Clone, Default)]
-struct PowerDisk(Arc<Mutex<State>>);
+struct State {
+    calls: u64,
+    cut_at: u64,
+    /// Holds a second name of each file, so that one removed can come back.
+    shelf: tempfile::TempDir,
+    /// How much of each file is surely on the disk.
+    synced: Vec<u64>,
+    /// As programs see the folders, and as they surely are on the disk.
+    seen: Names,
+    durable: Names,
+    /// Of each folder, in order.
+    waiting: BTreeMap<PathBuf, Vec<Change>>,
+}
 
-struct PowerFile {
-    state: Arc<Mutex<State>>,
-    path: PathBuf,
-    file: Box<dyn AppendFile>,
+impl State {
+    /// An error from the cut on; the call of the cut itself may still leave something behind.
+    fn call(&mut self) -> io::Result<bool> {
+        self.calls += 1;
+        if self.calls > self.cut_at {
+            return Err(lost());
+        }
+        Ok(self.calls == self.cut_at)
+    }
+
+    fn on_shelf(&self, file: File) -> PathBuf {
+        self.shelf.path().join(file.to_string())
+    }
+
+    fn shelve(&mut self, path: &Path, synced: u64) -> io::Result<File> {
+        let file = self.synced.len();
+        std::fs::hard_link(path, self.on_shelf(file))?;
+        self.synced.push(synced);
+        Ok(file)
+    }
+
+    /// The file of that name. One that was there before this disk is all durable.
+    fn file(&mut self, path: &Path) -> io::Result<File> {
+        if let Some(file) = self.seen.get(path) {
+            return Ok(*file);
+        }
+        let file = self.shelve(path, std::fs::metadata(path)?.len())?;
+        self.seen.insert(path.to_owned(), file);
+        self.durable.insert(path.to_owned(), file);
+        Ok(file)
+    }
+
+    fn change(&mut self, path: &Path, change: Change) {
+        change.apply(&mut self.seen);
+        let folder = path.parent().unwrap().to_owned();
+        self.waiting.entry(folder).or_default().push(change);
+    }
+
+    /// What the power cut leaves of names and files.
+    fn cut(&mut self, dice: &mut Dice) {
+        for changes in std::mem::take(&mut self.waiting).into_values() {
+            let kept = usize::try_from(dice.below(changes.len() as u64 + 1)).unwrap();
+            changes[..kept].iter().for_each(|change| change.apply(&mut self.durable));
+        }
+        for path in self.seen.keys().filter(|path| path.exists()) {
+            std::fs::remove_file(path).unwrap();
+        }
+        for (path, file) in &self.durable {
+            std::fs::hard_link(self.on_shelf(*file), path).unwrap();
+            tear(path, self.synced[*file], dice);
+        }
+        self.seen = self.durable.clone();
+    }
+}
+
+/// Cuts a file somewhere in what was not synced, and spoils some of the rest of that.
+fn tear(path: &Path, synced: u64, dice: &mut Dice) {
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    let length = file.metadata().unwrap().len();
+    let synced = synced.min(length);
+    let kept = synced + dice.below(length - synced + 1);
+    file.set_len(kept).unwrap();
+    let mut at = synced;
+    while at < kept {
+        let end = kept.min((at / GRANULE_BYTES + 1) * GRANULE_BYTES);
+        if dice.below(3) == 0 {
+            file.write_all_at(&vec![0; usize::try_from(end - at).unwrap()], at).unwrap();
+        }
+        at = end;
+    }
 }
 
 fn lost() -> io::Error {
     io::Error::from_raw_os_error(5)
+}
+
+/// A disk that loses power at a call and knows what it may forget then.
+#[derive(Clone)]
+pub(super) struct PowerDisk(Arc<Mutex<State>>);
+
+impl PowerDisk {
+    pub(super) fn new(cut_at: u64) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            calls: 0,
+            cut_at,
+            shelf: tempfile::tempdir().unwrap(),
+            synced: Vec::new(),
+            seen: Names::new(),
+            durable: Names::new(),
+            waiting: BTreeMap::new(),
+        })))
+    }
+
+    /// Leaves the folders as they are after the cut. Whoever had them open must have let go.
+    pub(super) fn cut(&self, dice: &mut Dice) {
+        self.0.lock().unwrap().cut(dice);
+    }
+}
+
+struct PowerFile {
+    state: Arc<Mutex<State>>,
+    number: File,
+    file: Box<dyn AppendFile>,
 }
 
 impl AppendFile for PowerFile {
@@ -72,8 +191,8 @@ impl AppendFile for PowerFile {
         if state.call()? {
             return Err(lost());
         }
-        let length = std::fs::metadata(&self.path)?.len();
-        state.synced.insert(self.path.clone(), length);
+        let length = std::fs::metadata(state.on_shelf(self.number))?.len();
+        state.synced[self.number] = length;
         Ok(())
     }
 
@@ -83,7 +202,7 @@ impl AppendFile for PowerFile {
             return Err(lost());
         }
         self.file.truncate(length)?;
-        state.synced.insert(self.path.clone(), length);
+        state.synced[self.number] = length;
         Ok(())
     }
 }
@@ -93,12 +212,12 @@ impl Disk for PowerDisk {
         let mut state = self.0.lock().unwrap();
         let last = state.call()?;
         let file = RealDisk.create(path)?;
-        state.synced.insert(path.to_owned(), 0);
-        state.nameless.insert(path.to_owned());
+        let number = state.shelve(path, 0)?;
+        state.change(path, Change::Made(path.to_owned(), number));
         if last {
             return Err(lost());
         }
-        Ok(Box::new(PowerFile { state: self.0.clone(), path: path.to_owned(), file }))
+        Ok(Box::new(PowerFile { state: self.0.clone(), number, file }))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
@@ -106,28 +225,30 @@ impl Disk for PowerDisk {
         if state.call()? {
             return Err(lost());
         }
-        let length = std::fs::metadata(path)?.len();
-        state.synced.entry(path.to_owned()).or_insert(length);
+        let number = state.file(path)?;
         let file = RealDisk.open(path)?;
-        Ok(Box::new(PowerFile { state: self.0.clone(), path: path.to_owned(), file }))
+        Ok(Box::new(PowerFile { state: self.0.clone(), number, file }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.0.lock().unwrap();
-        if state.call()? {
-            return Err(lost());
+        let last = state.call()?;
+        let number = state.file(from)?;
+        if to.exists() {
+            state.file(to)?;
         }
-        std::fs::rename(from, to)?;
-        let synced = state.synced.remove(from).unwrap_or_default();
-        state.synced.insert(to.to_owned(), synced);
-        Ok(())
+        RealDisk.rename(from, to)?;
+        state.change(to, Change::Renamed(from.to_owned(), to.to_owned(), number));
+        if last { Err(lost()) } else { Ok(()) }
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        if self.0.lock().unwrap().call()? {
-            return Err(lost());
-        }
-        std::fs::remove_file(path)
+        let mut state = self.0.lock().unwrap();
+        let last = state.call()?;
+        state.file(path)?;
+        RealDisk.remove(path)?;
+        state.change(path, Change::Removed(path.to_owned()));
+        if last { Err(lost()) } else { Ok(()) }
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
@@ -135,34 +256,14 @@ impl Disk for PowerDisk {
         if state.call()? {
             return Err(lost());
         }
-        state.nameless.retain(|path| path.parent() != Some(folder));
+        for change in state.waiting.remove(folder).unwrap_or_default() {
+            change.apply(&mut state.durable);
+        }
         Ok(())
     }
 
     fn free_bytes(&self, folder: &Path) -> io::Result<u64> {
         RealDisk.free_bytes(folder)
-    }
-}
-
-/// What the power cut leaves of the files.
-fn cut(state: &State, dice: &mut Dice) {
-    for (path, synced) in state.synced.iter().filter(|(path, _)| path.exists()) {
-        if state.nameless.contains(path) && dice.below(2) == 0 {
-            std::fs::remove_file(path).unwrap();
-            continue;
-        }
-        let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
-        let length = file.metadata().unwrap().len();
-        let kept = synced + dice.below(length - synced + 1);
-        file.set_len(kept).unwrap();
-        let mut at = *synced;
-        while at < kept {
-            let end = kept.min((at / GRANULE_BYTES + 1) * GRANULE_BYTES);
-            if dice.below(3) == 0 {
-                file.write_all_at(&vec![0; usize::try_from(end - at).unwrap()], at).unwrap();
-            }
-            at = end;
-        }
     }
 }
 
@@ -270,7 +371,7 @@ async fn check_after(store: &Store, alice: AccountId, told: &Told, seed: u64) {
 const INDEX: [&str; 3] = ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm"];
 
 async fn round(seed: u64) {
-    let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let mut dice = Dice::new(seed);
     let folder = tempfile::tempdir().unwrap();
     let options = Options { segment_bytes: 6_000, ..Options::in_folder(folder.path()) };
     let clock = Arc::new(ManualClock::at_unix_s(1_795_370_400));
@@ -280,8 +381,7 @@ async fn round(seed: u64) {
     drop(store);
     let old = std::fs::read(folder.path().join(INDEX[0])).unwrap();
 
-    let disk = PowerDisk::default();
-    disk.0.lock().unwrap().cut_at = 4 + dice.below(90);
+    let disk = PowerDisk::new(4 + dice.below(90));
     let told = match Store::open_on(&options, clock.clone(), Arc::new(disk.clone())) {
         Ok(store) => {
             let told = workload(&store, alice, &mut dice).await;
@@ -290,7 +390,7 @@ async fn round(seed: u64) {
         }
         Err(_) => Told::default(),
     };
-    cut(&disk.0.lock().unwrap(), &mut dice);
+    disk.cut(&mut dice);
     let lost = dice.below(3);
     if lost > 0 {
         for name in INDEX {
@@ -299,6 +399,14 @@ async fn round(seed: u64) {
     }
     if lost == 2 {
         std::fs::write(folder.path().join(INDEX[0]), old).unwrap();
+    }
+    if dice.below(2) == 0 {
+        // And again while it recovers.
+        let disk = PowerDisk::new(1 + dice.below(6));
+        if let Ok(store) = Store::open_on(&options, clock.clone(), Arc::new(disk.clone())) {
+            store.close().await;
+        }
+        disk.cut(&mut dice);
     }
     let store = Store::open(&options, clock.clone())
         .unwrap_or_else(|error| panic!("seed {seed}: does not open: {error}"));

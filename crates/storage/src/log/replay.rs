@@ -25,7 +25,7 @@ pub(crate) fn replay(
     mut visit: impl FnMut(Read) -> Result<()>,
 ) -> Result<Option<Position>> {
     let mut ids = segments.ids()?;
-    drop_unfinished(segments, &mut ids)?;
+    drop_unfinished(segments, from, &mut ids)?;
     let Some(&first) = ids.first() else {
         return match from {
             None => Ok(None),
@@ -38,20 +38,27 @@ pub(crate) fn replay(
     };
     let last = ids.last().copied().unwrap_or(first);
     let start = position.end.segment;
+    if !ids.contains(&start) {
+        // Its name was durable before the index could hear of it.
+        return Err(missing(segments, start));
+    }
     for id in ids.into_iter().filter(|id| *id >= start) {
         let segment = segments.segment(id)?;
         if id != position.end.segment {
-            position = next_segment(&segment, id, position)?;
+            position = next_segment(segments, &segment, id, position)?;
         }
         position = replay_segment(&segment, position, u64::MAX, &mut visit)?;
         let length = segment.length()?;
         if position.end.offset > length {
-            return Err(Error::Corrupt(format!("segment {id:x} is shorter than the index says")));
+            let (file, offset) = (segment.path().display(), position.end.offset);
+            let what =
+                format!("{file} ends at byte {length}, the index has seen it up to {offset}");
+            return Err(Error::Corrupt(what));
         }
         if position.end.offset < length {
             let durable = id != last || proves(&segment, position, length)?;
             if durable {
-                return Err(damage(id, position.end.offset));
+                return Err(damage(&segment, position.end.offset));
             }
             tracing::warn!(
                 segment = id,
@@ -82,9 +89,10 @@ pub(crate) fn reread(
         position = end;
         if position.lsn < until.lsn {
             if id >= until.end.segment {
-                return Err(damage(id, position.end.offset));
+                return Err(damage(&segment, position.end.offset));
             }
-            position = next_segment(&*segments.segment(id + 1)?, id + 1, position)?;
+            let next = segments.segment(id + 1)?;
+            position = next_segment(segments, &next, id + 1, position)?;
         }
     }
     Ok(())
@@ -112,13 +120,18 @@ pub(crate) fn walk(
     Ok(true)
 }
 
-fn damage(segment: u64, offset: u64) -> Error {
-    Error::Corrupt(format!("segment {segment:x} of the log at byte {offset}"))
+fn damage(segment: &SegmentFile, offset: u64) -> Error {
+    Error::Corrupt(format!("{} at byte {offset}", segment.path().display()))
 }
 
-/// A last segment whose header never became durable holds nothing.
-fn drop_unfinished(segments: &Segments, ids: &mut Vec<u64>) -> Result<()> {
-    let Some(&last) = ids.last() else {
+fn missing(segments: &Segments, id: u64) -> Error {
+    Error::Corrupt(format!("{} is missing", segments.path(id).display()))
+}
+
+/// A last segment whose header never became durable holds nothing. One that the index has seen was durable.
+fn drop_unfinished(segments: &Segments, from: Option<Position>, ids: &mut Vec<u64>) -> Result<()> {
+    let seen = from.map_or(0, |position| position.end.segment);
+    let Some(&last) = ids.last().filter(|last| **last > seen) else {
         return Ok(());
     };
     let path = segments.path(last);
@@ -135,10 +148,19 @@ fn start_of(segments: &Segments, id: u64) -> Result<Position> {
     Ok(Position { lsn, end: Location { segment: id, offset: SegmentFile::HEADER_BYTES } })
 }
 
-fn next_segment(segment: &SegmentFile, id: u64, before: Position) -> Result<Position> {
-    if id != before.end.segment + 1 || segment.first_lsn != before.lsn + 1 {
-        let missing = before.end.segment + 1;
-        return Err(Error::Corrupt(format!("segment {missing:x} of the log is missing")));
+fn next_segment(
+    segments: &Segments,
+    segment: &SegmentFile,
+    id: u64,
+    before: Position,
+) -> Result<Position> {
+    if id != before.end.segment + 1 {
+        return Err(missing(segments, before.end.segment + 1));
+    }
+    if segment.first_lsn != before.lsn + 1 {
+        let (file, first, expect) = (segment.path().display(), segment.first_lsn, before.lsn + 1);
+        let what = format!("{file} at byte 16: it begins with change {first}, not {expect}");
+        return Err(Error::Corrupt(what));
     }
     Ok(Position { end: Location { segment: id, offset: SegmentFile::HEADER_BYTES }, ..before })
 }

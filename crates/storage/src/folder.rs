@@ -1,5 +1,6 @@
 //! The data folder: who holds it, which format it has, where its index lies.
 
+use crate::log::blob_hash;
 use crate::{Error, Options, Result};
 use db::Index;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -8,11 +9,25 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Raised when an older build could no longer read what this one writes.
-const FORMAT: u32 = 1;
+/// Raised when an older build could no longer read what this one writes. 2: ops for quotas and a cut change log.
+const FORMAT: u32 = 2;
 const FORMAT_FILE: &str = "FORMAT";
 const LOCK_FILE: &str = "lock";
 const INDEX_FILE: &str = "index.sqlite";
+
+/// A kind of file in `log/`: how it begins, and how many bytes its hash is of, which follows them.
+struct FileKind {
+    magic: [u8; 4],
+    known: u32,
+    hashed: usize,
+    what: &'static str,
+}
+
+/// What `docs/format/` describes.
+const FILE_KINDS: [FileKind; 2] = [
+    FileKind { magic: *b"OPSG", known: 1, hashed: 64, what: "segment" },
+    FileKind { magic: *b"OPPK", known: 1, hashed: 48, what: "pack" },
+];
 
 /// Keeps other processes out while it lives.
 pub(crate) struct Lock(
@@ -26,19 +41,24 @@ pub(crate) fn open(folder: &Path) -> Result<Lock> {
         _ => Error::Io { what, path: folder.to_owned(), reason: e.to_string() },
     };
     make_private(folder).map_err(|e| failed("could not make the data folder", &e))?;
+    // First of all, and before the lock says who is here: what a newer version wrote is left as it is.
+    check_newer(folder)?;
     let lock = take(folder)?;
-    let path = folder.join(FORMAT_FILE);
-    match fs::read_to_string(&path) {
-        Ok(text) => check_format(folder, &text)?,
-        Err(e) if e.kind() == ErrorKind::NotFound => {
-            fs::write(&path, format!("openpoczta {FORMAT}\n"))
-                .and_then(|()| File::open(&path)?.sync_all())
-                .and_then(|()| File::open(folder)?.sync_all())
-                .map_err(|e| failed("could not write the format of the data folder", &e))?;
-        }
-        Err(e) => return Err(failed("could not read the format of the data folder", &e)),
+    if format_of(folder)? != Some(FORMAT) {
+        write_format(folder)
+            .map_err(|e| failed("could not write the format of the data folder", &e))?;
     }
     Ok(lock)
+}
+
+/// Under another name first: a crash leaves the old file or the new one.
+fn write_format(folder: &Path) -> std::io::Result<()> {
+    let new = folder.join(format!("{FORMAT_FILE}.new"));
+    let mut file = File::create(&new)?;
+    file.write_all(format!("openpoczta {FORMAT}\n").as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&new, folder.join(FORMAT_FILE))?;
+    File::open(folder)?.sync_all()
 }
 
 /// Makes a folder that only its owner may look into: it holds people's letters. One that is there stays as
@@ -47,12 +67,52 @@ pub(crate) fn make_private(folder: &Path) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-fn check_format(folder: &Path, text: &str) -> Result<()> {
+/// Looks at versions without changing anything.
+fn check_newer(folder: &Path) -> Result<()> {
+    format_of(folder)?;
+    db::check_format(&format!("sqlite:{}", folder.join(INDEX_FILE).display()))?;
+    let Ok(files) = fs::read_dir(folder.join("log")) else { return Ok(()) };
+    for file in files.flatten() {
+        let mut header = [0; 128];
+        let read = File::open(file.path()).and_then(|mut file| file.read_exact(&mut header));
+        if read.is_ok()
+            && let Some((what, found)) = newer_file(&header)
+        {
+            let found = format!("{found} of {what} {}", file.file_name().to_string_lossy());
+            return Err(Error::Newer { folder: folder.to_owned(), found, known: FORMAT });
+        }
+    }
+    Ok(())
+}
+
+/// What it is and its version, of a whole header that this build does not know. One that is damaged is for the
+/// log to judge.
+fn newer_file(header: &[u8; 128]) -> Option<(&'static str, u32)> {
+    let kind = FILE_KINDS.iter().find(|kind| header.starts_with(&kind.magic))?;
+    let found = u32::from_le_bytes(*header.get(4..)?.first_chunk()?);
+    let (hashed, rest) = header.split_at_checked(kind.hashed)?;
+    let whole = blob_hash(hashed) == *rest.first_chunk::<16>()?;
+    (whole && found > kind.known).then_some((kind.what, found))
+}
+
+/// The version in the file FORMAT; `None`: there is none yet. Refuses a newer one.
+fn format_of(folder: &Path) -> Result<Option<u32>> {
+    let path = folder.join(FORMAT_FILE);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) => {
+            let reason = e.to_string();
+            return Err(Error::Io { what: "could not read the format in", path, reason });
+        }
+    };
+    // Empty: what a crash left of the first builds, which wrote it in place.
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
     let found = text.trim().strip_prefix("openpoczta ").unwrap_or("unreadable");
     match found.parse::<u32>() {
-        Ok(FORMAT) => Ok(()),
-        // An empty file is what a crash between making and writing it leaves.
-        Err(_) if text.trim().is_empty() => Ok(()),
+        Ok(known @ 1..=FORMAT) => Ok(Some(known)),
         _ => {
             let (folder, found) = (folder.to_owned(), found.to_owned());
             Err(Error::Newer { folder, found, known: FORMAT })

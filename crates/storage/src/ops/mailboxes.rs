@@ -4,6 +4,7 @@ use crate::writer::{Facts, Intent};
 use crate::{Error, Result};
 use db::{MailboxRow, Op};
 use types::{AccountId, MailboxId, ModSeq, SpecialUse, UidSet, UidValidity};
+use unicode_normalization::UnicodeNormalization as _;
 
 /// One level of a name; 255 bytes is what other servers take.
 const LEVEL_BYTES: usize = 255;
@@ -13,11 +14,17 @@ const LEVELS: usize = 20;
 /// Mailboxes of one account; a client that makes more is running wild.
 const MAILBOXES: usize = 10_000;
 
-/// The name as it is stored: `INBOX` in any case becomes `INBOX`; a trailing `/` is dropped, since
+/// The name as it is stored: composed (NFC), so that two that look the same are the same (RFC 9051 §5.1 asks for
+/// Net-Unicode; some clients send it decomposed). `INBOX` in any case becomes `INBOX`; a trailing `/` is dropped, since
 /// clients send it for a mailbox that will have children (RFC 9051 §6.3.4).
 pub(crate) fn canonical_name(name: &str) -> Result<String> {
-    let name = name.strip_suffix('/').unwrap_or(name);
     let refused = |why| Err(Error::MailboxName(why));
+    // Before it is composed and after: that may make it shorter or longer.
+    if name.len() > 2 * NAME_BYTES {
+        return refused("it is longer than 1,000 bytes");
+    }
+    let name: String = name.nfc().collect();
+    let name = name.strip_suffix('/').unwrap_or(&name);
     if name.is_empty() {
         return refused("it is empty");
     }
@@ -268,6 +275,8 @@ mod tests {
         check("Inbox/Work", Some("INBOX/Work"));
         check("Żółte/kartki/", Some("Żółte/kartki"));
         check("a b&c", Some("a b&c"));
+        check("Z\u{307}o\u{301}\u{142}ty", Some("\u{17b}\u{f3}\u{142}ty"));
+        check(&"o\u{301}".repeat(333).replace('o', "x"), None);
         for bad in ["", "/", "a//b", "/a", "..", "a/../b", ".", "a\0b", "a\nb", "a\u{fffd}"] {
             check(bad, None);
         }

@@ -1,6 +1,8 @@
 //! The store through its door, on every index engine.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod bad_input;
+mod changes;
 mod crash;
 mod dump;
 mod fixtures;
@@ -10,6 +12,7 @@ mod messages;
 mod packing;
 #[path = "../../../db/tests/postgres/mod.rs"]
 mod postgres;
+mod quota;
 mod searching;
 mod shared;
 mod tools;

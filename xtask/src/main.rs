@@ -9,6 +9,7 @@ mod bench;
 mod bench_python;
 mod bless;
 mod check;
+mod crash;
 mod demo;
 mod differential;
 mod fixtures;
@@ -50,6 +51,12 @@ static COMMANDS: &[Command] = &[
         arguments: "",
         about: "fmt, clippy, tidy and tests: what must be green before a commit",
         run: check::run,
+    },
+    Command {
+        name: "crash",
+        arguments: "[--rounds 500] [--seed 1]",
+        about: "kill a working mail store that many times and look whether all that was acknowledged is there",
+        run: crash::run,
     },
     Command {
         name: "demo",

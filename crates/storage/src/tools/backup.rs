@@ -299,7 +299,9 @@ impl Work<'_> {
         let there = |old: &Entry| {
             fs::metadata(old.path(self.copies, id)).is_ok_and(|m| m.len() == old.bytes)
         };
-        if let Some(old) = old.clone().filter(|old| old.closed && there(old)) {
+        // What is written to in the store cannot be closed here, unless a crash has opened it again.
+        let open = last && segment_path(self.log, id).exists();
+        if let Some(old) = old.clone().filter(|old| old.closed && there(old) && !open) {
             self.backed.kept_segments += 1;
             self.new.segments.insert(id, old);
             self.last_kept = Some(id);
@@ -418,8 +420,10 @@ impl Work<'_> {
                 damage.join("; ")
             ));
         }
+        if segment.pack().is_some() || old.as_ref().is_some_and(|old| old.generation > 0) {
+            self.follows(&segment)?;
+        }
         let mut entry = if let Some(pack) = segment.pack() {
-            self.follows(&segment, pack, old.as_ref())?;
             self.copy_parts(pack, good)?;
             let generation = pack.header.generation;
             Entry { closed: good, generation, bytes: pack.file_bytes, hash: String::new() }
@@ -429,7 +433,7 @@ impl Work<'_> {
         };
         let target = entry.path(self.copies, id);
         let half = with_tmp(&target);
-        let old = old.filter(|_| entry.generation == 0);
+        let old = old.filter(|old| entry.generation == 0 && old.generation == 0);
         entry.hash = self.write(&segment, entry.bytes, old.as_ref(), &half)?;
         if good {
             verify(&half, id, &entry, last)?;
@@ -450,30 +454,29 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Refuses a pack that does not begin with what was copied of its segment when that was open, but for letters
-    /// that were given up.
-    fn follows(&self, segment: &Segment, pack: &Pack, old: Option<&Entry>) -> Result<()> {
-        let Some(old) = old.filter(|old| old.generation == 0) else { return Ok(()) };
-        let path = old.path(self.copies, segment.id);
-        let Ok(file) = File::open(&path) else { return Ok(()) };
-        let length = file.metadata().map_err(|e| io_error("could not look at", &path, &e))?.len();
+    /// Refuses a segment that does not begin with what is here of it, but for letters that were given up.
+    fn follows(&self, segment: &Segment) -> Result<()> {
+        let Ok(Some(old)) = Segment::find(self.copies, segment.id) else { return Ok(()) };
+        let packs = [segment.pack(), old.pack()].into_iter().flatten();
+        let letters = packs.flat_map(|pack| &pack.table.letters).filter(|letter| letter.gone);
+        let given_up: BTreeMap<u64, u64> =
+            letters.map(|letter| (letter.start, u64::from(letter.bytes))).collect();
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         let mut at = 0;
-        let mut given_up = pack.table.letters.iter().filter(|letter| letter.gone).peekable();
-        while at < length {
-            if let Some(letter) = given_up.next_if(|letter| letter.start == at) {
-                at += u64::from(letter.bytes);
+        while at < old.length {
+            if let Some(bytes) = given_up.get(&at) {
+                at += bytes;
                 continue;
             }
-            let stop = given_up.peek().map_or(length, |letter| letter.start).min(length);
-            let count = usize::try_from(stop - at).unwrap_or(usize::MAX).min(CHUNK_BYTES);
-            ours.resize(count, 0);
-            theirs.resize(count, 0);
-            file.read_exact_at(&mut ours, at).map_err(|e| io_error("could not read", &path, &e))?;
-            if !segment.read(&mut theirs, at)? || ours != theirs {
+            let stop = given_up.range(at..).next().map_or(old.length, |(start, _)| *start);
+            let count = usize::try_from(stop.min(old.length) - at).unwrap_or(usize::MAX);
+            ours.resize(count.min(CHUNK_BYTES), 0);
+            theirs.resize(count.min(CHUNK_BYTES), 0);
+            let read = old.read(&mut ours, at)? && segment.read(&mut theirs, at)?;
+            if !read || ours != theirs {
                 return Err(self.other_history(segment.id));
             }
-            at += count as u64;
+            at += ours.len() as u64;
         }
         Ok(())
     }

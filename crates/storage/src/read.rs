@@ -1,14 +1,20 @@
-//! Reading: rows from a snapshot of the index, bytes from the segments through the cache.
+//! Reading: rows from a snapshot of the index, bytes from the segments, both through the cache.
+//!
+//! A cached view of a mailbox or row of an email is taken without a question when nothing has changed in the account
+//! since it was known to be right ([`Moment`]); else the index says what of it still holds.
 
+use crate::known::Asked;
 use crate::letter::Email;
 use crate::log::{Segments, blob_hash};
+use crate::view::{Now, View};
+use crate::watch::{Listeners, Moment};
 use crate::{Error, Result};
 use bytes::Bytes;
-use db::{BlobRef, ChangeRow, EmailRow, Index, Location, MailboxRow, MessageRow};
+use db::{AccountRow, BlobRef, ChangeRow, EmailRef, Index, Location, MailboxRow, MessageRow, Read};
 use ocache::{Key, Kind, Object, ObjectCache};
 use std::ops::Range;
 use std::sync::Arc;
-use types::{AccountId, EmailId, ModSeq};
+use types::{AccountId, EmailId, MailboxId, ModSeq, UidSet};
 
 /// A mailbox and its messages at one moment.
 #[derive(Debug, Clone)]
@@ -32,30 +38,170 @@ pub struct Changes {
 /// A range of a letter from this size on is read without the rest, and without the check of the whole.
 const RANGE_BYTES: u32 = 1 << 20;
 
-/// The reading half of a store. All of it blocks: callers run it off the async threads.
+/// The reading half of a store. What goes to the index or the segments blocks: callers run it off the async threads.
 pub(crate) struct Reader {
     pub(crate) index: Arc<dyn Index>,
     /// `None`: the index keeps the letters too.
     pub(crate) segments: Option<Arc<Segments>>,
     pub(crate) cache: Arc<dyn ObjectCache>,
+    /// Told of every change. `None`: other servers change accounts too, and only the index knows.
+    pub(crate) listeners: Option<Arc<Listeners>>,
+}
+
+/// A mailbox asked for, and what the cache has of it.
+pub(crate) struct AskedView {
+    account: AccountId,
+    mailbox: MailboxId,
+    cached: Option<Arc<View>>,
+}
+
+impl AskedView {
+    /// The view, if it is still right.
+    pub(crate) fn at(&self, moment: Moment) -> Option<&Arc<View>> {
+        self.cached.as_ref().filter(|view| view.is_of(moment))
+    }
 }
 
 impl Reader {
-    /// The emails asked for that exist in this account, in the order asked.
-    pub(crate) fn emails(&self, account: AccountId, ids: &[EmailId]) -> Result<Vec<Arc<Email>>> {
+    /// The moment of now, where it is known without asking the index. Take it, then wait until the account's
+    /// changes can be read, then read: what is found is of this moment or later.
+    pub(crate) fn moment(&self, account: AccountId) -> Option<Moment> {
+        self.listeners.as_ref().map(|listeners| listeners.moment(account))
+    }
+
+    /// Where it is not known: the account's MODSEQ tells as well.
+    fn moment_of(told: Option<Moment>, account: &AccountRow) -> Moment {
+        told.unwrap_or(Moment(account.modseq.0))
+    }
+
+    // --- mailboxes
+
+    pub(crate) fn ask_view(&self, account: AccountId, mailbox: MailboxId) -> AskedView {
+        let cached = self.cache.get(view_key(account, mailbox)).and_then(Object::into_value);
+        AskedView { account, mailbox, cached }
+    }
+
+    pub(crate) fn view(&self, asked: AskedView, told: Option<Moment>) -> Result<Arc<View>> {
         let read = self.index.read()?;
-        let mut emails = Vec::with_capacity(ids.len());
-        for id in ids {
-            if let Some(row) = read.email(*id)?.filter(|row| row.account == account) {
-                emails.push(Arc::new(self.email(&row)?));
+        let mailbox = read.mailbox(asked.account, asked.mailbox)?.ok_or(Error::NoMailbox)?;
+        self.view_of(&*read, asked, mailbox, told)
+    }
+
+    pub(crate) fn view_by_name(
+        &self,
+        account: AccountId,
+        name: &str,
+        told: Option<Moment>,
+    ) -> Result<Arc<View>> {
+        let read = self.index.read()?;
+        let mailbox = read.mailbox_by_name(account, name)?.ok_or(Error::NoMailbox)?;
+        self.view_of(&*read, self.ask_view(account, mailbox.id), mailbox, told)
+    }
+
+    fn view_of(
+        &self,
+        read: &dyn Read,
+        asked: AskedView,
+        mailbox: MailboxRow,
+        told: Option<Moment>,
+    ) -> Result<Arc<View>> {
+        let account = read.account(asked.account)?.ok_or(Error::NoMailbox)?;
+        let moment = Self::moment_of(told, &account);
+        let now = Now { read, account: &account, mailbox, moment };
+        let view = now.view(asked.cached.clone())?;
+        self.keep(&asked, &view);
+        Ok(view)
+    }
+
+    fn keep(&self, asked: &AskedView, view: &Arc<View>) {
+        if !asked.cached.as_ref().is_some_and(|cached| Arc::ptr_eq(cached, view)) {
+            let key = view_key(asked.account, asked.mailbox);
+            self.cache.put(key, Object::decoded(view.clone(), view.weight_bytes()));
+        }
+    }
+
+    /// Rows of messages, with the emails that the cache has not: from a view that is near, else from the index.
+    pub(crate) fn list(
+        &self,
+        asked: &AskedView,
+        uids: &UidSet,
+        told: Option<Moment>,
+        with_emails: bool,
+    ) -> Result<(Vec<MessageRow>, Vec<Arc<Email>>)> {
+        let read = self.index.read()?;
+        let Some(account) = read.account(asked.account)? else { return Ok(Default::default()) };
+        let moment = Self::moment_of(told, &account);
+        let rows = self.rows(&*read, asked, &account, uids, moment)?;
+        if !with_emails {
+            return Ok((rows, Vec::new()));
+        }
+        let ids = rows.iter().map(|row| row.email).collect();
+        let asked = Asked::of(self, account.id, ids);
+        let emails = match asked.there(moment) {
+            Some(emails) => emails,
+            None => asked.complete(self, &*read, moment)?,
+        };
+        Ok((rows, emails))
+    }
+
+    fn rows(
+        &self,
+        read: &dyn Read,
+        asked: &AskedView,
+        account: &AccountRow,
+        uids: &UidSet,
+        moment: Moment,
+    ) -> Result<Vec<MessageRow>> {
+        if asked.cached.is_some()
+            && let Some(mailbox) = read.mailbox(asked.account, asked.mailbox)?
+        {
+            let now = Now { read, account, mailbox, moment };
+            if let Some(view) = now.near(asked.cached.clone())? {
+                self.keep(asked, &view);
+                return Ok(view.members(uids).map(|entry| entry.to_row()).collect());
             }
         }
-        Ok(emails)
+        Ok(read.messages(asked.account, asked.mailbox, uids)?)
+    }
+
+    // --- emails
+
+    /// The emails asked for that exist in this account, in the order asked; past the cache.
+    pub(crate) fn emails(&self, account: AccountId, ids: &[EmailId]) -> Result<Vec<Arc<Email>>> {
+        let mut emails = Vec::with_capacity(ids.len());
+        let mut failed = None;
+        self.index.read()?.scan_emails(ids, &mut |row| {
+            if row.account == account {
+                match self.email(row) {
+                    Ok(email) => emails.push(Arc::new(email)),
+                    Err(error) => failed = Some(error),
+                }
+            }
+        })?;
+        failed.map_or(Ok(emails), Err)
+    }
+
+    /// The same, with the cache.
+    pub(crate) fn emails_asked(
+        &self,
+        account: AccountId,
+        asked: Asked,
+        told: Option<Moment>,
+    ) -> Result<Vec<Arc<Email>>> {
+        let read = self.index.read()?;
+        let moment = match told {
+            Some(moment) => moment,
+            None => match read.account(account)? {
+                Some(account) => Self::moment_of(None, &account),
+                None => return Ok(Vec::new()),
+            },
+        };
+        asked.complete(self, &*read, moment)
     }
 
     /// A row with its part table decoded; one in a form of another version is parsed again.
-    fn email(&self, row: &EmailRow) -> Result<Email> {
-        let index = match mparser::Index::decode(&row.index) {
+    pub(crate) fn email(&self, row: EmailRef<'_>) -> Result<Email> {
+        let index = match mparser::Index::decode(row.index) {
             Ok(index) => index,
             Err(_) => mparser::Index::of(&self.bytes(row.id, row.blob)?),
         };
@@ -69,33 +215,53 @@ impl Reader {
         })
     }
 
+    // --- bytes
+
+    /// The letter, if the cache has it.
+    pub(crate) fn cached_bytes(&self, email: EmailId) -> Option<Bytes> {
+        self.cache.get(letter_key(email)).and_then(Object::into_bytes)
+    }
+
     /// The letter as stored, checked against its hash.
     pub(crate) fn bytes(&self, email: EmailId, blob: BlobRef) -> Result<Bytes> {
-        let key = Key { kind: Kind::Letter, owner: 0, id: email.0 };
-        if let Some(bytes) = self.cache.get(key).and_then(Object::into_bytes) {
-            return Ok(bytes);
+        match self.cached_bytes(email) {
+            Some(bytes) => Ok(bytes),
+            None => self.stored_bytes(email, blob),
         }
+    }
+
+    /// The same when the cache does not have it.
+    pub(crate) fn stored_bytes(&self, email: EmailId, blob: BlobRef) -> Result<Bytes> {
         let bytes = self.stored(blob, 0..blob.size_bytes)?;
         if blob_hash(&bytes) != blob.hash {
             return Err(Error::Corrupt(format!("the bytes of email {email}")));
         }
         let bytes = Bytes::from(bytes);
-        self.cache.put(key, bytes.clone().into());
+        self.cache.put(letter_key(email), bytes.clone().into());
         Ok(bytes)
     }
 
-    pub(crate) fn range(&self, email: &Email, range: Range<u32>) -> Result<Bytes> {
-        let end = range.end.min(email.size_bytes);
-        let range = range.start.min(end)..end;
-        if email.size_bytes >= RANGE_BYTES && range.len() < email.size_bytes as usize / 2 {
-            return Ok(self.stored(email.blob, range)?.into());
-        }
-        let bytes = self.bytes(email.id, email.blob)?;
-        let cut = range.start as usize..range.end as usize;
-        if cut.end > bytes.len() {
-            return Err(Error::Corrupt(format!("the length of email {}", email.id)));
-        }
-        Ok(bytes.slice(cut))
+    /// A range of each letter, in the order asked; the first is not in the cache. A letter that is damaged does not
+    /// keep the others back.
+    pub(crate) fn ranges(&self, wanted: &[(Arc<Email>, Range<u32>)]) -> Vec<Result<Bytes>> {
+        // Several ranges of one letter follow one another, and it may be too large for the cache.
+        let mut last: Option<(EmailId, Bytes)> = None;
+        let mut is_first = true;
+        let range = |(email, range): &(Arc<Email>, Range<u32>)| {
+            let is_missing = std::mem::take(&mut is_first);
+            let range = cut(email, range);
+            if is_piece(email, &range) {
+                return Ok(self.stored(email.blob, range)?.into());
+            }
+            let bytes = match &last {
+                Some((id, bytes)) if *id == email.id => bytes.clone(),
+                _ if is_missing => self.stored_bytes(email.id, email.blob)?,
+                _ => self.bytes(email.id, email.blob)?,
+            };
+            last = Some((email.id, bytes.clone()));
+            slice(email, &bytes, &range)
+        };
+        wanted.iter().map(range).collect()
     }
 
     fn stored(&self, blob: BlobRef, range: Range<u32>) -> Result<Vec<u8>> {
@@ -128,6 +294,32 @@ impl Reader {
         };
         if whole { Ok(()) } else { Err(damaged(from)) }
     }
+}
+
+fn view_key(account: AccountId, mailbox: MailboxId) -> Key {
+    Key { kind: Kind::View, owner: account.0, id: mailbox.0.into() }
+}
+
+fn letter_key(email: EmailId) -> Key {
+    Key { kind: Kind::Letter, owner: 0, id: email.0 }
+}
+
+/// What of the range there is.
+pub(crate) fn cut(email: &Email, range: &Range<u32>) -> Range<u32> {
+    let end = range.end.min(email.size_bytes);
+    range.start.min(end)..end
+}
+
+fn is_piece(email: &Email, range: &Range<u32>) -> bool {
+    email.size_bytes >= RANGE_BYTES && range.len() < email.size_bytes as usize / 2
+}
+
+pub(crate) fn slice(email: &Email, bytes: &Bytes, range: &Range<u32>) -> Result<Bytes> {
+    let cut = range.start as usize..range.end as usize;
+    if cut.end > bytes.len() {
+        return Err(Error::Corrupt(format!("the length of email {}", email.id)));
+    }
+    Ok(bytes.slice(cut))
 }
 
 fn damaged(from: Location) -> Error {

@@ -1,6 +1,7 @@
 //! The door to a mail store: every operation a protocol may ask for.
 
 use crate::direct::Direct;
+use crate::known::Asked;
 use crate::letter::{Email, Letter};
 use crate::log::{Disk, Log, RealDisk, Segments, replay};
 use crate::ops::{
@@ -11,8 +12,9 @@ use crate::ops::{
 use crate::pack::{Packed, Packer};
 use crate::pending::apply;
 use crate::queue::WriterHandle;
-use crate::read::{Changes, Reader, Snapshot};
+use crate::read::{Changes, Reader, Snapshot, cut, slice};
 use crate::search::{Query, search};
+use crate::view::View;
 use crate::watch::{Listeners, Watch};
 use crate::writer::{Facts, Intent, Writer};
 use crate::{Error, Options, Result, folder};
@@ -75,7 +77,8 @@ impl Store {
         };
         let others = listeners.clone();
         letters.listen(Box::new(move |account, modseq| others.tell(&[(account, modseq)])));
-        let reader = Reader { index: index.clone(), segments: None, cache: open_cache(options)? };
+        let cache = open_cache(options)?;
+        let reader = Reader { index: index.clone(), segments: None, cache, listeners: None };
         let writer = Direct { index, listeners: listeners.clone(), clock }.start()?;
         let (reader, readers) = (Arc::new(reader), Semaphore::new(READERS));
         let inner = Inner {
@@ -107,8 +110,9 @@ impl Store {
         let listeners = Arc::new(Listeners::default());
         let reserve_bytes = options.reserve_bytes;
         let kept = Some(segments.clone());
-        let reader = Arc::new(Reader { index: index.clone(), segments: kept, cache });
-        let listening = listeners.clone();
+        let (listening, told) = (listeners.clone(), Some(listeners.clone()));
+        let reader = Reader { index: index.clone(), segments: kept, cache, listeners: told };
+        let reader = Arc::new(reader);
         let packer = Packer::new(segments.clone(), index.clone());
         let writer =
             Writer { log, segments, index, listeners: listening, clock, reserve_bytes }.start()?;
@@ -366,14 +370,28 @@ impl Store {
 
     // --- reading
 
-    /// A mailbox and all its messages at one moment.
+    /// A mailbox and all its messages at one moment, shared with whoever else looks at it.
+    pub async fn view(&self, account: AccountId, mailbox: MailboxId) -> Result<Arc<View>> {
+        let moment = self.0.reader.moment(account);
+        let asked = self.0.reader.ask_view(account, mailbox);
+        if let Some(view) = moment.and_then(|moment| asked.at(moment)) {
+            return Ok(view.clone());
+        }
+        self.of(account, move |reader| reader.view(asked, moment)).await
+    }
+
+    /// The same by name: `INBOX` in any case; other names exactly.
+    pub async fn view_by_name(&self, account: AccountId, name: &str) -> Result<Arc<View>> {
+        let name = canonical_name(name).map_err(|_| Error::NoMailbox)?;
+        let moment = self.0.reader.moment(account);
+        self.of(account, move |reader| reader.view_by_name(account, &name, moment)).await
+    }
+
+    /// [`Store::view`] as rows.
     pub async fn snapshot(&self, account: AccountId, mailbox: MailboxId) -> Result<Snapshot> {
-        self.rows(account, move |read| {
-            let row = read.mailbox(account, mailbox)?.ok_or(Error::NoMailbox)?;
-            let messages = read.messages(account, mailbox, &UidSet::all())?;
-            Ok(Snapshot { mailbox: row, messages })
-        })
-        .await
+        let view = self.view(account, mailbox).await?;
+        let messages = view.entries().map(|entry| entry.to_row()).collect();
+        Ok(Snapshot { mailbox: view.mailbox().clone(), messages })
     }
 
     /// The messages in `uids` that exist, ascending.
@@ -383,14 +401,59 @@ impl Store {
         mailbox: MailboxId,
         uids: &UidSet,
     ) -> Result<Vec<MessageRow>> {
+        Ok(self.rows_and_emails(account, mailbox, uids, false).await?.0)
+    }
+
+    /// The messages in `uids` that exist, ascending, each with its email.
+    pub async fn list(
+        &self,
+        account: AccountId,
+        mailbox: MailboxId,
+        uids: &UidSet,
+    ) -> Result<Vec<(MessageRow, Arc<Email>)>> {
+        let (rows, emails) = self.rows_and_emails(account, mailbox, uids, true).await?;
+        // In the order of the rows, with a gap should one be missing.
+        let mut emails = emails.into_iter().peekable();
+        let with_email = |row: MessageRow| {
+            let email = emails.next_if(|email| email.id == row.email)?;
+            Some((row, email))
+        };
+        Ok(rows.into_iter().filter_map(with_email).collect())
+    }
+
+    async fn rows_and_emails(
+        &self,
+        account: AccountId,
+        mailbox: MailboxId,
+        uids: &UidSet,
+        with_emails: bool,
+    ) -> Result<(Vec<MessageRow>, Vec<Arc<Email>>)> {
+        let moment = self.0.reader.moment(account);
+        let asked = self.0.reader.ask_view(account, mailbox);
+        if let Some(moment) = moment
+            && let Some(view) = asked.at(moment)
+        {
+            let rows: Vec<_> = view.members(uids).map(|entry| entry.to_row()).collect();
+            if !with_emails {
+                return Ok((rows, Vec::new()));
+            }
+            let ids = rows.iter().map(|row| row.email).collect();
+            if let Some(emails) = Asked::of(&self.0.reader, account, ids).there(moment) {
+                return Ok((rows, emails));
+            }
+        }
         let uids = uids.clone();
-        self.rows(account, move |read| Ok(read.messages(account, mailbox, &uids)?)).await
+        self.of(account, move |reader| reader.list(&asked, &uids, moment, with_emails)).await
     }
 
     /// The emails asked for that exist in this account, in the order asked.
     pub async fn emails(&self, account: AccountId, ids: &[EmailId]) -> Result<Vec<Arc<Email>>> {
-        let ids = ids.to_vec();
-        self.of(account, move |reader| reader.emails(account, &ids)).await
+        let moment = self.0.reader.moment(account);
+        let asked = Asked::of(&self.0.reader, account, ids.to_vec());
+        if let Some(emails) = moment.and_then(|moment| asked.at(moment)) {
+            return Ok(emails);
+        }
+        self.of(account, move |reader| reader.emails_asked(account, asked, moment)).await
     }
 
     /// The mailboxes that hold an email of this account, with its row in each.
@@ -402,6 +465,16 @@ impl Store {
         self.rows(account, move |read| Ok(read.homes(account, email)?)).await
     }
 
+    /// The same of many emails, in the order asked.
+    pub async fn homes_of(
+        &self,
+        account: AccountId,
+        emails: &[EmailId],
+    ) -> Result<Vec<Vec<(MailboxId, MessageRow)>>> {
+        let emails = emails.to_vec();
+        self.rows(account, move |read| Ok(read.homes_of(account, &emails)?)).await
+    }
+
     /// Emails of a thread that are still in a mailbox, oldest first.
     pub async fn thread(&self, account: AccountId, thread: ThreadId) -> Result<Vec<EmailId>> {
         self.rows(account, move |read| Ok(read.thread(account, thread)?)).await
@@ -409,14 +482,37 @@ impl Store {
 
     /// The letter, byte for byte as stored, checked against its hash.
     pub async fn bytes(&self, email: &Email) -> Result<Bytes> {
+        if let Some(bytes) = self.0.reader.cached_bytes(email.id) {
+            return Ok(bytes);
+        }
         let (id, blob) = (email.id, email.blob);
-        self.blocking(move |reader| reader.bytes(id, blob)).await
+        self.blocking(move |reader| reader.stored_bytes(id, blob)).await
     }
 
     /// Bytes `range` of the letter, cut to its size.
     pub async fn range(&self, email: &Email, range: Range<u32>) -> Result<Bytes> {
-        let email = email.clone();
-        self.blocking(move |reader| reader.range(&email, range)).await
+        let wanted = vec![(Arc::new(email.clone()), range)];
+        self.ranges(wanted).await?.pop().unwrap_or(Err(Error::NoMessage))
+    }
+
+    /// The same of many letters, in the order asked. A letter that is damaged does not keep the others back. All of
+    /// it is in memory at once.
+    pub async fn ranges(
+        &self,
+        wanted: Vec<(Arc<Email>, Range<u32>)>,
+    ) -> Result<Vec<Result<Bytes>>> {
+        let mut found = Vec::with_capacity(wanted.len());
+        for (email, range) in &wanted {
+            let Some(bytes) = self.0.reader.cached_bytes(email.id) else { break };
+            found.push(slice(email, &bytes, &cut(email, range)));
+        }
+        if found.len() < wanted.len() {
+            let first = found.len();
+            let rest =
+                move |reader: &Reader| Ok(reader.ranges(wanted.get(first..).unwrap_or_default()));
+            found.append(&mut self.blocking(rest).await?);
+        }
+        Ok(found)
     }
 
     /// Messages of a mailbox that meet the criteria, ascending by UID. Dropping the future ends the search.

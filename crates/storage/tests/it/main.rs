@@ -13,6 +13,7 @@ mod packing;
 #[path = "../../../db/tests/postgres/mod.rs"]
 mod postgres;
 mod quota;
+mod reading;
 mod searching;
 mod shared;
 mod tools;

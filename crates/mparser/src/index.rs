@@ -356,8 +356,13 @@ impl Part {
 
 /// Without folders and control characters; `None` when nothing is left.
 pub(crate) fn clean_filename(name: &str) -> Option<String> {
-    let last = name.rsplit(['/', '\\']).next().unwrap_or(name);
-    let clean: String = last.chars().filter(|c| !c.is_control()).collect();
+    let is_clean = |b: u8| matches!(b, b' '..=b'~') && !matches!(b, b'/' | b'\\');
+    let clean = if name.bytes().all(is_clean) {
+        Cow::Borrowed(name)
+    } else {
+        let last = name.rsplit(['/', '\\']).next().unwrap_or(name);
+        last.chars().filter(|c| !c.is_control()).collect()
+    };
     Some(clean.trim().to_owned()).filter(|n| !n.is_empty() && !matches!(&**n, "." | ".."))
 }
 

@@ -21,7 +21,7 @@
 //! | `view` | [`View`]: the same read lazily, nothing kept |
 //! | `scan`, `cursor`, `simd` | the one pass over the bytes that finds the parts; `dashes`: the quicker one for the tree alone |
 //! | `fill`, `quick` | values out of what the scan found; the short way to simple ones |
-//! | `headers` | fields, and the table [`HEADERS`] of those we know |
+//! | `headers`, `media` | fields, and the table [`HEADERS`] of those we know; media types |
 //! | `index` | [`Index`], [`Part`], [`Envelope`]; `codec`: its stored form |
 //! | `address`, `date`, `words`, `params` | values of header fields |
 //! | `decode`, `charset`, `charset_own`, `html` | bodies: the table [`DECODERS`], charsets, text out of HTML |
@@ -51,6 +51,7 @@ mod html;
 mod index;
 pub mod limits;
 mod lines;
+mod media;
 mod message;
 mod params;
 mod protection;
@@ -77,6 +78,7 @@ pub use embedded::{EmbeddedFile, Wrapping};
 pub use headers::{Field, HEADERS, Header, HeaderRow, Headers, header_fields, unfold};
 pub use html::html_to_text;
 pub use index::{Envelope, Index, Part, PartKind};
+pub use media::KNOWN_TYPES;
 pub use message::Message;
 pub use protection::Protection;
 pub use view::{Outline, PartView, View};

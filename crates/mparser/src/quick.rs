@@ -1,7 +1,9 @@
 //! The short way through a value with parameters, for values as nearly every letter has them. Whatever is unusual
 //! is not read here: [`crate::params`] reads it, and both give the same.
 
+use crate::headers::without_blanks;
 use crate::{NamedAddress, limits, simd};
+use std::ops::Range;
 use types::{Date, MONTHS};
 
 /// A parameter's value as it stands in a simple value: `None`, it is not simple; `Some(None)`, it is not there.
@@ -26,14 +28,40 @@ pub(crate) fn param<'a>(raw: &'a [u8], name: &[u8]) -> Option<Option<&'a [u8]>> 
     Some(found)
 }
 
-/// Whether `raw` has `word`, which is in lower case, in any case.
-pub(crate) fn contains(raw: &[u8], word: &[u8]) -> bool {
-    let Some((&first, rest)) = word.split_first() else {
-        return true;
-    };
-    memchr::memchr2_iter(first, first.to_ascii_uppercase(), raw).any(|at| {
-        raw.get(at + 1..at + word.len()).is_some_and(|found| found.eq_ignore_ascii_case(rest))
-    })
+/// Whether `name` stands in this range of a letter, in any case; now and then `true` when it only stands behind it.
+pub(crate) fn may_have_name(letter: &[u8], range: Range<usize>) -> bool {
+    let mut at = range.start;
+    while at < range.end {
+        let Some(window) = letter.get(at..).and_then(|rest| rest.first_chunk::<NAME_WINDOW>())
+        else {
+            // The end of the letter.
+            let rest = letter.get(at..).unwrap_or_default();
+            return rest.windows(NAME.len()).any(|word| word.eq_ignore_ascii_case(NAME));
+        };
+        if has_name(window) {
+            return true;
+        }
+        at += NAME_STEP;
+    }
+    false
+}
+
+const NAME: &[u8] = b"name";
+const NAME_STEP: usize = 32;
+const NAME_WINDOW: usize = NAME_STEP + NAME.len() - 1;
+
+/// Numbers, and no way out in the middle: that is done many bytes at a time.
+#[inline]
+fn has_name(window: &[u8; NAME_WINDOW]) -> bool {
+    let is = |byte: u8, letter: u8| u8::from(byte | 0x20 == letter);
+    let [_, after_n @ ..] = window;
+    let [_, after_a @ ..] = after_n;
+    let [_, after_m @ ..] = after_a;
+    let words = window.iter().zip(after_n).zip(after_a).zip(after_m);
+    let found = words.fold(0, |found, (((n, a), m), e)| {
+        found | (is(*n, b'n') & is(*a, b'a') & is(*m, b'm') & is(*e, b'e'))
+    });
+    found != 0
 }
 
 /// Head, and parameters with their values, of a simple value: both as [`crate::params::parse_value`] gives them.
@@ -116,31 +144,55 @@ pub(crate) fn text(raw: &[u8]) -> Option<&str> {
 /// Name, local part and domain of `Name Name <local@domain>`, `"Name" <local@domain>` or `local@domain`, nothing
 /// that needs decoding. Without a name it is empty.
 pub(crate) fn address(raw: &[u8]) -> Option<(&str, &str, &str)> {
-    let text = text(raw)?;
-    let (name, address) = match text.strip_suffix('>') {
-        Some(text) => {
-            text.split_once('<').map(|(name, address)| (name.trim_ascii_end(), address))?
+    let raw = without_blanks(raw);
+    let (name, local, domain) = match raw.strip_suffix(b">") {
+        Some(raw) => {
+            let (place, local, domain) = local_at_domain(raw)?;
+            let name = without_blanks(raw.get(..place)?.strip_suffix(b"<")?);
+            (simple_name(name)?, local, domain)
         }
-        None => ("", text),
+        None => match local_at_domain(raw)? {
+            (0, local, domain) => (&b""[..], local, domain),
+            _ => return None,
+        },
     };
-    let (local, domain) = address.split_once('@')?;
-    let is_dot_atom = |t: &str| {
-        let mut after_dot = true;
-        let sound = t.bytes().all(|b| {
-            let sound = is_atom(b) || (b == b'.' && !after_dot);
-            after_dot = b == b'.';
-            sound
-        });
-        sound && !after_dot
-    };
-    let name = match name.strip_prefix('"') {
-        Some(quoted) => {
-            quoted.strip_suffix('"').filter(|q| !q.contains(['"', '\\']) && q.trim() == *q)?
+    Some((simd::printable(name)?, simd::printable(local)?, simd::printable(domain)?))
+}
+
+/// Two dot-atoms (RFC 5322 §3.2.3) with `@` between them, at the end of `raw`, and where they begin.
+fn local_at_domain(raw: &[u8]) -> Option<(usize, &[u8], &[u8])> {
+    let (mut place, mut at) = (raw.len(), None);
+    let mut next_to_dot = true;
+    for byte in raw.iter().rev() {
+        match byte {
+            b'.' if !next_to_dot => next_to_dot = true,
+            b'@' if !next_to_dot && at.is_none() => {
+                next_to_dot = true;
+                at = Some(place - 1);
+            }
+            byte if is_plain_atom(*byte) => next_to_dot = false,
+            _ => break,
         }
-        None if name.bytes().all(|b| is_atom(b) || b == b' ') && !name.contains("  ") => name,
-        None => return None,
-    };
-    (is_dot_atom(local) && is_dot_atom(domain)).then_some((name, local, domain))
+        place -= 1;
+    }
+    let at = at.filter(|_| !next_to_dot)?;
+    Some((place, raw.get(place..at)?, raw.get(at + 1..)?))
+}
+
+/// A display name that is read as it stands: atoms with one blank between them, or quoted.
+fn simple_name(name: &[u8]) -> Option<&[u8]> {
+    if let Some(quoted) = name.strip_prefix(b"\"") {
+        let quoted = quoted.strip_suffix(b"\"")?;
+        let simple = quoted.iter().all(|b| !matches!(b, b'"' | b'\\' | b'?'));
+        return (simple && quoted.trim_ascii() == quoted).then_some(quoted);
+    }
+    let mut after_blank = false;
+    let simple = name.iter().all(|byte| {
+        let sound = is_plain_atom(*byte) || (*byte == b' ' && !after_blank);
+        after_blank = *byte == b' ';
+        sound
+    });
+    simple.then_some(name)
 }
 
 /// The same as people read it.
@@ -148,6 +200,24 @@ pub(crate) fn mailbox(raw: &[u8]) -> Option<NamedAddress> {
     let (name, local, domain) = address(raw)?;
     let name = Some(name.to_owned()).filter(|name| !name.is_empty());
     Some(NamedAddress { name, address: [local, "@", domain].concat() })
+}
+
+/// More than this many addresses are read the long way, which counts them.
+const FEW_MAILBOXES: usize = 64;
+
+/// All addresses of a list in which each is simple and no comma stands in a name.
+pub(crate) fn mailboxes(raw: &[u8]) -> Option<Vec<NamedAddress>> {
+    if let Some(one) = mailbox(raw) {
+        return Some(vec![one]);
+    }
+    let mut list = Vec::new();
+    for piece in raw.split(|b| *b == b',') {
+        if list.len() == FEW_MAILBOXES {
+            return None;
+        }
+        list.push(mailbox(piece)?);
+    }
+    Some(list)
 }
 
 /// Type and subtype of a Content-Type as nearly all are: two tokens, then `;` or nothing. Case as written.
@@ -165,8 +235,8 @@ pub(crate) fn media_type(raw: &[u8]) -> Option<(&str, &str)> {
     Some((simd::printable(media_type)?, simd::printable(subtype)?))
 }
 
-/// RFC 5322 §3.2.3
-fn is_atom(byte: u8) -> bool {
+/// RFC 5322 §3.2.3, but for the question mark: every encoded word has some.
+fn is_plain_atom(byte: u8) -> bool {
     class(byte) & ATOM != 0
 }
 
@@ -184,8 +254,9 @@ const CLASSES: [u8; 256] = {
     let mut byte = b'!';
     while byte <= b'~' {
         table[byte as usize] = match byte {
-            b'(' | b')' | b'<' | b'>' | b'@' | b',' | b';' | b':' | b'\\' | b'"' | b'[' | b']' => 0,
-            b'/' | b'?' | b'=' => ATOM,
+            b'(' | b')' | b'<' | b'>' | b'@' | b',' | b';' | b':' | b'\\' | b'"' | b'[' | b']'
+            | b'?' => 0,
+            b'/' | b'=' => ATOM,
             b'.' => TOKEN,
             _ => ATOM | TOKEN,
         };
@@ -281,16 +352,24 @@ mod tests {
     use crate::params::{parse_any, parse_value};
 
     #[test]
-    fn words_in_any_case() {
-        let check = |raw: &str, word: &str, expect: bool| {
-            assert_eq!(contains(raw.as_bytes(), word.as_bytes()), expect, "{word} in {raw}");
+    fn name_in_any_case() {
+        let check = |raw: &str, expect: bool| {
+            for before in 0..40 {
+                for after in [0, 1, 2, 3, 50] {
+                    let letter = format!("{}{raw}{}", "-".repeat(before), "+".repeat(after));
+                    let range = before..before + raw.len();
+                    assert_eq!(may_have_name(letter.as_bytes(), range), expect, "{letter}");
+                }
+            }
         };
-        check("inline; FileName*0*=a", "name", true);
-        check("a; nnnname=b", "name", true);
-        check("a; boundary=nam", "name", false);
-        check("text/plain", "name", false);
-        check("", "name", false);
-        check("", "", true);
+        check("inline; FileName*0*=a", true);
+        check("a; nnnname=b", true);
+        check("attachment; modification-date=\"Wed, 12 Feb 1997 16:29:51 -0500\"; nAme=a", true);
+        check("a; boundary=nam", false);
+        check("text/plain; charset=us-ascii; format=flowed; delsp=yes", false);
+        check("text/plain", false);
+        check("", false);
+        assert!(!may_have_name(b"name", 4..4));
     }
 
     /// What is simple reads as the long way reads it.
@@ -370,6 +449,16 @@ mod tests {
             ("A  B <a@example.test>", false),
             ("=?utf-8?Q?a?= <a@example.test>", false),
             ("A <a@[192.0.2.1]>", false),
+            ("A <.a@example.test>", false),
+            ("A <a.@example.test>", false),
+            ("a@example.test.", false),
+            ("a@.example.test", false),
+            ("@example.test", false),
+            ("A a@example.test>", false),
+            ("A <b> <a@example.test>", false),
+            ("a?@example.test", false),
+            ("A? <a@example.test>", false),
+            ("\" A\" <a@example.test>", false),
             ("a@example.test (A)", false),
             ("g: a@example.test;", false),
         ];
@@ -381,6 +470,30 @@ mod tests {
             assert_eq!(same, long, "{raw}");
             let long = NamedAddress::list(&long);
             assert!(short.is_none() || short.as_slice() == long.as_slice(), "{raw}");
+        }
+    }
+
+    #[test]
+    fn lists_of_mailboxes_as_the_long_way() {
+        let rows: &[(&str, bool)] = &[
+            ("a@example.test, Ala Kot <b@example.test>,\r\n\t\"C\" <c@example.test>", true),
+            (" a@example.test ,b@example.test", true),
+            ("a@example.test", true),
+            ("a@example.test,", false),
+            (", a@example.test", false),
+            ("\"Kot, Ala\" <a@example.test>, b@example.test", false),
+            ("g: a@example.test, b@example.test;", false),
+            ("a@example.test, b@example.test (B)", false),
+            ("a@example.test, =?utf-8?Q?=C4=85?= <b@example.test>", false),
+            ("a, b@example.test", false),
+            ("<@x,@y:a@example.test>", false),
+        ];
+        let many = "a@example.test,".repeat(FEW_MAILBOXES + 1) + "a@example.test";
+        for (raw, simple) in rows.iter().chain([&(many.as_str(), false)]) {
+            let short = mailboxes(raw.as_bytes());
+            assert_eq!(short.is_some(), *simple, "{raw}");
+            let long = address::parse_any(raw.as_bytes(), None, &mut { 100 }).0;
+            assert!(short.is_none_or(|short| short == NamedAddress::list(&long)), "{raw}");
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::decode::Encoding;
 use crate::defects::{DefectKind, Defects};
 use crate::headers::{Field, field_start, field_start_at, find, is_continuation};
 use crate::lines::{Line, line_at, trim_end_blanks};
+use crate::media::{self, Announced, Known};
 use crate::message::{slice, small};
 use crate::params::parse_value;
 use crate::{dashes, limits, quick, simd};
@@ -48,6 +49,8 @@ pub(crate) struct Record {
     pub(crate) in_digest: bool,
     /// Its Content-Type is `text/*`, or missing where that means text.
     pub(crate) is_text: bool,
+    /// What its Content-Type says, or being without one.
+    pub(crate) known: Known,
 }
 
 pub(crate) const NO_PARENT: u32 = u32::MAX;
@@ -98,7 +101,9 @@ pub(crate) fn scan_header(raw: &[u8]) -> Scan {
     let mut record = scanner.header(NO_PARENT, false);
     record.body.1 = small(scanner.raw.len());
     let value = scanner.found.value(raw, &record, Field::ContentType);
-    record.is_text = matches!(announced(value, false), Announced::Text);
+    let announced;
+    (announced, record.known) = media::announced(value, false);
+    record.is_text = announced == Announced::Text;
     scanner.found.records.push(record);
     scanner.found
 }
@@ -323,7 +328,8 @@ impl<'a> Scanner<'a> {
     fn open_what(&mut self, record: &mut Record) -> (Cow<'a, [u8]>, bool) {
         let none = (Cow::Borrowed(&b""[..]), false);
         let value = self.found.value(self.raw, record, Field::ContentType);
-        let announced = announced(value, record.in_digest);
+        let announced;
+        (announced, record.known) = media::announced(value, record.in_digest);
         let (is_multipart, digest) = match announced {
             Announced::Text | Announced::Other => {
                 record.is_text = matches!(announced, Announced::Text);
@@ -520,43 +526,6 @@ fn end_before(raw: &[u8], line_start: usize) -> usize {
 /// RFC 2045 §5.2, RFC 2046 §5.1.5
 pub(crate) fn default_type(in_digest: bool) -> (&'static str, &'static str) {
     if in_digest { ("message", "rfc822") } else { ("text", "plain") }
-}
-
-/// What a Content-Type announces, as far as the structure depends on it.
-#[derive(Clone, Copy)]
-enum Announced {
-    Text,
-    Multipart,
-    Digest,
-    Message,
-    Other,
-}
-
-fn announced(value: Option<&[u8]>, in_digest: bool) -> Announced {
-    let Some(value) = value else {
-        return if in_digest { Announced::Message } else { Announced::Text };
-    };
-    if let Some((media_type, subtype)) = quick::media_type(value) {
-        return of_type(media_type, subtype);
-    }
-    let head = head(value);
-    let (media_type, subtype) = split_type(&head).unwrap_or(default_type(in_digest));
-    of_type(media_type, subtype)
-}
-
-fn of_type(media_type: &str, subtype: &str) -> Announced {
-    let subtype_is = |name: &str| subtype.eq_ignore_ascii_case(name);
-    if media_type.eq_ignore_ascii_case("text") {
-        Announced::Text
-    } else if media_type.eq_ignore_ascii_case("multipart") {
-        if subtype_is("digest") { Announced::Digest } else { Announced::Multipart }
-    } else if media_type.eq_ignore_ascii_case("message")
-        && (subtype_is("rfc822") || subtype_is("global"))
-    {
-        Announced::Message
-    } else {
-        Announced::Other
-    }
 }
 
 /// What stands before the first `;`, comments gone. Case as written.

@@ -8,6 +8,7 @@ use crate::charset::header_bytes;
 use crate::decode::Encoding;
 use crate::headers::{Field, unfold};
 use crate::index::message_ids;
+use crate::media::Known;
 use crate::message::slice;
 use crate::scan::{self, NO_PARENT, Record, Scan, Shape, default_type, head, split_type};
 use crate::{
@@ -137,8 +138,8 @@ impl<'a> View<'a> {
         let Some(raw) = self.value(field) else {
             return Vec::new();
         };
-        if let Some(one) = quick::mailbox(raw) {
-            return vec![one];
+        if let Some(list) = quick::mailboxes(raw) {
+            return list;
         }
         let charset = if raw.is_ascii() { None } else { self.charset() };
         let mut left = limits::addresses(self.raw.len());
@@ -199,7 +200,21 @@ impl<'a> PartView<'_, 'a> {
         }
     }
 
+    /// Type and subtype in one, lower case, when it is one of those that nearly all parts have; and its number, less
+    /// than [`crate::KNOWN_TYPES`], for who keeps something for each.
+    pub fn known_type(&self) -> Option<(usize, &'static str)> {
+        match self.record.shape {
+            Shape::Opaque => Known::OCTETS,
+            Shape::Text => Known::PLAIN,
+            Shape::Leaf | Shape::Multipart | Shape::Message => self.record.known,
+        }
+        .numbered()
+    }
+
     fn declared_type(&self) -> (Cow<'a, str>, Cow<'a, str>) {
+        if let Some((media_type, subtype)) = self.record.known.pair() {
+            return (Cow::Borrowed(media_type), Cow::Borrowed(subtype));
+        }
         let default = default_type(self.record.in_digest);
         let raw = self.value(Field::ContentType);
         if let Some((media_type, subtype)) = raw.and_then(quick::media_type) {
@@ -296,11 +311,13 @@ impl<'a> PartView<'_, 'a> {
     }
 
     fn name(&self, field: Field, name: &str) -> Option<Cow<'a, str>> {
-        let raw = self.value(field)?;
+        let range = self.view.scan.range(self.record, field)?;
         // `name`, `filename`, `name*`, `filename*0*`: most types have none of them.
-        if !quick::contains(raw, b"name") {
+        let place = range.start as usize..range.end as usize;
+        if !quick::may_have_name(self.view.raw, place) {
             return None;
         }
+        let raw = slice(self.view.raw, range);
         if let Some(value) = quick::param(raw, name.as_bytes()) {
             return value.and_then(|v| str::from_utf8(v).ok()).map(Cow::Borrowed);
         }
@@ -393,6 +410,8 @@ mod tests {
                 let (media_type, subtype) = part.media_type();
                 assert_eq!((&*media_type, &*subtype), (&*expect.media_type, &*expect.subtype));
                 assert_eq!(part.is_text(), expect.media_type == "text", "{shown}");
+                let both = format!("{media_type}/{subtype}");
+                assert!(part.known_type().is_none_or(|(_, known)| known == both), "{shown}");
                 assert_eq!(part.encoding(), expect.encoding);
                 let in_tree = tree.part(number).unwrap();
                 assert_eq!((in_tree.spans(), in_tree.lines()), (part.spans(), 0), "{shown}");

@@ -6,7 +6,7 @@
 
 use crate::buffer::Source;
 use crate::letter::DETACH_BYTES;
-use crate::values;
+use crate::values::{self, MediaType};
 use mparser::{NamedAddress, PartKind, PartView, View};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -31,8 +31,11 @@ pub(crate) fn extract<'py>(
         let full = source.read(py, |raw| Full::of(raw, headers, &spare).detached(raw));
         return full.into_dict(py, None, &spare);
     };
-    let view =
-        if raw.len() < DETACH_BYTES { View::parse(raw) } else { py.detach(|| View::parse(raw)) };
+    let view = if raw.len() < DETACH_BYTES {
+        View::parse_tree(raw)
+    } else {
+        py.detach(|| View::parse_tree(raw))
+    };
     dict(py, &view, headers)
 }
 
@@ -99,8 +102,7 @@ fn dict<'py>(py: Python<'py>, view: &View<'_>, headers: bool) -> PyResult<Bound<
     }
     let mut parts = Parts::new(py, view.text_part(), view.html_part());
     for (number, part) in view.parts().enumerate().filter(|(_, p)| p.kind() == PartKind::Leaf) {
-        let (media_type, subtype) = part.media_type();
-        let kind = values::media_type(py, &media_type, &subtype);
+        let kind = MediaType::of(part).object(py);
         let content =
             if part.is_text() { text(py, part).into_any() } else { bytes(py, part).into_any() };
         parts.push(number, kind, part.filename(), content)?;
@@ -181,7 +183,7 @@ pub(crate) struct Full {
 
 struct FullPart {
     number: usize,
-    media_type: (Piece, Piece),
+    media_type: MediaType,
     filename: Option<String>,
     content: Content,
 }
@@ -226,7 +228,7 @@ impl Spare {
 
 impl Full {
     pub(crate) fn of(raw: &[u8], headers: bool, spare: &Spare) -> Self {
-        let view = View::parse(raw);
+        let view = View::parse_tree(raw);
         let leaves = view.parts().enumerate().filter(|(_, part)| part.kind() == PartKind::Leaf);
         let pair = |field: mparser::Header<'_>| {
             let name = String::from_utf8_lossy(field.name);
@@ -242,7 +244,7 @@ impl Full {
             headers: headers.then(|| {
                 view.part(0).into_iter().flat_map(|root| root.headers()).map(pair).collect()
             }),
-            parts: leaves.map(|(number, part)| FullPart::of(raw, number, part, spare)).collect(),
+            parts: leaves.map(|(number, part)| FullPart::of(number, part, spare)).collect(),
             text_part: view.text_part(),
             html_part: view.html_part(),
         }
@@ -273,14 +275,9 @@ impl Full {
         }
         let mut parts = Parts::new(py, self.text_part, self.html_part);
         for part in self.parts {
-            let (media_type, subtype) = &part.media_type;
-            let kind = values::media_type(py, media_type.text(raw), subtype.text(raw));
-            parts.push(
-                part.number,
-                kind,
-                part.filename,
-                part.content.into_object(py, raw, spare),
-            )?;
+            let kind = part.media_type.object(py);
+            let content = part.content.into_object(py, raw, spare);
+            parts.push(part.number, kind, part.filename, content)?;
         }
         parts.into_dict(&dict)?;
         Ok(dict)
@@ -293,10 +290,7 @@ impl Full {
         for (name, value) in self.headers.iter_mut().flatten() {
             pieces.extend([name, value]);
         }
-        for part in &mut self.parts {
-            part.content.detach(raw);
-            pieces.extend([&mut part.media_type.0, &mut part.media_type.1]);
-        }
+        self.parts.iter_mut().for_each(|part| part.content.detach(raw));
         for piece in pieces {
             piece.detach(raw);
         }
@@ -349,8 +343,7 @@ impl Piece {
 }
 
 impl FullPart {
-    fn of(raw: &[u8], number: usize, part: PartView<'_, '_>, spare: &Spare) -> Self {
-        let (media_type, subtype) = part.media_type();
+    fn of(number: usize, part: PartView<'_, '_>, spare: &Spare) -> Self {
         let body = part.body();
         let [_, _, start, end] = part.spans();
         let place = start as usize..end as usize;
@@ -373,12 +366,7 @@ impl FullPart {
         } else {
             Content::Bytes(buffer)
         };
-        Self {
-            number,
-            media_type: (Piece::of(raw, media_type), Piece::of(raw, subtype)),
-            filename: part.filename(),
-            content,
-        }
+        Self { number, media_type: MediaType::of(part), filename: part.filename(), content }
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct Message {
     paths: OnceLock<Box<[String]>>,
     attachments: OnceLock<Box<[usize]>>,
     index: OnceLock<Box<Index>>,
+    /// The letter with its lines counted, which few ask for.
+    counted: OnceLock<Box<Outline>>,
 }
 
 /// Read any bytes as a letter. They are not copied and must stay as they are while the Message is used.
@@ -37,8 +39,10 @@ pub(crate) struct Message {
 pub(crate) fn parse(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Message> {
     let source = Source::of(data, "parse", "data")?;
     let outline = match source.shared(py) {
-        Some(raw) if raw.len() >= DETACH_BYTES => py.detach(|| View::parse(raw).into_outline()),
-        _ => source.read(py, |raw| View::parse(raw).into_outline()),
+        Some(raw) if raw.len() >= DETACH_BYTES => {
+            py.detach(|| View::parse_tree(raw).into_outline())
+        }
+        _ => source.read(py, |raw| View::parse_tree(raw).into_outline()),
     };
     Ok(Message::new(source, outline, None))
 }
@@ -62,6 +66,7 @@ impl Message {
             paths: OnceLock::new(),
             attachments: OnceLock::new(),
             index: OnceLock::new(),
+            counted: OnceLock::new(),
         }
     }
 
@@ -77,6 +82,17 @@ impl Message {
     /// The letter in bytes that never change.
     pub(crate) fn view<'a>(&'a self, raw: &'a [u8]) -> View<'a> {
         self.outline.view(raw)
+    }
+
+    fn counted(&self, py: Python<'_>) -> &Outline {
+        let count = || Box::new(self.source.read(py, |raw| View::parse(raw).into_outline()));
+        self.counted.get_or_init(count)
+    }
+
+    /// Lines of the body of a part.
+    pub(crate) fn part_lines(&self, py: Python<'_>, number: usize) -> u32 {
+        let counted = self.counted(py);
+        self.source.read(py, |raw| counted.view(raw).part(number).map_or(0, |part| part.lines()))
     }
 
     fn index(&self, py: Python<'_>) -> &Index {
@@ -306,8 +322,8 @@ impl Message {
 
     /// Lines of the letter; a last line without an end counts.
     #[getter]
-    fn lines(&self) -> u32 {
-        self.outline.lines()
+    fn lines(&self, py: Python<'_>) -> u32 {
+        self.counted(py).lines()
     }
 
     /// The flags in the file name of a letter from a Maildir, such as "RS"; None for others.
@@ -402,7 +418,7 @@ pub(crate) fn letter_inside(
         },
         _ => return Ok(None),
     };
-    let outline = source.read(py, |raw| View::parse(raw).into_outline());
+    let outline = source.read(py, |raw| View::parse_tree(raw).into_outline());
     Ok(Some(Message::new(source, outline, None)))
 }
 

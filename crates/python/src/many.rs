@@ -303,7 +303,7 @@ impl How {
         if self.full {
             What::Full(Box::new(Full::of(raw, self.headers, &self.spare)))
         } else {
-            What::Outline(Box::new(View::parse(raw).into_outline()))
+            What::Outline(Box::new(View::parse_tree(raw).into_outline()))
         }
     }
 
@@ -388,7 +388,7 @@ impl ParseMany {
                     let full = source.read(py, |raw| Full::of(raw, *headers, spare).detached(raw));
                     return Ok(Some(full.into_dict(py, None, spare)?.into_any().unbind()));
                 }
-                let outline = source.read(py, |raw| View::parse(raw).into_outline());
+                let outline = source.read(py, |raw| View::parse_tree(raw).into_outline());
                 (source, Box::new(outline), None)
             }
         };

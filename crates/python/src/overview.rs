@@ -2,7 +2,7 @@
 
 use crate::buffer::Source;
 use crate::letter::DETACH_BYTES;
-use crate::values;
+use crate::values::{self, MediaType};
 use mparser::{PartView, View};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
@@ -42,14 +42,20 @@ pub(crate) fn overview(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Over
 
 impl Overview {
     fn of(py: Python<'_>, view: &View<'_>) -> PyResult<Self> {
-        let parts: PyResult<Vec<_>> = view.parts().map(|part| row(py, part)).collect();
+        let mut rows = view.parts();
+        let parts = if let (1, Some(one)) = (rows.len(), view.part(0)) {
+            PyList::new(py, [row(py, one)?])?
+        } else {
+            let rows: PyResult<Vec<_>> = rows.by_ref().map(|part| row(py, part)).collect();
+            PyList::new(py, rows?)?
+        };
         Ok(Self {
             subject: view.has_subject().then(|| PyString::new(py, &view.subject()).unbind()),
             from_: values::addresses(py, view.from())?.unbind(),
             to: values::addresses(py, view.to())?.unbind(),
             date: values::datetime(py, view.date())?.unbind(),
             message_id: view.message_id().map(|id| PyString::new(py, &id).unbind()),
-            parts: PyList::new(py, parts?)?.unbind(),
+            parts: parts.unbind(),
         })
     }
 }
@@ -66,7 +72,6 @@ impl Overview {
 }
 
 fn row<'py>(py: Python<'py>, part: PartView<'_, '_>) -> PyResult<Bound<'py, PyTuple>> {
-    let (media_type, subtype) = part.media_type();
-    let kind = values::media_type(py, &media_type, &subtype);
+    let kind = MediaType::of(part).object(py);
     (kind, part.filename(), part.parent(), part.body().len()).into_pyobject(py)
 }

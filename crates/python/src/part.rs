@@ -3,8 +3,9 @@
 use crate::eager;
 use crate::headers::{self, Headers};
 use crate::letter::{self, Message};
-use crate::values;
+use crate::values::MediaType;
 use mparser::{PartKind, PartView};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 
@@ -66,11 +67,8 @@ impl Part {
     #[getter]
     fn content_type<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
         self.message.get().read(py, |view| match view.part(self.number) {
-            Some(part) => {
-                let (media_type, subtype) = part.media_type();
-                values::media_type(py, &media_type, &subtype)
-            }
-            None => values::media_type(py, "text", "plain"),
+            Some(part) => MediaType::of(part).object(py),
+            None => intern!(py, "text/plain").clone(),
         })
     }
 
@@ -199,7 +197,7 @@ impl Part {
     /// Lines of its body.
     #[getter]
     fn lines(&self, py: Python<'_>) -> u32 {
-        self.read(py, |part| part.lines())
+        self.message.get().part_lines(py, self.number)
     }
 
     /// The letter this is a part of.

@@ -1,6 +1,6 @@
 //! Small values as Python has them: addresses, defects, dates, media types.
 
-use mparser::NamedAddress;
+use mparser::{KNOWN_TYPES, NamedAddress, PartView};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyType};
@@ -240,24 +240,36 @@ fn zone(py: Python<'_>, minutes: i16) -> PyResult<Bound<'_, PyAny>> {
     Ok(zone)
 }
 
-/// type/subtype as a `str`; the usual ones are made once.
-pub(crate) fn media_type<'py>(
-    py: Python<'py>,
-    media_type: &str,
-    subtype: &str,
-) -> Bound<'py, PyString> {
-    match (media_type, subtype) {
-        ("text", "plain") => intern!(py, "text/plain").clone(),
-        ("text", "html") => intern!(py, "text/html").clone(),
-        ("multipart", "mixed") => intern!(py, "multipart/mixed").clone(),
-        ("multipart", "alternative") => intern!(py, "multipart/alternative").clone(),
-        ("multipart", "related") => intern!(py, "multipart/related").clone(),
-        ("application", "octet-stream") => intern!(py, "application/octet-stream").clone(),
-        ("application", "pdf") => intern!(py, "application/pdf").clone(),
-        ("image", "png") => intern!(py, "image/png").clone(),
-        ("image", "jpeg") => intern!(py, "image/jpeg").clone(),
-        ("message", "rfc822") => intern!(py, "message/rfc822").clone(),
-        _ => PyString::new(py, &format!("{media_type}/{subtype}")),
+/// type/subtype of a part, before it is a `str`.
+pub(crate) enum MediaType {
+    /// One that nearly all parts have: its number, and its name.
+    Known(usize, &'static str),
+    Other(String),
+}
+
+impl MediaType {
+    pub(crate) fn of(part: PartView<'_, '_>) -> Self {
+        if let Some((number, name)) = part.known_type() {
+            return Self::Known(number, name);
+        }
+        let (media_type, subtype) = part.media_type();
+        Self::Other(format!("{media_type}/{subtype}"))
+    }
+
+    /// The usual ones are made once.
+    pub(crate) fn object<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
+        static MADE: [PyOnceLock<Py<PyString>>; KNOWN_TYPES] =
+            [const { PyOnceLock::new() }; KNOWN_TYPES];
+        let (made, name) = match self {
+            Self::Known(number, name) => (MADE.get(*number), *name),
+            Self::Other(name) => (None, name.as_str()),
+        };
+        match made {
+            Some(made) => {
+                made.get_or_init(py, || PyString::intern(py, name).unbind()).bind(py).clone()
+            }
+            None => PyString::new(py, name),
+        }
     }
 }
 

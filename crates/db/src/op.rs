@@ -65,6 +65,21 @@ const QUOTA_PUT: u8 = 8;
 const CHANGES_FLOOR: u8 = 9;
 
 impl Op {
+    /// Whose rows it changes.
+    pub fn account(&self) -> AccountId {
+        match self {
+            Self::AccountPut { account, .. }
+            | Self::MailboxPut { account, .. }
+            | Self::MailboxGone { account, .. }
+            | Self::EmailAdd { account, .. }
+            | Self::MessageAdd { account, .. }
+            | Self::FlagsPut { account, .. }
+            | Self::MessageGone { account, .. }
+            | Self::QuotaPut { account, .. }
+            | Self::ChangesFloor { account, .. } => *account,
+        }
+    }
+
     /// Appends the on-disk form.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let mut w = Writer(out);

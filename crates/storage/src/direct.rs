@@ -38,7 +38,7 @@ struct Done {
 impl Direct {
     pub(crate) fn start(self) -> Result<WriterHandle> {
         let state = Arc::<WriterState>::default();
-        let (handle, queue) = WriterHandle::new(state.clone());
+        let (handle, queue) = WriterHandle::new(state.clone(), None);
         let thread = std::thread::Builder::new().name("writer".to_owned());
         let started = thread.spawn(move || self.run(queue, &state));
         started.map_err(|e| Error::Poisoned(format!("the writer thread did not start: {e}")))?;
@@ -49,11 +49,7 @@ impl Direct {
         let mut tidied = Instant::now();
         let mut last_commit = Duration::ZERO;
         while let Some(batch) = queue.take(Some(TIDY_EVERY), last_commit) {
-            let Batch { jobs, readers, stop, .. } = batch;
-            for reader in readers {
-                // Nothing acknowledged is ever hidden. A reader that has gone needs no answer.
-                reader.send(Ok(())).unwrap_or_default();
-            }
+            let Batch { jobs, stop, .. } = batch;
             if !jobs.is_empty() {
                 let from = Instant::now();
                 self.write(jobs, &mut queue, state);

@@ -16,6 +16,8 @@
 //! # Ok(()) }
 //! ```
 
+mod ahead;
+mod applier;
 mod direct;
 mod error;
 #[cfg(test)]

@@ -2,39 +2,67 @@
 //!
 //! The log has every acknowledged change, so the index may lag: pages that many letters touch are then written
 //! once for all of them. What may not lag is what a reader sees: accounts with changes that are not committed
-//! are remembered in [`Hidden`], and whoever wants to read one has the writer commit first.
+//! are remembered in [`Hidden`], and whoever wants to read one has them applied and committed first.
 //!
 //! There is one way to undo: drop the transaction and apply again, from the log, what had been acknowledged.
 
 use crate::log::{Read, Segments, reread};
 use crate::{Error, Result};
 use db::{Index, Position, Txn};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use types::AccountId;
 
-/// A commit is due after so many changes: the next open after a crash applies at most these again.
+/// A commit is due after so many changes: the next open after a crash applies at most these again, and those
+/// that still waited to be applied.
 const COMMIT_CHANGES: usize = 2_000;
 /// Or after this time, so that a slow trickle does not wait for ever.
 const COMMIT_AFTER: Duration = Duration::from_secs(1);
 
 /// Accounts whose acknowledged changes readers cannot see yet.
 #[derive(Debug, Default)]
-pub(crate) struct Hidden(Mutex<HashSet<AccountId>>);
+pub(crate) struct Hidden(Mutex<Unseen>);
+
+#[derive(Debug, Default)]
+struct Unseen {
+    /// The last change of each.
+    accounts: HashMap<AccountId, u64>,
+    /// Readers see the log up to here.
+    shown_lsn: u64,
+}
 
 impl Hidden {
-    fn accounts(&self) -> MutexGuard<'_, HashSet<AccountId>> {
+    fn lock(&self) -> MutexGuard<'_, Unseen> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn has(&self, account: AccountId) -> bool {
-        self.accounts().contains(&account)
+        self.lock().accounts.contains_key(&account)
+    }
+
+    pub(crate) fn accounts(&self) -> Vec<AccountId> {
+        self.lock().accounts.keys().copied().collect()
+    }
+
+    /// The last change that readers see.
+    pub(crate) fn shown_lsn(&self) -> u64 {
+        self.lock().shown_lsn
     }
 
     /// Call before anybody hears of the change.
-    pub(crate) fn add(&self, accounts: impl Iterator<Item = AccountId>) {
-        self.accounts().extend(accounts);
+    pub(crate) fn add(&self, accounts: impl Iterator<Item = AccountId>, lsn: u64) {
+        let mut unseen = self.lock();
+        // It may have been committed already.
+        if lsn > unseen.shown_lsn {
+            unseen.accounts.extend(accounts.map(|account| (account, lsn)));
+        }
+    }
+
+    fn show(&self, lsn: u64) {
+        let mut unseen = self.lock();
+        unseen.shown_lsn = lsn;
+        unseen.accounts.retain(|_, last| *last > lsn);
     }
 }
 
@@ -43,17 +71,21 @@ pub(crate) struct Pending<'a> {
     index: &'a dyn Index,
     hidden: &'a Hidden,
     txn: Option<Box<dyn Txn + 'a>>,
-    /// Acknowledged changes in it.
+    /// What it has of the log.
+    applied: Position,
+    /// Changes in it that are durable.
     changes: usize,
     since: Instant,
 }
 
 impl<'a> Pending<'a> {
-    pub(crate) fn new(index: &'a dyn Index, hidden: &'a Hidden) -> Self {
-        Self { index, hidden, txn: None, changes: 0, since: Instant::now() }
+    /// `applied`: what the index has of the log.
+    pub(crate) fn new(index: &'a dyn Index, hidden: &'a Hidden, applied: Position) -> Self {
+        hidden.show(applied.lsn);
+        Self { index, hidden, txn: None, applied, changes: 0, since: Instant::now() }
     }
 
-    /// The transaction to resolve the next batch in.
+    /// The transaction to resolve or apply in.
     pub(crate) fn txn(&mut self) -> Result<&mut (dyn Txn + 'a)> {
         let txn = match self.txn.take() {
             Some(txn) => txn,
@@ -65,9 +97,10 @@ impl<'a> Pending<'a> {
         Ok(&mut **self.txn.insert(txn))
     }
 
-    /// A batch in it is durable in the log.
-    pub(crate) fn keep(&mut self, changes: usize) {
+    /// What was put in it is durable in the log.
+    pub(crate) fn keep(&mut self, changes: usize, applied: Position) {
         self.changes += changes;
+        self.applied = applied;
     }
 
     /// Whether there is something to commit.
@@ -79,35 +112,31 @@ impl<'a> Pending<'a> {
         self.changes >= COMMIT_CHANGES || self.waits() && self.since.elapsed() >= COMMIT_AFTER
     }
 
-    /// Shows readers everything up to `position`, where the durable log ends.
-    pub(crate) fn commit(&mut self, position: Position) -> Result<()> {
+    /// Shows readers everything that is applied; gives back how many changes that were.
+    pub(crate) fn commit(&mut self) -> Result<usize> {
         let Some(txn) = self.txn.take().filter(|_| self.changes > 0) else {
-            return Ok(());
+            return Ok(0);
         };
-        txn.commit(position).map_err(|error| {
+        txn.commit(self.applied).map_err(|error| {
             Error::Poisoned(format!("the log is durable, the index is behind: {error}"))
         })?;
-        self.shown();
-        Ok(())
+        self.hidden.show(self.applied.lsn);
+        Ok(std::mem::take(&mut self.changes))
     }
 
     /// Takes back what is not acknowledged: drops all, applies again what the log has up to `position`.
     pub(crate) fn undo(&mut self, segments: &Segments, position: Position) -> Result<()> {
         self.txn = None;
-        if self.changes == 0 {
-            return Ok(());
-        }
+        self.changes = 0;
         let mut txn = self.index.begin()?;
         let from = txn.position()?;
-        reread(segments, from, position, |frame| apply(&mut *txn, &frame))?;
-        txn.commit(position)?;
-        self.shown();
+        if from.map_or(0, |from| from.lsn) < position.lsn {
+            reread(segments, from, position, |frame| apply(&mut *txn, &frame))?;
+            txn.commit(position)?;
+        }
+        self.applied = position;
+        self.hidden.show(position.lsn);
         Ok(())
-    }
-
-    fn shown(&mut self) {
-        self.changes = 0;
-        self.hidden.accounts().clear();
     }
 }
 

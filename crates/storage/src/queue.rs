@@ -1,5 +1,6 @@
 //! The way to the writer: who waits, for how long, and how a batch comes together.
 
+use crate::applier::Work;
 use crate::writer::{Facts, Intent, WriterState};
 use crate::{Error, Result};
 use bytes::Bytes;
@@ -26,6 +27,7 @@ const NAP: Duration = Duration::from_micros(50);
 pub(crate) trait Job: Send {
     fn letter(&self) -> Option<(&Bytes, [u8; 16])>;
     fn accounts(&self) -> Vec<AccountId>;
+    fn is_delivery(&self) -> bool;
     fn resolve(&mut self, facts: &mut Facts<'_>) -> Result<()>;
     fn answer(self: Box<Self>, batch: Result<()>);
 }
@@ -45,6 +47,10 @@ impl<I: Intent> Job for Waiting<I> {
         self.intent.accounts()
     }
 
+    fn is_delivery(&self) -> bool {
+        self.intent.is_delivery()
+    }
+
     fn resolve(&mut self, facts: &mut Facts<'_>) -> Result<()> {
         self.outcome = self.intent.resolve(facts);
         self.outcome.as_ref().map(|_| ()).map_err(Clone::clone)
@@ -60,8 +66,6 @@ impl<I: Intent> Job for Waiting<I> {
 
 enum Command {
     Change(Box<dyn Job>),
-    /// Commit, so that what was acknowledged can be read.
-    Show(oneshot::Sender<Result<()>>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -71,13 +75,15 @@ pub(crate) struct WriterHandle {
     queue: Sender<Command>,
     places: Arc<Semaphore>,
     state: Arc<WriterState>,
+    /// Who shows readers what is not committed; `None`: everything is, before it is acknowledged.
+    applier: Option<Sender<Work>>,
 }
 
 impl WriterHandle {
-    pub(crate) fn new(state: Arc<WriterState>) -> (Self, Queue) {
+    pub(crate) fn new(state: Arc<WriterState>, applier: Option<Sender<Work>>) -> (Self, Queue) {
         let (queue, waiting) = channel();
         let places = Arc::new(Semaphore::new(QUEUE));
-        let handle = Self { queue, places: places.clone(), state };
+        let handle = Self { queue, places: places.clone(), state, applier };
         (handle, Queue { waiting, places, next: Batch::default(), expected: 0 })
     }
 
@@ -111,11 +117,10 @@ impl WriterHandle {
             return Err(error);
         }
         let (asked, shown) = oneshot::channel();
-        let sent = self.queue.send(Command::Show(asked)).is_ok();
+        let applier = self.applier.as_ref();
+        let sent = applier.is_some_and(|applier| applier.send(Work::Show(asked)).is_ok());
         match shown.await {
             Ok(done) if sent => done,
-            // The writer has committed all and stopped meanwhile, unless something is left behind.
-            _ if !self.state.hidden.has(account) => Ok(()),
             _ => Err(self.state.poison().unwrap_or(Error::Closed)),
         }
     }
@@ -137,8 +142,6 @@ impl WriterHandle {
 #[derive(Default)]
 pub(crate) struct Batch {
     pub(crate) jobs: Vec<Box<dyn Job>>,
-    /// Readers who wait for a commit of what is acknowledged already.
-    pub(crate) readers: Vec<oneshot::Sender<Result<()>>>,
     pub(crate) stop: Option<oneshot::Sender<()>>,
     bytes: usize,
 }
@@ -150,7 +153,6 @@ impl Batch {
                 self.bytes += job.letter().map_or(0, |(bytes, _)| bytes.len());
                 self.jobs.push(job);
             }
-            Command::Show(reader) => self.readers.push(reader),
             Command::Stop(done) => self.stop = Some(done),
         }
     }
@@ -159,13 +161,8 @@ impl Batch {
         self.bytes < BATCH_BYTES && self.jobs.len() < BATCH_CHANGES && self.stop.is_none()
     }
 
-    /// Somebody in it should not wait for more company.
-    fn is_urgent(&self) -> bool {
-        !self.readers.is_empty() || self.stop.is_some()
-    }
-
     fn is_empty(&self) -> bool {
-        self.jobs.is_empty() && !self.is_urgent()
+        self.jobs.is_empty() && self.stop.is_none()
     }
 }
 
@@ -207,7 +204,7 @@ impl Queue {
     )]
     fn gather(&mut self, timeout: Duration) {
         let until = Instant::now() + timeout;
-        while self.next.jobs.len() < self.expected && !self.next.is_urgent() {
+        while self.next.jobs.len() < self.expected && self.next.stop.is_none() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;

@@ -1,30 +1,24 @@
 //! The one thread that changes a partition: takes what is waiting, makes it durable together, answers.
 //!
-//! A batch is one write and one sync of the log. Each intent is resolved to facts inside the open index
-//! transaction, so that it sees the ones before it; the facts become a frame; the frames are synced; listeners
-//! are told, callers hear `Ok`. The transaction is committed for many batches together ([`crate::pending`]).
+//! A batch is one write and one sync of the log. Each intent is resolved to facts; the facts become a frame; the
+//! frames are synced; listeners are told, callers hear `Ok`. Deliveries are resolved from rows in memory
+//! ([`crate::ahead`]) and applied to the index behind their answer ([`crate::applier`]); all else is resolved
+//! inside the index's open transaction, so that it sees what came before it.
 
-use crate::log::{Log, Segments};
+use crate::ahead::Ahead;
+use crate::applier::{Applier, Applying, checkpoint};
+use crate::log::{Log, Read, Segments};
 use crate::pending::{Hidden, Pending};
 use crate::queue::{Batch, Job, Queue, WriterHandle};
 use crate::watch::Listeners;
 use crate::{Error, Result};
 use bytes::Bytes;
 use db::{BlobRef, Index, Op, Txn};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-use types::{AccountId, Clock, ModSeq};
-
-/// The index is committed when nothing came for so long.
-const IDLE: Duration = Duration::from_millis(100);
-/// The index is tidied up beside the writer after this many changes, so that opening after a crash stays quick.
-const CHECKPOINT_CHANGES: usize = 8_000;
-/// And by the writer itself after this many: only when nothing is written meanwhile can SQLite begin its
-/// write-ahead log anew. Little is left to do then.
-const WHOLE_CHECKPOINT_CHANGES: usize = 30_000;
+use types::{AccountId, Clock, EmailId, ModSeq};
 
 /// What somebody wants to be true.
 pub(crate) trait Intent: Send + 'static {
@@ -39,6 +33,11 @@ pub(crate) trait Intent: Send + 'static {
     /// a batch at once.
     fn accounts(&self) -> Vec<AccountId> {
         Vec::new()
+    }
+
+    /// Whether counters of those accounts and their mailboxes, and threads, are all it looks at and changes.
+    fn is_delivery(&self) -> bool {
+        false
     }
 
     /// Turns the wish into facts. Checks everything before the first fact: an error after one undoes
@@ -59,6 +58,8 @@ pub(crate) struct Facts<'a> {
 #[derive(Default)]
 pub(crate) struct Told {
     pub(crate) changed: HashMap<AccountId, ModSeq>,
+    /// Accounts there are facts about.
+    touched: HashSet<AccountId>,
     /// Who asks for an account by its key reads the index as it is committed.
     accounts_put: bool,
 }
@@ -67,6 +68,7 @@ impl Facts<'_> {
     pub(crate) fn put(&mut self, op: &Op) -> Result<()> {
         db::apply(self.txn, op, self.blob)?;
         op.encode(&mut self.ops);
+        self.told.touched.insert(op.account());
         self.told.accounts_put |= matches!(op, Op::AccountPut { .. });
         Ok(())
     }
@@ -115,68 +117,83 @@ pub(crate) struct Writer {
     pub(crate) reserve_bytes: u64,
 }
 
-/// What the thread remembers from batch to batch.
-struct Memory {
-    checkpoints: SyncSender<()>,
-    since_checkpoint: usize,
-    since_whole_checkpoint: usize,
+/// What a batch is resolved with. The applier's thread takes it while the writer waits for it there.
+struct Desk {
+    log: Log,
+    ahead: Ahead,
+    index: Arc<dyn Index>,
+    segments: Arc<Segments>,
+    state: Arc<WriterState>,
     last_sync: Duration,
+}
+
+/// A batch on its way.
+struct Group {
+    jobs: Vec<Box<dyn Job>>,
+    now_unix_s: i64,
+    /// Deliveries, resolved and not yet applied.
+    fresh: Vec<Read>,
+    /// Places of the jobs that need the index's transaction.
+    rest: Vec<usize>,
+    changed: HashMap<AccountId, ModSeq>,
 }
 
 impl Writer {
     pub(crate) fn start(self) -> Result<WriterHandle> {
         let state = Arc::<WriterState>::default();
-        let (handle, queue) = WriterHandle::new(state.clone());
-        let checkpoints = self.start_checkpoints()?;
+        let Self { log, segments, index, listeners, clock, reserve_bytes } = self;
+        let applied = log.synced();
+        let ahead = Ahead::new(index.read()?.last_ids()?);
+        let applier = Applier {
+            index: index.clone(),
+            segments: segments.clone(),
+            state: state.clone(),
+            applied,
+        };
+        let applying = applier.start()?;
+        let (handle, queue) = WriterHandle::new(state.clone(), Some(applying.readers()));
+        let last_sync = Duration::ZERO;
+        let desk = Desk { log, ahead, index, segments, state: state.clone(), last_sync };
+        let desk = Arc::new(Mutex::new(desk));
+        let work = Working { desk, applying, listeners, clock, reserve_bytes, state };
         let thread = std::thread::Builder::new().name("writer".to_owned());
-        let started = thread.spawn(move || self.run(queue, &state, checkpoints));
+        let started = thread.spawn(move || work.run(queue));
         started.map_err(|e| Error::Poisoned(format!("the writer thread did not start: {e}")))?;
         Ok(handle)
     }
+}
 
-    /// Runs checkpoints beside the writer, one for each message on the channel.
-    fn start_checkpoints(&self) -> Result<SyncSender<()>> {
-        let (due, wanted) = sync_channel(1);
-        let index = self.index.clone();
-        let thread = std::thread::Builder::new().name("checkpoint".to_owned());
-        let started = thread.spawn(move || {
-            while wanted.recv().is_ok() {
-                checkpoint(&*index);
-            }
-        });
-        started
-            .map_err(|e| Error::Poisoned(format!("the checkpoint thread did not start: {e}")))?;
-        Ok(due)
-    }
+/// The thread itself.
+struct Working {
+    desk: Arc<Mutex<Desk>>,
+    applying: Applying,
+    listeners: Arc<Listeners>,
+    clock: Arc<dyn Clock>,
+    reserve_bytes: u64,
+    state: Arc<WriterState>,
+}
 
-    fn run(mut self, mut queue: Queue, state: &WriterState, checkpoints: SyncSender<()>) {
-        let index = self.index.clone();
-        let mut pending = Pending::new(&*index, &state.hidden);
-        let (since_checkpoint, since_whole_checkpoint) = (0, 0);
-        let last_sync = Duration::ZERO;
-        let mut memory =
-            Memory { checkpoints, since_checkpoint, since_whole_checkpoint, last_sync };
+fn lock(desk: &Mutex<Desk>) -> MutexGuard<'_, Desk> {
+    desk.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Working {
+    fn run(self, mut queue: Queue) {
         loop {
-            let idle = (pending.waits() && state.poison().is_none()).then_some(IDLE);
-            let Some(Batch { jobs, readers, stop, .. }) = queue.take(idle, memory.last_sync) else {
+            self.applying.wait();
+            let last_sync = lock(&self.desk).last_sync;
+            let Some(Batch { jobs, stop, .. }) = queue.take(None, last_sync) else {
                 return;
             };
-            let nothing_came = jobs.is_empty() && readers.is_empty();
-            if nothing_came || !readers.is_empty() || pending.is_due() {
-                self.commit(&mut pending, &mut memory, state);
-            }
-            for reader in readers {
-                let shown =
-                    if pending.waits() { state.poison().map_or(Ok(()), Err) } else { Ok(()) };
-                // A reader that has gone needs no answer.
-                reader.send(shown).unwrap_or_default();
-            }
             if !jobs.is_empty() {
-                self.write(jobs, &mut pending, &mut queue, &mut memory, state);
+                self.write(jobs, &mut queue);
             }
             if let Some(done) = stop {
-                self.commit(&mut pending, &mut memory, state);
-                checkpoint(&*self.index);
+                self.settle();
+                let index = lock(&self.desk).index.clone();
+                if self.applying.there(move |_| checkpoint(&*index)).is_err() {
+                    tracing::debug!("the applier had ended already");
+                }
                 if done.send(()).is_err() {
                     tracing::debug!("nobody waits for the writer to stop");
                 }
@@ -185,136 +202,210 @@ impl Writer {
         }
     }
 
-    /// Shows readers what is acknowledged, and tidies up the index from time to time.
-    fn commit(&self, pending: &mut Pending<'_>, memory: &mut Memory, state: &WriterState) {
-        if !pending.waits() || state.poison().is_some() {
-            return;
-        }
-        if let Err(error) = pending.commit(self.log.synced()) {
-            refuse_from_now_on(&error, state);
-            return;
-        }
-        state.figures.commits.inc();
-        if memory.since_whole_checkpoint >= WHOLE_CHECKPOINT_CHANGES {
-            checkpoint(&*self.index);
-            (memory.since_checkpoint, memory.since_whole_checkpoint) = (0, 0);
-        }
-        // A full channel means that one is running; the next commit asks again.
-        if memory.since_checkpoint >= CHECKPOINT_CHANGES && memory.checkpoints.try_send(()).is_ok()
-        {
-            memory.since_checkpoint = 0;
+    /// Has all that is acknowledged applied and committed.
+    fn settle(&self) {
+        let settled = self.applying.there(|pending| pending.commit().map(|_| ()));
+        if let Err(error) = settled.and_then(|committed| committed) {
+            refuse_from_now_on(&error, &self.state);
         }
     }
 
     /// Makes a batch durable and answers everybody in it.
-    fn write(
-        &mut self,
-        mut batch: Vec<Box<dyn Job>>,
-        pending: &mut Pending<'_>,
-        queue: &mut Queue,
-        memory: &mut Memory,
-        state: &WriterState,
-    ) {
-        let mut told = Told::default();
-        let mut done = self.prepare(&batch, state);
+    fn write(&self, jobs: Vec<Box<dyn Job>>, queue: &mut Queue) {
+        let now_unix_ms = self.clock.now_unix_ms();
+        let mut group = Group {
+            jobs,
+            now_unix_s: now_unix_ms.div_euclid(1000),
+            fresh: Vec::new(),
+            rest: Vec::new(),
+            changed: HashMap::new(),
+        };
+        let mut done = self.prepare(&group.jobs, now_unix_ms);
         if done.is_ok() {
-            let work = || self.make_durable(&mut batch, pending, &mut told, memory, state);
-            done = catch_unwind(AssertUnwindSafe(work))
-                .unwrap_or_else(|_| Err(Error::Poisoned("the writer panicked".to_owned())));
+            let work = || self.make_durable(&mut group);
+            done = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(panicked()));
             if done.is_err() {
-                self.take_back(pending, state);
+                self.start_afresh();
             }
         }
         if let Err(error) = &done {
-            told = Told::default();
-            refuse_from_now_on(error, state);
-            tracing::error!(%error, changes = batch.len(), "changes could not be written");
+            group.changed = HashMap::new();
+            refuse_from_now_on(error, &self.state);
+            tracing::error!(%error, changes = group.jobs.len(), "changes could not be written");
         }
-        state.hidden.add(told.changed.keys().copied());
-        if told.accounts_put {
-            self.commit(pending, memory, state);
-        }
-        memory.since_checkpoint += batch.len();
-        memory.since_whole_checkpoint += batch.len();
-        let answer = done.map_err(|error| state.poison().unwrap_or(error));
-        self.listeners.tell(&told.changed.into_iter().collect::<Vec<_>>());
-        queue.expect_back(batch.len());
-        for job in batch {
+        let answer = done.map_err(|error| self.state.poison().unwrap_or(error));
+        self.listeners.tell(&group.changed.into_iter().collect::<Vec<_>>());
+        queue.expect_back(group.jobs.len());
+        for job in group.jobs {
             job.answer(answer.clone());
         }
     }
 
     /// What can be refused before anything has happened.
-    fn prepare(&mut self, batch: &[Box<dyn Job>], state: &WriterState) -> Result<()> {
-        if let Some(error) = state.poison() {
+    fn prepare(&self, batch: &[Box<dyn Job>], now_unix_ms: i64) -> Result<()> {
+        if let Some(error) = self.state.poison() {
             return Err(error);
         }
-        self.log.roll(self.clock.now_unix_ms())?;
+        let desk = &mut *lock(&self.desk);
+        desk.log.roll(now_unix_ms)?;
+        let (shown, last) = (self.state.hidden.shown_lsn(), desk.log.synced().lsn);
+        desk.ahead.forget(shown, last, || self.state.hidden.accounts());
+        // Refuses letters while there is still room for the changes that free some.
         let has_letters = batch.iter().any(|job| job.letter().is_some());
-        if has_letters { self.check_room() } else { Ok(()) }
-    }
-
-    /// Resolves, appends, syncs. After an error nothing of the batch may stay.
-    fn make_durable(
-        &mut self,
-        batch: &mut [Box<dyn Job>],
-        pending: &mut Pending<'_>,
-        told: &mut Told,
-        memory: &mut Memory,
-        state: &WriterState,
-    ) -> Result<()> {
-        let now_unix_s = self.clock.now_unix_ms().div_euclid(1000);
-        let txn = pending.txn()?;
-        let mut frames = 0_u32;
-        for job in batch.iter_mut() {
-            frames += u32::from(resolve(&mut self.log, job, txn, told, now_unix_s, state)?);
+        if has_letters && desk.segments.free_bytes()? < self.reserve_bytes {
+            return Err(Error::DiskFull);
         }
-        if frames == 0 {
-            return Ok(());
-        }
-        let from = Instant::now();
-        self.log.sync()?;
-        memory.last_sync = from.elapsed();
-        pending.keep(frames as usize);
-        state.figures.batches.inc();
-        state.figures.changes.inc_by(frames.into());
         Ok(())
     }
 
-    /// Undoes a batch that failed, and only that.
-    fn take_back(&mut self, pending: &mut Pending<'_>, state: &WriterState) {
-        self.log.forget();
-        let undo = || pending.undo(&self.segments, self.log.synced());
-        let undone = catch_unwind(AssertUnwindSafe(undo))
-            .unwrap_or_else(|_| Err(Error::Poisoned("the writer panicked twice".to_owned())));
-        if let Err(error) = undone {
-            let error = Error::Poisoned(format!("a failed change could not be undone: {error}"));
-            refuse_from_now_on(&error, state);
+    /// Resolves, appends, syncs. After an error nothing of the batch may stay.
+    fn make_durable(&self, group: &mut Group) -> Result<()> {
+        let mut desk = lock(&self.desk);
+        desk.deliver(group)?;
+        if !group.rest.is_empty() {
+            drop(desk);
+            return self.resolve_rest(group);
         }
+        if group.fresh.is_empty() {
+            return Ok(());
+        }
+        desk.sync(group.fresh.len())?;
+        let lsn = desk.log.synced().lsn;
+        self.applying.apply(std::mem::take(&mut group.fresh))?;
+        self.state.hidden.add(group.changed.keys().copied(), lsn);
+        Ok(())
     }
 
-    /// Refuses letters while there is still room for the changes that free some.
-    fn check_room(&self) -> Result<()> {
-        let free_bytes = self.segments.free_bytes()?;
-        if free_bytes < self.reserve_bytes { Err(Error::DiskFull) } else { Ok(()) }
+    /// The applier's thread does it, and the jobs come back from there.
+    fn resolve_rest(&self, group: &mut Group) -> Result<()> {
+        let desk = self.desk.clone();
+        let empty = Group {
+            jobs: Vec::new(),
+            fresh: Vec::new(),
+            rest: Vec::new(),
+            changed: HashMap::new(),
+            ..*group
+        };
+        let mut away = std::mem::replace(group, empty);
+        let (back, done) = self.applying.there(move |pending| {
+            let mut desk = lock(&desk);
+            let work = || desk.change(&mut away, pending);
+            let done = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(panicked()));
+            if done.is_err() {
+                desk.take_back(pending);
+            }
+            (away, done)
+        })?;
+        *group = back;
+        done
+    }
+
+    /// After a batch that failed: what was resolved ahead is not true, what is acknowledged gets visible.
+    fn start_afresh(&self) {
+        lock(&self.desk).log.forget();
+        self.settle();
+        let desk = &mut *lock(&self.desk);
+        match desk.index.read().and_then(|read| read.last_ids()) {
+            Ok(ids) => desk.ahead = Ahead::new(ids),
+            Err(error) => {
+                let error =
+                    Error::Poisoned(format!("a failed change could not be undone: {error}"));
+                refuse_from_now_on(&error, &self.state);
+            }
+        }
     }
 }
 
-fn checkpoint(index: &dyn Index) {
-    if let Err(error) = index.checkpoint() {
-        tracing::warn!(%error, "the index could not be tidied up; trying again later");
+impl Desk {
+    /// Resolves those deliveries that can be, from rows in memory; the other jobs are noted.
+    fn deliver(&mut self, group: &mut Group) -> Result<()> {
+        let Self { log, ahead, index, state, .. } = self;
+        for (place, job) in group.jobs.iter().enumerate() {
+            let free = || job.accounts().into_iter().all(|account| !ahead.is_bound(account));
+            if !job.is_delivery() || !free() {
+                group.rest.push(place);
+            }
+        }
+        if group.rest.len() == group.jobs.len() {
+            return Ok(());
+        }
+        let mut told = Told::default();
+        let mut txn = ahead.txn(&**index);
+        let mut rest = group.rest.iter().copied().peekable();
+        for (place, job) in group.jobs.iter_mut().enumerate() {
+            if rest.next_if_eq(&place).is_none() {
+                let frame = resolve(log, job, &mut txn, &mut told, group.now_unix_s, state)?;
+                group.fresh.extend(frame);
+            }
+        }
+        group.changed = told.changed;
+        Ok(())
     }
+
+    fn sync(&mut self, frames: usize) -> Result<()> {
+        let from = Instant::now();
+        self.log.sync()?;
+        self.last_sync = from.elapsed();
+        self.state.figures.batches.inc();
+        self.state.figures.changes.inc_by(frames as u64);
+        Ok(())
+    }
+
+    /// Resolves the rest of a batch in the index's transaction and makes all of it durable.
+    fn change(&mut self, group: &mut Group, pending: &mut Pending<'_>) -> Result<()> {
+        let mut told = Told::default();
+        let txn = pending.txn()?;
+        for frame in &group.fresh {
+            crate::pending::apply(txn, frame)?;
+        }
+        let mut frames = group.fresh.len();
+        for place in &group.rest {
+            let Some(job) = group.jobs.get_mut(*place) else { continue };
+            let frame = resolve(&mut self.log, job, txn, &mut told, group.now_unix_s, &self.state)?;
+            frames += usize::from(frame.is_some());
+        }
+        let ids: (AccountId, EmailId) = txn.last_ids()?;
+        if frames == 0 {
+            return Ok(());
+        }
+        self.sync(frames)?;
+        let synced = self.log.synced();
+        pending.keep(frames, synced);
+        self.ahead.bind(told.touched.into_iter(), synced.lsn, ids);
+        group.changed.extend(told.changed);
+        self.state.hidden.add(group.changed.keys().copied(), synced.lsn);
+        if told.accounts_put {
+            pending.commit()?;
+            self.state.figures.commits.inc();
+        }
+        Ok(())
+    }
+
+    /// Undoes a batch that failed in the index's transaction, and only that.
+    fn take_back(&mut self, pending: &mut Pending<'_>) {
+        self.log.forget();
+        let undo = || pending.undo(&self.segments, self.log.synced());
+        let undone = catch_unwind(AssertUnwindSafe(undo)).unwrap_or_else(|_| Err(panicked()));
+        if let Err(error) = undone {
+            let error = Error::Poisoned(format!("a failed change could not be undone: {error}"));
+            refuse_from_now_on(&error, &self.state);
+        }
+    }
+}
+
+fn panicked() -> Error {
+    Error::Poisoned("the writer panicked".to_owned())
 }
 
 /// After some errors nobody can say what is on the disk: then no change is taken until a replay has looked.
-fn refuse_from_now_on(error: &Error, state: &WriterState) {
+pub(crate) fn refuse_from_now_on(error: &Error, state: &WriterState) {
     let uncertain = matches!(error, Error::Io { .. } | Error::Poisoned(_) | Error::Corrupt(_));
     if uncertain && state.poison.set(error.to_string()).is_ok() {
         tracing::error!("no more changes are taken until a restart replays the log");
     }
 }
 
-/// Resolves one intent and pushes its frame; `false` when it put no fact.
+/// Resolves one intent and pushes its frame; `None` when it put no fact.
 fn resolve(
     log: &mut Log,
     job: &mut Box<dyn Job>,
@@ -322,7 +413,7 @@ fn resolve(
     told: &mut Told,
     now_unix_s: i64,
     state: &WriterState,
-) -> Result<bool> {
+) -> Result<Option<Read>> {
     let letter = job.letter().map(|(bytes, hash)| (bytes.clone(), hash));
     let blob = letter.as_ref().map(|(bytes, hash)| log.place(bytes, *hash));
     let letter = letter.map(|(bytes, _)| bytes);
@@ -333,12 +424,12 @@ fn resolve(
         Err(error) if !ops.is_empty() => return Err(error),
         // A failing index fails everybody in the batch; a refusal only the one who asked.
         Err(error @ (Error::Index(_) | Error::DiskFull | Error::Io { .. })) => return Err(error),
-        _ if ops.is_empty() => return Ok(false),
+        _ if ops.is_empty() => return Ok(None),
         _ => log.push(letter.as_ref().zip(blob), &ops),
     }
     if let Some(letter) = letter {
         state.figures.letters.inc();
         state.figures.letter_bytes.inc_by(letter.len() as u64);
     }
-    Ok(true)
+    Ok(Some(Read { blob, ops, after: log.pushed() }))
 }

@@ -55,13 +55,16 @@ pub(crate) struct Deliver {
     index: Vec<u8>,
     message_ids: Vec<u64>,
     targets: Vec<Target>,
+    /// For each target the thread to take when no Message-ID leads to one.
+    pub(crate) guessed: Vec<Option<ThreadId>>,
 }
 
 impl Deliver {
     pub(crate) fn new(letter: &Letter, targets: Vec<Target>) -> Self {
         let message_ids = message_id_hashes(&letter.index);
         let (bytes, index) = (letter.bytes.clone(), letter.index.encode());
-        Self { hash: blob_hash(&bytes), bytes, index, message_ids, targets }
+        let guessed = Vec::new();
+        Self { hash: blob_hash(&bytes), bytes, index, message_ids, targets, guessed }
     }
 }
 
@@ -91,16 +94,21 @@ impl Intent for Deliver {
         self.targets.iter().map(|target| target.account).collect()
     }
 
+    fn is_delivery(&self) -> bool {
+        true
+    }
+
     fn resolve(&self, facts: &mut Facts<'_>) -> Result<Self::Outcome> {
         let mut outcomes = Vec::with_capacity(self.targets.len());
-        for target in &self.targets {
+        for (at, target) in self.targets.iter().enumerate() {
+            let guessed = self.guessed.get(at).copied().flatten();
             let mailbox = find(facts, target);
             let room = |mailbox| {
                 let more = Amount { size_bytes: self.bytes.len() as u64, messages: 1 };
                 facts.check_quota(target.account, more).map(|()| mailbox)
             };
             let outcome = match mailbox.and_then(room) {
-                Ok(mailbox) => Ok(self.arrive(facts, target, &mailbox)?),
+                Ok(mailbox) => Ok(self.arrive(facts, target, &mailbox, guessed)?),
                 Err(
                     refused @ (Error::NoAccount
                     | Error::NoMailbox
@@ -152,10 +160,12 @@ impl Deliver {
         facts: &mut Facts<'_>,
         target: &Target,
         mailbox: &MailboxRow,
+        guessed: Option<ThreadId>,
     ) -> Result<Arrived> {
         let account = target.account;
         let email = facts.txn.next_email()?;
-        let (thread, message_ids) = self.thread(facts, account, email)?;
+        let (thread, message_ids) = self.thread(facts, account)?;
+        let thread = thread.or(guessed).unwrap_or(ThreadId(email.0));
         let received_unix_s = target.received_unix_s.unwrap_or(facts.now_unix_s);
         let modseq = facts.next_modseq(account)?;
         facts.put(&Op::EmailAdd {
@@ -180,13 +190,12 @@ impl Deliver {
         Ok(Arrived { email, thread, mailbox, uid_validity, uid: row.uid, modseq })
     }
 
-    /// The thread of the first id that is known, or a new one; and the ids that do not lead to it yet.
+    /// The thread of the first id that is known; and the ids that lead to none yet.
     fn thread(
         &self,
         facts: &Facts<'_>,
         account: AccountId,
-        email: EmailId,
-    ) -> Result<(ThreadId, Vec<u64>)> {
+    ) -> Result<(Option<ThreadId>, Vec<u64>)> {
         let mut thread = None;
         let mut unknown = Vec::new();
         for id in &self.message_ids {
@@ -195,6 +204,6 @@ impl Deliver {
                 None => unknown.push(*id),
             }
         }
-        Ok((thread.unwrap_or(ThreadId(email.0)), unknown))
+        Ok((thread, unknown))
     }
 }

@@ -6,7 +6,7 @@ use crate::letter::{Email, Letter};
 use crate::log::{Disk, Log, RealDisk, Segments, replay};
 use crate::ops::{
     Arrived, Copied, Copy, CreateMailbox, DeleteMailbox, Deliver, DestroyEmail, Expunge, Into,
-    Patch, PatchEmail, PutAccount, RenameMailbox, SetQuota, StoreFlags, SubscribeMailbox, Target,
+    LostAnswer, Patch, PatchEmail, PutAccount, RenameMailbox, SetQuota, StoreFlags, SubscribeMailbox, Target,
     canonical_name,
 };
 use crate::pack::{Packed, Packer};
@@ -216,7 +216,15 @@ impl Store {
         letter: Letter,
         targets: Vec<Target>,
     ) -> Result<Vec<Result<Arrived>>> {
-        self.change(Deliver::new(&letter, targets)).await
+        let accounts: Vec<_> = targets.iter().map(|target| target.account).collect();
+        let answer = LostAnswer::of(&letter.index);
+        let mut deliver = Deliver::new(&letter, targets);
+        if let Some(answer) = answer {
+            let guess = move |reader: &Reader| answer.threads(&*reader.index.read()?, &accounts);
+            // No guess is no reason to refuse a letter.
+            deliver.guessed = self.blocking(guess).await.unwrap_or_default();
+        }
+        self.change(deliver).await
     }
 
     /// Stores one letter in one mailbox, as IMAP APPEND does. `received_unix_s` `None`: now.

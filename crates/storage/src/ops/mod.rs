@@ -8,6 +8,7 @@ mod expunge;
 mod flags;
 mod mailboxes;
 mod quota;
+mod subject;
 
 pub(crate) use accounts::PutAccount;
 pub(crate) use copy::Copy;
@@ -20,6 +21,7 @@ pub(crate) use mailboxes::{
 };
 
 pub(crate) use quota::SetQuota;
+pub(crate) use subject::LostAnswer;
 
 pub use copy::Copied;
 pub use deliver::{Arrived, Into, Target};

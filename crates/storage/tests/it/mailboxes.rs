@@ -37,6 +37,14 @@ async fn uid_validity_is_never_given_twice() {
         let second = create().await.unwrap();
         assert!(second.uid_validity > first.uid_validity);
         assert_ne!(second.id, first.id);
+        // Also when the clock has gone back, and the one that had it was renamed.
+        scene.clock.advance_ms(-100_000_000);
+        scene.store.rename_mailbox(scene.alice, second.id, "Other").await.unwrap();
+        let third = create().await.unwrap();
+        assert!(third.uid_validity > second.uid_validity);
+        let scene = scene.reopen().await;
+        let fourth = scene.store.create_mailbox(scene.alice, "More", None).await.unwrap();
+        assert!(fourth.uid_validity > third.uid_validity);
     }
 }
 
@@ -71,6 +79,14 @@ async fn renaming_the_inbox_moves_its_letters_and_keeps_it() {
         assert_eq!(scene.shown("INBOX").await, "");
         assert_eq!(scene.shown("Old").await, "1:");
         assert_eq!(scene.deliver(&letter(2)).await.uid.get(), 2);
+        // What lies below the inbox stays where it is (RFC 9051 §6.3.6); levels above the new name are made.
+        let below = scene.store.create_mailbox(scene.alice, "inbox/sub", None).await.unwrap();
+        scene.store.rename_mailbox(scene.alice, inbox.id, "Very/Old").await.unwrap();
+        assert_eq!(scene.named("INBOX/sub").await.id, below.id);
+        assert_eq!(names(&scene).await, ["INBOX/sub", "Old", "Very", "Very/Old"]);
+        assert_eq!(scene.shown("Very/Old").await, "1:");
+        let again = scene.inbox().await;
+        assert_eq!((again.id, again.uid_validity), (inbox.id, inbox.uid_validity));
         scene.check_counters().await;
     }
 }

@@ -199,3 +199,110 @@ async fn the_change_log_tells_everything_in_order() {
         assert!(rest.state > ModSeq(0));
     }
 }
+
+#[tokio::test]
+async fn an_answer_that_names_no_letter_is_found_by_its_subject() {
+    for index in EVERY {
+        let scene = Scene::on(index).await;
+        let (alice, store) = (scene.alice, &scene.store);
+        let sent = scene.named("Sent").await.id;
+        let head = |from: &str, to: &str, subject: &str, more: &str| {
+            let head = format!("From: {from}@example.test\r\nTo: {to}@example.test\r\n{more}");
+            format!("{head}Subject: {subject}\r\n\r\n.\r\n")
+        };
+        let raw = head("alice", "bob", "Obiad w =?utf-8?q?pi=C4=85tek?=", "");
+        let raw = storage::Letter::parse(raw.into());
+        let asked = store.append(alice, sent, raw, Flags::default(), None).await.unwrap();
+        let subject = "Odp:  Obiad w =?utf-8?q?pi=C4=85tek?=";
+        // What is guessed from is what is committed: a look commits.
+        assert_eq!(scene.shown("Sent").await, "1:");
+        let answer = scene.deliver(&head("Bob", "alice", subject, "")).await;
+        assert_eq!(answer.thread, asked.thread, "{index}");
+        assert_eq!(scene.shown("INBOX").await, "1:");
+        for (from, subject, more, why) in [
+            ("carol", subject, "", "she had no part in it"),
+            ("bob", "Obiad w =?utf-8?q?pi=C4=85tek?=", "", "it is no answer"),
+            ("bob", "Re: Obiad w sobote", "", "another subject"),
+            ("bob", subject, "In-Reply-To: <x@example.test>\r\n", "an answer to another letter"),
+        ] {
+            let other = scene.deliver(&head(from, "alice", subject, more)).await;
+            assert_ne!(other.thread, asked.thread, "{index}: {why}");
+            assert!(!scene.shown("INBOX").await.is_empty());
+        }
+        let again = scene.deliver(&head("bob", "alice", &format!("Re: {subject}"), "")).await;
+        let thread = store.thread(alice, again.thread).await.unwrap();
+        assert!(thread.contains(&again.email));
+        assert_eq!(store.thread(alice, asked.thread).await.unwrap()[..2], [asked.email, answer.email]);
+    }
+}
+
+#[tokio::test]
+async fn a_copy_and_a_move_write_no_bytes_of_letters() {
+    let scene = Scene::new().await;
+    let (alice, store) = (scene.alice, &scene.store);
+    let (inbox, archive) = (scene.inbox().await.id, scene.named("Archive").await.id);
+    let size = 3_000_000;
+    for n in 1..=5 {
+        scene.deliver(&format!("{}{}", letter(n), "x".repeat(size))).await;
+    }
+    assert_eq!(scene.rows("INBOX").await.len(), 5);
+    let written = || {
+        let names = ["log/0000000000000001.seg", "index.sqlite", "index.sqlite-wal"];
+        let length = |name| std::fs::metadata(scene.folder.path().join(name)).unwrap().len();
+        names.map(length).iter().sum::<u64>()
+    };
+    let before = written();
+    store.copy(alice, inbox, UidSet::all(), archive).await.unwrap();
+    store.move_messages(alice, inbox, uids(&[1, 2, 3]), archive).await.unwrap();
+    let email = scene.rows("Archive").await[0].email;
+    let drafts = scene.named("Drafts").await.id;
+    let patch = Patch { flags: None, mailboxes: Some(vec![archive, drafts, inbox]) };
+    store.patch_email(alice, email, patch).await.unwrap();
+    assert_eq!(scene.shown("Archive").await, "1: 2: 3: 4: 5: 6: 7: 8:");
+    assert_eq!(scene.shown("INBOX").await, "4: 5: 6:");
+    let grown = written() - before;
+    assert!(grown < 200_000, "{grown} bytes for copies of letters of {size}");
+    assert_eq!(store.homes(alice, email).await.unwrap().len(), 4, "twice in the archive");
+    for row in scene.rows("Drafts").await {
+        assert_eq!(scene.raw(&row).await.len(), row.size_bytes as usize);
+    }
+    // The bytes live as long as the last copy.
+    store.remove(alice, inbox, UidSet::all()).await.unwrap();
+    store.remove(alice, archive, UidSet::all()).await.unwrap();
+    assert_eq!(scene.raw(&scene.rows("Drafts").await[0]).await.len(), letter(1).len() + size);
+}
+
+#[tokio::test]
+async fn keywords_have_no_small_limit() {
+    for index in EVERY {
+        let scene = Scene::on(index).await;
+        let (alice, inbox) = (scene.alice, scene.inbox().await.id);
+        // A thousand in the account, a hundred on each letter, all of them on the last.
+        let word = |n: u32| Keyword::new(&format!("keyword-{n}-{}", "x".repeat(20))).unwrap();
+        let some = |numbers: std::ops::Range<u32>| {
+            let mut flags = Flags::default();
+            numbers.for_each(|n| flags.insert_keyword(word(n)));
+            flags
+        };
+        for n in 1..=11 {
+            scene.deliver(&letter(n)).await;
+        }
+        for n in 0..10 {
+            let change = FlagChange::Add(some(n * 100..(n + 1) * 100));
+            scene.store.store_flags(alice, inbox, uids(&[n + 1, 11]), change, None).await.unwrap();
+        }
+        let check = async |scene: &Scene| {
+            let rows = scene.rows("INBOX").await;
+            for (row, n) in rows.iter().zip(0..10) {
+                assert_eq!(row.flags, some(n * 100..(n + 1) * 100));
+            }
+            assert_eq!(rows[10].flags.keywords().len(), 1000);
+        };
+        check(&scene).await;
+        let scene = scene.reopen().await;
+        check(&scene).await;
+        let off = FlagChange::Remove(some(0..999));
+        scene.store.store_flags(alice, inbox, uids(&[11]), off, None).await.unwrap();
+        assert_eq!(scene.rows("INBOX").await[10].flags, some(999..1000));
+    }
+}

@@ -35,7 +35,7 @@ pub struct Changes {
     pub more: bool,
 }
 
-/// A range of a letter from this size on is read without the rest, and without the check of the whole.
+/// A range of a letter from this size on is read without the rest, once the whole was checked.
 const RANGE_BYTES: u32 = 1 << 20;
 
 /// The reading half of a store. What goes to the index or the segments blocks: callers run it off the async threads.
@@ -234,7 +234,13 @@ impl Reader {
     pub(crate) fn stored_bytes(&self, email: EmailId, blob: BlobRef) -> Result<Bytes> {
         let bytes = self.stored(blob, 0..blob.size_bytes)?;
         if blob_hash(&bytes) != blob.hash {
-            return Err(Error::Corrupt(format!("the bytes of email {email}")));
+            let place = self.place(blob.location);
+            return Err(Error::Corrupt(format!("{place}, the letter of email {email}")));
+        }
+        if blob.size_bytes >= RANGE_BYTES
+            && let Some(segments) = &self.segments
+        {
+            segments.found_whole(blob.location);
         }
         let bytes = Bytes::from(bytes);
         self.cache.put(letter_key(email), bytes.clone().into());
@@ -250,7 +256,7 @@ impl Reader {
         let range = |(email, range): &(Arc<Email>, Range<u32>)| {
             let is_missing = std::mem::take(&mut is_first);
             let range = cut(email, range);
-            if is_piece(email, &range) {
+            if is_piece(email, &range) && self.is_whole(email.blob) {
                 return Ok(self.stored(email.blob, range)?.into());
             }
             let bytes = match &last {
@@ -262,6 +268,19 @@ impl Reader {
             slice(email, &bytes, &range)
         };
         wanted.iter().map(range).collect()
+    }
+
+    /// A piece can be read by itself. Of a letter in a database, the database answers for the bytes.
+    fn is_whole(&self, blob: BlobRef) -> bool {
+        self.segments.as_ref().is_none_or(|segments| segments.is_whole(blob.location))
+    }
+
+    /// Where in which file, for people who look for damage.
+    fn place(&self, at: Location) -> String {
+        match &self.segments {
+            Some(segments) => segments.place(at),
+            None => format!("the database at byte {}", at.offset),
+        }
     }
 
     fn stored(&self, blob: BlobRef, range: Range<u32>) -> Result<Vec<u8>> {
@@ -292,7 +311,10 @@ impl Reader {
             }
             (None, None) => false,
         };
-        if whole { Ok(()) } else { Err(damaged(from)) }
+        if whole {
+            return Ok(());
+        }
+        Err(Error::Corrupt(format!("{}, the file ends too early", self.place(from))))
     }
 }
 
@@ -320,8 +342,4 @@ pub(crate) fn slice(email: &Email, bytes: &Bytes, range: &Range<u32>) -> Result<
         return Err(Error::Corrupt(format!("the length of email {}", email.id)));
     }
     Ok(bytes.slice(cut))
-}
-
-fn damaged(from: Location) -> Error {
-    Error::Corrupt(format!("segment {:x} ends too early", from.segment))
 }

@@ -3,7 +3,8 @@
 use super::disk::{AppendFile, Disk};
 use crate::pack::{Pack, pack_name, pack_path};
 use crate::{Error, Result};
-use std::collections::HashMap;
+use db::Location;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
@@ -19,6 +20,9 @@ const OPEN_FILES: usize = 256;
 /// Packs among them: each keeps its table, some hundred KB, and its dictionary.
 const OPEN_PACKS: usize = 32;
 
+/// Large letters remembered as whole; then the memory begins anew.
+const WHOLE_LETTERS: usize = 4096;
+
 /// The segments of one log folder.
 pub(crate) struct Segments {
     folder: PathBuf,
@@ -28,6 +32,8 @@ pub(crate) struct Segments {
     packs: Mutex<HashMap<u64, u32>>,
     /// The segment being written shall be closed.
     seal: AtomicBool,
+    /// Letters that were read whole and had the right hash.
+    whole: Mutex<HashSet<Location>>,
 }
 
 /// A segment open for reading.
@@ -64,7 +70,8 @@ impl Segments {
         }
         let (open, packs) = (Mutex::default(), Mutex::default());
         let seal = AtomicBool::new(false);
-        let segments = Self { folder: folder.to_owned(), disk, open, packs, seal };
+        let whole = Mutex::default();
+        let segments = Self { folder: folder.to_owned(), disk, open, packs, seal, whole };
         segments.ids()?;
         Ok(segments)
     }
@@ -145,6 +152,31 @@ impl Segments {
 
     pub(crate) fn path(&self, id: u64) -> PathBuf {
         self.folder.join(format!("{id:016x}.seg"))
+    }
+
+    /// Whether a piece of the letter there can be served without the rest: the chunks of a pack are checked as they
+    /// are read, a letter in a segment must have been found whole before.
+    pub(crate) fn is_whole(&self, letter: Location) -> bool {
+        let whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
+        whole.contains(&letter) || self.segment(letter.segment).is_ok_and(|s| s.pack().is_some())
+    }
+
+    /// The letter there was read and has the right hash.
+    pub(crate) fn found_whole(&self, letter: Location) {
+        let mut whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
+        if whole.len() >= WHOLE_LETTERS {
+            whole.clear();
+        }
+        whole.insert(letter);
+    }
+
+    /// `FILE at byte N`, for people who look for damage.
+    pub(crate) fn place(&self, at: Location) -> String {
+        let file = match self.segment(at.segment) {
+            Ok(segment) => segment.path().to_owned(),
+            Err(_) => self.path(at.segment),
+        };
+        format!("{} at byte {}", file.display(), at.offset)
     }
 
     /// Starts a segment: durable with its header and its name when this returns.
@@ -392,6 +424,7 @@ fn parse_header(header: &[u8; 128], id: u64) -> Option<(u64, i64, [u8; 32])> {
     let whole = header[..4] == MAGIC
         && header[4..8] == VERSION.to_le_bytes()
         && super::frame::blob_hash(&header[..64]) == header[64..80]
+        && header[80..] == [0; 48]
         && number(8)? == id;
     let key = *header.get(32..)?.first_chunk()?;
     if whole { Some((number(16)?, number(24)?.cast_signed(), key)) } else { None }

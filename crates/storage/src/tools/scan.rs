@@ -351,7 +351,7 @@ impl Segment {
         let fits = |bytes: &[u8]| {
             bytes.first_chunk().is_some_and(|bytes| Header::parse(bytes, id).is_some())
         };
-        let trusted = whole.is_some() || correct_one_bit(&mut bytes, 0..80, fits);
+        let trusted = whole.is_some() || correct_one_bit(&mut bytes, 0..128, fits);
         let header = Header::parse(&bytes, id).unwrap_or_else(|| Header::guess(&bytes));
         let mut segment = Self { id, path, length, header, header_corrected, bytes: source };
         if trusted {
@@ -404,7 +404,9 @@ impl Bytes {
 impl Header {
     fn parse(bytes: &[u8; 128], id: u64) -> Option<Self> {
         let number = |at: usize| bytes.get(at..)?.first_chunk().map(|b| u64::from_le_bytes(*b));
-        let whole = bytes[..4] == *b"OPSG" && blob_hash(&bytes[..64]) == bytes[64..80];
+        let whole = bytes[..4] == *b"OPSG"
+            && blob_hash(&bytes[..64]) == bytes[64..80]
+            && bytes[80..] == [0; 48];
         (whole && number(8)? == id).then_some(Self {
             first_lsn: number(16)?,
             created_unix_ms: number(24)?.cast_signed(),

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod bad_input;
+mod bit_flips;
 mod changes;
 mod crash;
 mod dump;
@@ -211,6 +212,16 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) {
         } else {
             std::fs::copy(entry.path(), target).unwrap();
         }
+    }
+}
+
+/// Waits until the last thread of a store has closed the index: its files then stay what they are.
+pub(crate) async fn settled(folder: &Path) {
+    for _ in 0..500 {
+        if !folder.join("index.sqlite-wal").exists() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
 }
 

@@ -31,6 +31,7 @@ pub(crate) struct Config {
     pub(crate) store: String,
     pub(crate) segment_bytes: u64,
     pub(crate) reserve_bytes: u64,
+    pub(crate) pack: bool,
     pub(crate) cache_bytes: u64,
     pub(crate) limits: Limits,
     pub(crate) junk_points: f32,
@@ -53,6 +54,7 @@ impl Default for Config {
             store: String::new(),
             segment_bytes: options.segment_bytes,
             reserve_bytes: options.reserve_bytes,
+            pack: options.pack,
             cache_bytes: options.cache_bytes,
             limits: Limits::default(),
             junk_points: spam.junk,
@@ -70,6 +72,7 @@ impl Config {
             index: if self.store.is_empty() { &self.index } else { &self.store }.clone(),
             segment_bytes: self.segment_bytes,
             reserve_bytes: self.reserve_bytes,
+            pack: self.pack,
             cache_bytes: self.cache_bytes,
             ..storage::Options::in_folder(&self.data_folder)
         }
@@ -131,6 +134,12 @@ static KEYS: &[Key] = &[
         about: "With less room than this on the disk, new letters are refused for a while (452), so that deletes still work.",
         get: |c| c.reserve_bytes.to_string(),
         set: |c, v| v.integer(1 << 20, 1 << 40).map(|n| c.reserve_bytes = n),
+    },
+    Key {
+        name: "data.pack",
+        about: "Closed files of the log are compressed in the background, and letters that nobody has any more are given up.",
+        get: |c| c.pack.to_string(),
+        set: |c, v| v.yes_or_no().map(|pack| c.pack = pack),
     },
     Key {
         name: "data.cache_bytes",
@@ -356,6 +365,13 @@ impl Value<'_> {
             Some(text) => Ok(text.to_owned()),
             None => Err(format!("must be a text in quotes, not a {}", self.0.type_str())),
         }
+    }
+
+    fn yes_or_no(&self) -> Result<bool, String> {
+        let found = self.0.as_bool();
+        found.ok_or_else(|| {
+            format!("must be true or false, without quotes, not a {}", self.0.type_str())
+        })
     }
 
     /// Empty, as it is described, or an address; the message never repeats it, since a password stands in it.

@@ -1,5 +1,6 @@
 //! Disk errors at every call of a scripted workload: what was acknowledged is there afterwards.
 
+mod packing;
 mod power;
 
 use crate::log::{AppendFile, Disk, RealDisk};
@@ -77,6 +78,16 @@ impl Disk for Shared {
     fn open(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
         self.0.call()?;
         Ok(Box::new(FaultyFile { disk: self.0.clone(), file: RealDisk.open(path)? }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.call()?;
+        RealDisk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.0.call()?;
+        RealDisk.remove(path)
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {

@@ -12,7 +12,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// With less room than this on the disk new letters are refused, so that deletes still work.
     pub reserve_bytes: u64,
-    /// Closed segments are compressed in the background. The tools cannot read packs yet: docs/adr/0006-packing.md.
+    /// Closed segments are compressed in the background, and letters that nobody has any more are given up.
+    /// Packs are read in any case. docs/adr/0006-packing.md says why and what it costs.
     pub pack: bool,
     /// Letters and part tables kept in memory.
     pub cache_bytes: u64,
@@ -25,7 +26,7 @@ impl Options {
             index: "sqlite:".to_owned(),
             segment_bytes: 64 << 20,
             reserve_bytes: 32 << 20,
-            pack: false,
+            pack: true,
             cache_bytes: 64 << 20,
         }
     }

@@ -63,6 +63,20 @@ fn as_text(report: &Report, repair: bool) -> String {
         count(report.accounts, "account"),
         grouped(report.last_lsn)
     ));
+    put(format!(
+        "Letters in mailboxes: {}. Deleted: {}, of which {} take no room any more.",
+        size(report.live_bytes),
+        size(report.dead_bytes),
+        size(report.given_up_bytes)
+    ));
+    if report.packs > 0 {
+        put(format!(
+            "Packed: {}, {} as {} on disk, shared attachments aside.",
+            count(report.packs, "segment"),
+            size(report.packed_bytes),
+            size(report.pack_file_bytes)
+        ));
+    }
     if report.compared {
         put("The index was compared with the log row by row.".to_owned());
     }
@@ -94,6 +108,9 @@ fn as_json(report: &Report) -> String {
         "fine": report.is_fine(), "findings": findings, "repaired": report.repaired,
         "serverPid": report.server_pid, "segments": report.segments, "logBytes": report.log_bytes,
         "changes": report.frames, "letters": report.letters, "letterBytes": report.letter_bytes,
+        "liveBytes": report.live_bytes, "deadBytes": report.dead_bytes,
+        "givenUpBytes": report.given_up_bytes, "packs": report.packs,
+        "packedBytes": report.packed_bytes, "packFileBytes": report.pack_file_bytes,
         "lastLsn": report.last_lsn, "accounts": report.accounts, "indexCompared": report.compared,
     });
     format!("{value}\n")

@@ -73,6 +73,25 @@ fn overview_text(overview: &Overview) -> String {
             size(line.live_bytes)
         );
     }
+    for line in &overview.segments {
+        let Some(pack) = &line.pack else { continue };
+        let dictionary = match pack.dictionary_bytes {
+            0 => "no dictionary".to_owned(),
+            bytes => format!("dictionary of {}", size(bytes.into())),
+        };
+        let _ = writeln!(
+            text,
+            "{:016x} is packed: {} on disk, written {}, {}, {dictionary}, {} ({}), {} given up ({})",
+            line.id,
+            size(pack.file_bytes),
+            count(pack.generation.into(), "time"),
+            count(pack.chunks, "chunk"),
+            count(pack.shared_bodies, "shared attachment"),
+            size(pack.shared_bytes),
+            count(pack.gone_letters, "letter"),
+            size(pack.gone_bytes)
+        );
+    }
     text.push('\n');
     for (key, mailboxes, messages, bytes) in &overview.accounts {
         let (boxes, mail) = (format!("{mailboxes} mailboxes"), count(*messages, "message"));
@@ -91,7 +110,12 @@ fn overview_json(overview: &Overview) -> String {
         .map(|s| {
             json!({"id": s.id, "bytes": s.bytes, "created": s.created, "firstLsn": s.first_lsn,
                 "lastLsn": s.last_lsn, "letters": s.letters, "letterBytes": s.letter_bytes,
-                "liveLetters": s.live_letters, "liveBytes": s.live_bytes})
+                "liveLetters": s.live_letters, "liveBytes": s.live_bytes,
+                "pack": s.pack.as_ref().map(|p| json!({"generation": p.generation,
+                    "fileBytes": p.file_bytes, "chunks": p.chunks,
+                    "dictionaryBytes": p.dictionary_bytes, "goneLetters": p.gone_letters,
+                    "goneBytes": p.gone_bytes, "sharedBodies": p.shared_bodies,
+                    "sharedBytes": p.shared_bytes}))})
         })
         .collect();
     let accounts: Vec<_> = overview
@@ -133,7 +157,11 @@ fn frames(data: &Path, name: &str, arguments: &InspectArguments) -> Result<()> {
 fn frame_text(line: &FrameLine, subjects: bool) -> String {
     let letter = line.letter_bytes.map_or_else(String::new, |n| grouped(n.into()));
     let lsn = if line.lsn == 0 { "-".to_owned() } else { line.lsn.to_string() };
-    let mark = if line.damaged { "DAMAGED: " } else { "" };
+    let mark = match (line.damaged, line.gone) {
+        (true, _) => "DAMAGED: ",
+        (false, true) => "GIVEN UP: ",
+        (false, false) => "",
+    };
     let subject = match &line.subject {
         Some(subject) if subjects => format!("  \"{subject}\""),
         _ => String::new(),
@@ -144,7 +172,7 @@ fn frame_text(line: &FrameLine, subjects: bool) -> String {
 fn frame_json(line: &FrameLine) -> String {
     let value = json!({"lsn": line.lsn, "offset": line.offset, "bytes": line.bytes,
         "letterBytes": line.letter_bytes, "subject": line.subject, "says": line.says,
-        "damaged": line.damaged});
+        "gone": line.gone, "damaged": line.damaged});
     format!("{value}\n")
 }
 

@@ -4,7 +4,7 @@
 use crate::headers::is_continuation;
 use crate::limits;
 use crate::lines::Line;
-use crate::simd::{self, BLOCK_BYTES, Batch, Level, Lines, Masks, Seen};
+use crate::simd::{self, BATCH, BLOCK_BYTES, Batch, Level, Lines, Masks, Seen};
 
 /// Where things were first seen that the standards forbid.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -168,6 +168,9 @@ fn first_bare_lf(raw: &[u8], from: usize) -> Option<usize> {
     found.find(|at| at.checked_sub(1).is_none_or(|before| raw.get(before) != Some(&b'\r')))
 }
 
+/// Blocks read behind a jump: as many as the header of a part has.
+const AHEAD_OF_A_JUMP: usize = 4;
+
 pub(crate) struct Cursor<'a> {
     raw: &'a [u8],
     level: Level,
@@ -178,6 +181,8 @@ pub(crate) struct Cursor<'a> {
     survey: Survey,
     batch: Batch,
     next_in_batch: usize,
+    /// Blocks to be read next.
+    ahead: usize,
     /// The block being looked at, and where its line ends and the dashes at its line starts are that lie at or
     /// behind `at`.
     block_at: usize,
@@ -197,6 +202,7 @@ impl<'a> Cursor<'a> {
             survey: Survey { after_end: true, ..Survey::default() },
             batch: Batch::default(),
             next_in_batch: 0,
+            ahead: BATCH,
             block_at: 0,
             ends: 0,
             dashes: 0,
@@ -273,6 +279,7 @@ impl<'a> Cursor<'a> {
         (self.at, self.next_block) = (to, to);
         (self.ends, self.dashes) = (0, 0);
         (self.batch.count, self.next_in_batch) = (0, 0);
+        self.ahead = AHEAD_OF_A_JUMP;
         (self.survey.after_end, self.survey.after_cr, self.survey.line_start) = (true, false, to);
     }
 
@@ -324,7 +331,9 @@ impl<'a> Cursor<'a> {
 
     /// `false`: there is nothing more.
     fn read_batch(&mut self) -> bool {
-        simd::fill(self.level, self.raw, self.next_block, &mut self.survey, &mut self.batch);
+        let (from, most) = (self.next_block, self.ahead);
+        simd::fill(self.level, self.raw, from, most, &mut self.survey, &mut self.batch);
+        self.ahead = BATCH;
         self.next_in_batch = 0;
         self.batch.count > 0
     }

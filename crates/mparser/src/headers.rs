@@ -8,7 +8,7 @@
 
 use crate::lines::{Line, line_at};
 use crate::message::small;
-use crate::simd;
+use crate::simd::{self, NAME_WINDOW};
 use std::ops::Range;
 
 /// One field of a header.
@@ -99,45 +99,91 @@ pub static HEADERS: &[HeaderRow] = &[
 ];
 
 /// How many fields are known.
-#[cfg(test)]
 const KNOWN: usize = 20;
 
-/// The one field that a name of this length may be, told by a letter or two. Most fields of a letter are none we
-/// know, and nearly all of those end here.
-fn candidate(name: &[u8]) -> Option<Field> {
-    let letter = |at: usize| name.get(at).map(u8::to_ascii_lowercase);
-    let field = match (name.len(), letter(name.len().wrapping_sub(1))?) {
-        (2, b'c') => Field::Cc,
-        (2, b'o') => Field::To,
-        (3, b'c') => Field::Bcc,
-        (4, b'e') => Field::Date,
-        (4, b'm') => Field::From,
-        (6, b'r') => Field::Sender,
-        (7, b't') => Field::Subject,
-        (8, b'o') => Field::ReplyTo,
-        (10, b'd') if letter(0) == Some(b'm') => Field::MessageId,
-        (10, b'd') => Field::ContentId,
-        (10, b's') => Field::References,
-        (11, b'5') => Field::ContentMd5,
-        (11, b'o') => Field::InReplyTo,
-        (12, b'e') => Field::ContentType,
-        (12, b'n') => Field::MimeVersion,
-        (16, b'e') => Field::ContentLanguage,
-        (16, b'n') => Field::ContentLocation,
-        // Content-Disposition and Content-Description
-        (19, b'n') if letter(9) == Some(b'i') => Field::ContentDisposition,
-        (19, b'n') => Field::ContentDescription,
-        (25, b'g') => Field::ContentTransferEncoding,
-        _ => return None,
-    };
-    Some(field)
+/// The place in [`SLOTS`] of a name: of its length, its last letter and the one in the middle. All names of the table
+/// have places of their own, and most others fall on an empty one or on one of another length.
+#[inline]
+const fn slot(length: usize, last: u8, middle: u8) -> usize {
+    (length + 2 * (last | 0x20) as usize + 9 * (middle | 0x20) as usize) % SLOT_COUNT
+}
+
+const SLOT_COUNT: usize = 64;
+
+/// The number of the row whose name may be here; [`KNOWN`] for none.
+#[expect(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a constant: the compiler would stop, and 20 fits a byte"
+)]
+static SLOTS: [u8; SLOT_COUNT] = {
+    let mut slots = [KNOWN as u8; SLOT_COUNT];
+    let mut row = 0;
+    while row < KNOWN {
+        let name = HEADERS[row].name.as_bytes();
+        let place = slot(name.len(), name[name.len() - 1], name[name.len() / 2]);
+        assert!(slots[place] == KNOWN as u8, "two names in one place");
+        slots[place] = row as u8;
+        row += 1;
+    }
+    slots
+};
+
+/// A name in lower case, and ones where it is, for comparing many bytes at a time.
+struct Wide {
+    name: [u8; NAME_WINDOW],
+    mask: [u8; NAME_WINDOW],
+}
+
+#[expect(clippy::indexing_slicing, reason = "a constant: the compiler would stop")]
+static WIDE: [Wide; KNOWN] = {
+    let mut all = [const { Wide { name: [0; NAME_WINDOW], mask: [0; NAME_WINDOW] } }; KNOWN];
+    let mut row = 0;
+    while row < KNOWN {
+        let (name, mut at) = (HEADERS[row].name.as_bytes(), 0);
+        while at < name.len() {
+            all[row].name[at] = name[at] | 0x20;
+            all[row].mask[at] = u8::MAX;
+            at += 1;
+        }
+        row += 1;
+    }
+    all
+};
+
+/// The row that a name may be, told by its length and two of its letters.
+#[inline]
+fn candidate(name: &[u8]) -> Option<(usize, &'static HeaderRow)> {
+    let (last, middle) = (name.last()?, name.get(name.len() / 2)?);
+    let number = usize::from(*SLOTS.get(slot(name.len(), *last, *middle))?);
+    HEADERS.get(number).filter(|row| row.name.len() == name.len()).map(|row| (number, row))
 }
 
 /// The row of a field name, compared without case.
-#[inline]
 pub(crate) fn find(name: &[u8]) -> Option<&'static HeaderRow> {
-    let field = candidate(name)?;
-    HEADERS.get(field as usize).filter(|row| same_name(row.name.as_bytes(), name))
+    let (_, row) = candidate(name)?;
+    same_name(row.name.as_bytes(), name).then_some(row)
+}
+
+/// The row of a field name that stands at this place of a letter.
+#[inline]
+pub(crate) fn find_at(raw: &[u8], name: Range<usize>) -> Option<&'static HeaderRow> {
+    let text = raw.get(name.clone())?;
+    let (number, row) = candidate(text)?;
+    let same = match (raw.get(name.start..)?.first_chunk(), WIDE.get(number)) {
+        (Some(window), Some(wide)) => wide.is(window),
+        _ => same_name(row.name.as_bytes(), text),
+    };
+    same.then_some(row)
+}
+
+impl Wide {
+    /// The same as [`same_name`].
+    #[inline]
+    fn is(&self, window: &[u8; NAME_WINDOW]) -> bool {
+        let both = self.name.iter().zip(&self.mask).zip(window);
+        both.fold(0, |found, ((ours, mask), theirs)| found | (((theirs | 0x20) ^ ours) & mask)) == 0
+    }
 }
 
 /// Whether printable names of one length are the same but for case, eight bytes at a time. Names of the table are
@@ -220,7 +266,9 @@ pub fn unfold(raw: &[u8]) -> Vec<u8> {
     if memchr::memchr2(b'\r', b'\n', text).is_none() {
         return text.to_vec();
     }
-    text.iter().copied().filter(|b| !matches!(b, b'\r' | b'\n')).collect()
+    let mut line = Vec::with_capacity(text.len());
+    text.split(|b| matches!(b, b'\r' | b'\n')).for_each(|piece| line.extend_from_slice(piece));
+    line
 }
 
 /// Without blanks and line ends around.
@@ -243,8 +291,20 @@ mod tests {
             assert_eq!(row.field as usize, place, "{}", row.name);
             assert_eq!(find(row.name.to_uppercase().as_bytes()).unwrap().name, row.name);
             assert!(row.spec.starts_with("RFC "), "{}", row.name);
+            for end in ["", ":", ": and more bytes than the window has, so that it is used"] {
+                for name in [row.name.to_lowercase(), row.name.to_uppercase()] {
+                    let (line, length) = (format!("\n{name}{end}"), name.len());
+                    let found = find_at(line.as_bytes(), 1..1 + length).unwrap();
+                    assert_eq!(found.name, row.name);
+                    let other = line.replacen(&name[..1], "!", 1);
+                    assert!(find_at(other.as_bytes(), 1..1 + length).is_none(), "{other}");
+                    let wrong = find_at(line.as_bytes(), 1..length);
+                    assert!(wrong.is_none_or(|found| found.name.len() == length - 1), "{line}");
+                }
+            }
         }
-        assert!(find(b"X-Date").is_none());
+        assert!(find(b"X-Date").is_none() && find(b"").is_none());
+        assert!(find_at(b"", 0..0).is_none() && find_at(b"To", 0..9).is_none());
     }
 
     #[test]

@@ -71,6 +71,17 @@ impl Known {
         self.row()?.name.split_once('/')
     }
 
+    /// [`quick::param`] of a Content-Type that is this one. What stands before its parameters need not be read again.
+    #[expect(clippy::option_option, reason = "see quick::param")]
+    pub(crate) fn param<'a>(self, value: &'a [u8], name: &[u8]) -> Option<Option<&'a [u8]>> {
+        let behind =
+            |row: &MediaRow| value.strip_prefix(b" ").unwrap_or(value).get(row.name.len()..);
+        match self.row().and_then(behind) {
+            Some(params) => quick::param_behind(params, name),
+            None => quick::param(value, name),
+        }
+    }
+
     /// Of a Content-Type that begins with it, and nothing but parameters behind it.
     #[inline]
     fn of(value: &[u8]) -> Self {

@@ -15,8 +15,14 @@ use types::{Date, MONTHS};
     reason = "outside: the value is simple; inside: the parameter is there"
 )]
 pub(crate) fn param<'a>(raw: &'a [u8], name: &[u8]) -> Option<Option<&'a [u8]>> {
+    param_behind(behind_head(raw)?, name)
+}
+
+/// The same of what stands behind the head.
+#[expect(clippy::option_option, reason = "as in `param`")]
+pub(crate) fn param_behind<'a>(params: &'a [u8], name: &[u8]) -> Option<Option<&'a [u8]>> {
     let mut found = None;
-    each_param(raw, |own_name, value| {
+    each_param(params, |own_name, value| {
         if own_name.eq_ignore_ascii_case(name) {
             if found.is_some() {
                 return None;
@@ -67,7 +73,7 @@ fn has_name(window: &[u8; NAME_WINDOW]) -> bool {
 /// Head, and parameters with their values, of a simple value: both as [`crate::params::parse_value`] gives them.
 pub(crate) fn value(raw: &[u8]) -> Option<(String, Vec<(String, String)>)> {
     let mut params: Vec<(String, String)> = Vec::new();
-    each_param(raw, |name, value| {
+    each_param(behind_head(raw)?, |name, value| {
         let name = simd::printable(name)?.to_ascii_lowercase();
         let known = params.iter().any(|(before, _)| *before == name);
         // Of many names each would be held against all others.
@@ -85,18 +91,20 @@ pub(crate) fn value(raw: &[u8]) -> Option<(String, Vec<(String, String)>)> {
 /// Real mail has up to about five.
 const FEW_PARAMS: usize = 16;
 
+/// The parameters of a value whose head has no comment.
+fn behind_head(raw: &[u8]) -> Option<&[u8]> {
+    let end_of_head = memchr::memchr(b';', raw).unwrap_or(raw.len());
+    let (head, params) = raw.split_at_checked(end_of_head)?;
+    memchr::memchr(b'(', head).is_none().then_some(params)
+}
+
 /// Calls `take` with name and value of each parameter. `None` when it does so or the value is not simple.
 #[inline]
 fn each_param<'a>(
-    raw: &'a [u8],
+    params: &'a [u8],
     mut take: impl FnMut(&'a [u8], &'a [u8]) -> Option<()>,
 ) -> Option<()> {
-    let end_of_head = memchr::memchr(b';', raw).unwrap_or(raw.len());
-    let (head, mut rest) = raw.split_at_checked(end_of_head)?;
-    if memchr::memchr(b'(', head).is_some() {
-        return None;
-    }
-    let mut count = 0;
+    let (mut rest, mut count) = (params, 0);
     loop {
         rest = skip(rest, |b| matches!(b, b';' | b' ' | b'\t' | b'\r' | b'\n'));
         if rest.is_empty() {

@@ -8,12 +8,12 @@
 use crate::cursor::Cursor;
 use crate::decode::Encoding;
 use crate::defects::{DefectKind, Defects};
-use crate::headers::{Field, field_start, field_start_at, find, is_continuation};
+use crate::headers::{Field, field_start, field_start_at, find_at, is_continuation};
 use crate::lines::{Line, line_at, trim_end_blanks};
 use crate::media::{self, Announced, Known};
 use crate::message::{slice, small};
 use crate::params::parse_value;
-use crate::{dashes, limits, quick, simd};
+use crate::{dashes, limits, simd};
 use memchr::memchr;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -147,8 +147,8 @@ impl<'a> Scanner<'a> {
     fn new(raw: &'a [u8]) -> Self {
         // An ordinary letter has no more.
         let mut found = Scan {
-            fields: Vec::with_capacity(24),
-            records: Vec::with_capacity(4),
+            fields: Vec::with_capacity(32),
+            records: Vec::with_capacity(8),
             ..Scan::default()
         };
         let read = raw.get(..raw.len().min(limits::MESSAGE_BYTES)).unwrap_or_default();
@@ -310,7 +310,7 @@ impl<'a> Scanner<'a> {
         if self.cursor.maybe_high() && simdutf8::basic::from_utf8(bytes).is_err() {
             self.found.defects.add_once(DefectKind::EightBitHeader, name.start);
         }
-        let Some(row) = find(self.raw.get(name.clone()).unwrap_or_default()) else {
+        let Some(row) = find_at(self.raw, name.clone()) else {
             return;
         };
         let bit = 1 << row.field as u32;
@@ -343,7 +343,7 @@ impl<'a> Scanner<'a> {
         let offset = offset.map_or(record.header.0, |range| range.start) as usize;
         let encoded = self.is_encoded(record);
         let boundary = match value.filter(|_| is_multipart) {
-            Some(value) => boundary(value),
+            Some(value) => boundary(value, record.known),
             None => Boundary::None,
         };
         let refused = if self.open.len() >= limits::DEPTH {
@@ -568,8 +568,8 @@ enum Boundary<'a> {
     Twice(Cow<'a, [u8]>),
 }
 
-fn boundary(raw: &[u8]) -> Boundary<'_> {
-    if let Some(text) = quick::param(raw, b"boundary") {
+fn boundary(raw: &[u8], known: Known) -> Boundary<'_> {
+    if let Some(text) = known.param(raw, b"boundary") {
         return match text.map(<[u8]>::trim_ascii_end) {
             None | Some(b"") => Boundary::None,
             Some(text) => Boundary::Once(Cow::Borrowed(text)),

@@ -36,7 +36,7 @@ pub(crate) struct Lines {
 }
 
 /// Blocks of one batch: enough to be worth a call, little enough to be no loss for who wants the header only.
-const BATCH: usize = 16;
+pub(crate) const BATCH: usize = 16;
 
 /// Some blocks, and what they tell together.
 #[derive(Debug, PartialEq, Eq, Default)]
@@ -78,13 +78,21 @@ impl Level {
     }
 }
 
-/// Fills the batch with the blocks of `raw` from `from` on.
-pub(crate) fn fill(level: Level, raw: &[u8], from: usize, survey: &mut Survey, batch: &mut Batch) {
+/// Fills the batch with the blocks of `raw` from `from` on, at most this many and no more than [`BATCH`].
+pub(crate) fn fill(
+    level: Level,
+    raw: &[u8],
+    from: usize,
+    most: usize,
+    survey: &mut Survey,
+    batch: &mut Batch,
+) {
     (batch.count, batch.dashes, batch.lines) = (0, 0, 0);
+    let most = most.min(BATCH);
     let (blocks, rest) = raw.get(from..).unwrap_or_default().as_chunks::<BLOCK_BYTES>();
-    let blocks = blocks.get(..blocks.len().min(BATCH)).unwrap_or_default();
+    let blocks = blocks.get(..blocks.len().min(most)).unwrap_or_default();
     fill_blocks(level, raw, from, blocks, survey, batch);
-    if batch.count < BATCH && !rest.is_empty() {
+    if batch.count < most && !rest.is_empty() {
         // Filled up with a byte that no mask looks for.
         let mut block = [b' '; BLOCK_BYTES];
         block.iter_mut().zip(rest).for_each(|(slot, byte)| *slot = *byte);
@@ -893,7 +901,8 @@ mod tests {
             let (mut survey, mut from, mut batches) = (Survey::default(), 0, Vec::new());
             while from < raw.len() {
                 let mut batch = Batch::default();
-                fill(Level(has), raw, from, &mut survey, &mut batch);
+                let most = 1 + batches.len() % BATCH;
+                fill(Level(has), raw, from, most, &mut survey, &mut batch);
                 from += batch.count * BLOCK_BYTES;
                 batches.push(batch);
             }

@@ -297,7 +297,7 @@ impl<'a> PartView<'_, 'a> {
     /// The charset that Content-Type names.
     pub fn charset(&self) -> Option<Cow<'a, str>> {
         let raw = self.value(Field::ContentType)?;
-        match quick::param(raw, b"charset") {
+        match self.record.known.param(raw, b"charset") {
             Some(value) => value.and_then(|v| str::from_utf8(v).ok()).map(Cow::Borrowed),
             None => param(&params::parse_value(raw, None).params, "charset").map(Cow::Owned),
         }
@@ -318,7 +318,8 @@ impl<'a> PartView<'_, 'a> {
             return None;
         }
         let raw = slice(self.view.raw, range);
-        if let Some(value) = quick::param(raw, name.as_bytes()) {
+        let known = if field == Field::ContentType { self.record.known } else { Known::default() };
+        if let Some(value) = known.param(raw, name.as_bytes()) {
             return value.and_then(|v| str::from_utf8(v).ok()).map(Cow::Borrowed);
         }
         let charset = if raw.is_ascii() { None } else { self.view.charset() };

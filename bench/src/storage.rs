@@ -8,11 +8,12 @@ use crate::args::Args;
 use crate::baseline::Row;
 use crate::figures::Spread;
 use crate::letters::Pool;
-use crate::{baseline, cpu, reads};
+use crate::{baseline, cpu, packing, reads};
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -71,6 +72,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut rows = runtime_rows(args, &runtime, folder.path())?;
     rows.extend(reads::run(args, &runtime, folder.path())?);
+    rows.extend(packing::rows(args, &runtime, folder.path())?);
     if let Some(busy) = busy {
         println!("{busy}");
     }
@@ -128,7 +130,9 @@ fn runtime_rows(args: &Args, runtime: &Runtime, folder: &Path) -> Result<Vec<Row
 
 impl Case {
     fn open(runtime: &Runtime, folder: &Path, writers: usize, accounts: usize) -> Result<Self> {
-        let store = Store::open(&Options::in_folder(folder), Arc::new(SystemClock))?;
+        // Packing reads and compresses whole segments beside the deliveries: docs/adr/0006-packing.md has its price.
+        let options = Options { pack: false, ..Options::in_folder(folder) };
+        let store = Store::open(&options, Arc::new(SystemClock))?;
         let accounts = runtime.block_on(make_accounts(&store, accounts))?;
         let folder = folder.to_owned();
         Ok(Self { writers, accounts, folder, store, rounds: Vec::new(), bytes_at_close: 0.0 })
@@ -155,6 +159,7 @@ impl Case {
         let bound_seconds = bound(runtime, self.writers, frames, folder)?;
         let bound_cpu_ms = (cpu::used_ms(std::process::id())? - cpu_before) / count;
         settle();
+        let threads_before = cpu_of_threads()?;
         let before = (
             cpu::used_ms(std::process::id())?,
             written_bytes()?,
@@ -163,6 +168,17 @@ impl Case {
         let seconds = self.deliver(runtime, letters)?;
         let cpu_ms = (cpu::used_ms(std::process::id())? - before.0) / count;
         settle();
+        let threads = cpu_of_threads()?;
+        let split = threads.iter().map(|(name, ns)| {
+            let ns = ns.saturating_sub(threads_before.get(name).copied().unwrap_or(0));
+            format!("{name} {:.1}", exact(usize::try_from(ns).unwrap_or(0)) / 1000.0 / count)
+        });
+        eprintln!(
+            "  {:.2} of the bound, {:.0}/s; CPU us/delivery by thread: {}",
+            bound_seconds / seconds,
+            count / seconds,
+            split.collect::<Vec<_>>().join(", ")
+        );
         let written = written_bytes()? - before.1;
         self.rounds.push(Round {
             per_s: count / seconds,
@@ -347,6 +363,19 @@ fn written_bytes() -> Result<f64> {
     let text = std::fs::read_to_string("/proc/self/io").context("cannot read /proc/self/io")?;
     let line = text.lines().find_map(|line| line.strip_prefix("write_bytes: "));
     Ok(line.context("/proc/self/io has no write_bytes")?.parse()?)
+}
+
+/// Nanoseconds of CPU that each thread has used, those of one name together.
+fn cpu_of_threads() -> Result<BTreeMap<String, u64>> {
+    let mut threads = BTreeMap::new();
+    for task in std::fs::read_dir("/proc/self/task").context("cannot read /proc/self/task")? {
+        let task = task?.path();
+        let Ok(name) = std::fs::read_to_string(task.join("comm")) else { continue };
+        let Ok(used) = std::fs::read_to_string(task.join("schedstat")) else { continue };
+        let ns: u64 = used.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0);
+        *threads.entry(name.trim().to_owned()).or_default() += ns;
+    }
+    Ok(threads)
 }
 
 /// A counter of the store.

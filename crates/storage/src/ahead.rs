@@ -66,10 +66,6 @@ impl Ahead {
         }
     }
 
-    pub(crate) fn is_bound(&self, account: AccountId) -> bool {
-        self.bound.contains_key(&account)
-    }
-
     /// Changes of these accounts, up to `lsn`, are only in the index's transaction.
     pub(crate) fn bind(
         &mut self,
@@ -104,6 +100,10 @@ fn not_here<T>() -> Result<T> {
 }
 
 impl AheadTxn<'_> {
+    pub(crate) fn is_bound(&self, account: AccountId) -> bool {
+        self.ahead.borrow().bound.contains_key(&account)
+    }
+
     fn shown(&self) -> Result<&dyn Read> {
         if let Some(shown) = self.shown.get() {
             return Ok(&**shown);

@@ -48,7 +48,7 @@ impl Direct {
     fn run(self, mut queue: Queue, state: &WriterState) {
         let mut tidied = Instant::now();
         let mut last_commit = Duration::ZERO;
-        while let Some(batch) = queue.take(Some(TIDY_EVERY), last_commit) {
+        while let Some(batch) = queue.take_all(Some(TIDY_EVERY), last_commit) {
             let Batch { jobs, stop, .. } = batch;
             if !jobs.is_empty() {
                 let from = Instant::now();

@@ -84,7 +84,7 @@ impl WriterHandle {
         let (queue, waiting) = channel();
         let places = Arc::new(Semaphore::new(QUEUE));
         let handle = Self { queue, places: places.clone(), state, applier };
-        (handle, Queue { waiting, places, next: Batch::default(), expected: 0 })
+        (handle, Queue { waiting, places, next: Batch::default(), taken: (0, 0), expected: 0 })
     }
 
     /// Hands an intent over and waits until it is durable or refused.
@@ -157,8 +157,11 @@ impl Batch {
         }
     }
 
-    fn has_room(&self) -> bool {
-        self.bytes < BATCH_BYTES && self.jobs.len() < BATCH_CHANGES && self.stop.is_none()
+    /// `taken`: changes and bytes that are in the same batch already.
+    fn has_room(&self, taken: (usize, usize)) -> bool {
+        self.bytes + taken.1 < BATCH_BYTES
+            && self.jobs.len() + taken.0 < BATCH_CHANGES
+            && self.stop.is_none()
     }
 
     fn is_empty(&self) -> bool {
@@ -172,13 +175,17 @@ pub(crate) struct Queue {
     places: Arc<Semaphore>,
     /// What came while the last batch was written.
     next: Batch,
+    /// Changes and bytes handed out for the current one.
+    taken: (usize, usize),
     /// Changes that are worth a short wait: that many callers were at work together.
     expected: usize,
 }
 
 impl Queue {
-    /// The next batch; an empty one when nothing comes for `idle`; `None` when all senders are gone.
-    pub(crate) fn take(&mut self, idle: Option<Duration>, last_sync: Duration) -> Option<Batch> {
+    /// What is there for the next batch, or the first that comes; empty when nothing comes for `idle`; `None` when
+    /// all senders are gone.
+    pub(crate) fn take(&mut self, idle: Option<Duration>) -> Option<Batch> {
+        self.taken = (0, 0);
         self.collect();
         if self.next.is_empty() {
             let first = match idle {
@@ -192,41 +199,72 @@ impl Queue {
             }
             self.collect();
         }
-        self.gather(GATHER_TIMEOUT.min(last_sync / 2));
-        self.places.add_permits(self.next.jobs.len());
-        Some(std::mem::take(&mut self.next))
+        Some(self.hand_out())
     }
 
-    /// Half a sync spent to make the next one serve all is well spent; more is not.
+    /// The time until which [`Queue::more`] should be asked: half a sync spent to make the next one serve all is
+    /// well spent; more is not.
+    pub(crate) fn gather_until(last_sync: Duration) -> Instant {
+        Instant::now() + GATHER_TIMEOUT.min(last_sync / 2)
+    }
+
+    /// More for the batch that was taken, while others are expected; none: it is time to write it.
     #[expect(
         clippy::disallowed_methods,
         reason = "the writer is a thread, no executor waits for it"
     )]
-    fn gather(&mut self, timeout: Duration) {
-        let until = Instant::now() + timeout;
-        while self.next.jobs.len() < self.expected && self.next.stop.is_none() {
+    pub(crate) fn more(&mut self, until: Instant) -> Vec<Box<dyn Job>> {
+        self.collect();
+        while self.next.is_empty() && self.taken.0 < self.expected {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return;
+                break;
             }
-            if self.expected - self.next.jobs.len() > CROWD {
+            if self.expected - self.taken.0 > CROWD {
                 std::thread::sleep(NAP.min(left));
             } else if let Ok(command) = self.waiting.recv_timeout(left) {
                 self.next.add(command);
             }
             self.collect();
         }
+        // Who wants it to stop has the batch before that finished.
+        let stop = self.next.stop.take();
+        let more = if self.taken.0 < self.expected { self.hand_out().jobs } else { Vec::new() };
+        self.next.stop = stop;
+        more
+    }
+
+    /// [`Queue::take`] with all that comes in time.
+    pub(crate) fn take_all(&mut self, idle: Option<Duration>, last: Duration) -> Option<Batch> {
+        let mut batch = self.take(idle)?;
+        let until = Self::gather_until(last);
+        while batch.stop.is_none() && !batch.jobs.is_empty() {
+            let more = self.more(until);
+            if more.is_empty() {
+                break;
+            }
+            batch.jobs.extend(more);
+        }
+        Some(batch)
     }
 
     /// Call between the sync of a batch and its answers: its callers may come back, and join those who
     /// came meanwhile.
     pub(crate) fn expect_back(&mut self, answered: usize) {
+        self.taken = (0, 0);
         self.collect();
         self.expected = (answered + self.next.jobs.len()).min(BATCH_CHANGES);
     }
 
+    fn hand_out(&mut self) -> Batch {
+        let batch = std::mem::take(&mut self.next);
+        self.places.add_permits(batch.jobs.len());
+        self.taken = (self.taken.0 + batch.jobs.len(), self.taken.1 + batch.bytes);
+        batch
+    }
+
     fn collect(&mut self) {
-        while self.next.has_room() {
+        while self.next.has_room(self.taken) {
             match self.waiting.try_recv() {
                 Ok(command) => self.next.add(command),
                 Err(_) => return,

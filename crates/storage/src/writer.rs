@@ -181,8 +181,7 @@ impl Working {
     fn run(self, mut queue: Queue) {
         loop {
             self.applying.wait();
-            let last_sync = lock(&self.desk).last_sync;
-            let Some(Batch { jobs, stop, .. }) = queue.take(None, last_sync) else {
+            let Some(Batch { jobs, stop, .. }) = queue.take(None) else {
                 return;
             };
             if !jobs.is_empty() {
@@ -222,7 +221,7 @@ impl Working {
         };
         let mut done = self.prepare(&group.jobs, now_unix_ms);
         if done.is_ok() {
-            let work = || self.make_durable(&mut group);
+            let work = || self.make_durable(&mut group, queue);
             done = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(panicked()));
             if done.is_err() {
                 self.start_afresh();
@@ -259,9 +258,9 @@ impl Working {
     }
 
     /// Resolves, appends, syncs. After an error nothing of the batch may stay.
-    fn make_durable(&self, group: &mut Group) -> Result<()> {
+    fn make_durable(&self, group: &mut Group, queue: &mut Queue) -> Result<()> {
         let mut desk = lock(&self.desk);
-        desk.deliver(group)?;
+        desk.deliver(group, queue)?;
         if !group.rest.is_empty() {
             drop(desk);
             return self.resolve_rest(group);
@@ -302,7 +301,10 @@ impl Working {
 
     /// After a batch that failed: what was resolved ahead is not true, what is acknowledged gets visible.
     fn start_afresh(&self) {
-        lock(&self.desk).log.forget();
+        let forgotten = lock(&self.desk).log.forget();
+        if let Err(error) = forgotten {
+            refuse_from_now_on(&error, &self.state);
+        }
         self.settle();
         let desk = &mut *lock(&self.desk);
         match desk.index.read().and_then(|read| read.last_ids()) {
@@ -317,26 +319,27 @@ impl Working {
 }
 
 impl Desk {
-    /// Resolves those deliveries that can be, from rows in memory; the other jobs are noted.
-    fn deliver(&mut self, group: &mut Group) -> Result<()> {
-        let Self { log, ahead, index, state, .. } = self;
-        for (place, job) in group.jobs.iter().enumerate() {
-            let free = || job.accounts().into_iter().all(|account| !ahead.is_bound(account));
-            if !job.is_delivery() || !free() {
-                group.rest.push(place);
-            }
-        }
-        if group.rest.len() == group.jobs.len() {
-            return Ok(());
-        }
+    /// Resolves those deliveries that can be, from rows in memory; the other jobs are noted. Takes in who comes
+    /// meanwhile.
+    fn deliver(&mut self, group: &mut Group, queue: &mut Queue) -> Result<()> {
+        let Self { log, ahead, index, state, last_sync, .. } = self;
+        let until = Queue::gather_until(*last_sync);
         let mut told = Told::default();
         let mut txn = ahead.txn(&**index);
-        let mut rest = group.rest.iter().copied().peekable();
-        for (place, job) in group.jobs.iter_mut().enumerate() {
-            if rest.next_if_eq(&place).is_none() {
-                let frame = resolve(log, job, &mut txn, &mut told, group.now_unix_s, state)?;
-                group.fresh.extend(frame);
+        let mut place = 0;
+        while place < group.jobs.len() {
+            for job in group.jobs.iter_mut().skip(place) {
+                let free = |account| !txn.is_bound(account);
+                if job.is_delivery() && job.accounts().into_iter().all(free) {
+                    let frame = resolve(log, job, &mut txn, &mut told, group.now_unix_s, state)?;
+                    group.fresh.extend(frame);
+                } else {
+                    group.rest.push(place);
+                }
+                place += 1;
             }
+            log.write_early()?;
+            group.jobs.extend(queue.more(until));
         }
         group.changed = told.changed;
         Ok(())
@@ -383,8 +386,8 @@ impl Desk {
 
     /// Undoes a batch that failed in the index's transaction, and only that.
     fn take_back(&mut self, pending: &mut Pending<'_>) {
-        self.log.forget();
-        let undo = || pending.undo(&self.segments, self.log.synced());
+        let forgotten = self.log.forget();
+        let undo = || pending.undo(&self.segments, self.log.synced()).and(forgotten);
         let undone = catch_unwind(AssertUnwindSafe(undo)).unwrap_or_else(|_| Err(panicked()));
         if let Err(error) = undone {
             let error = Error::Poisoned(format!("a failed change could not be undone: {error}"));

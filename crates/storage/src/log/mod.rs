@@ -3,6 +3,8 @@
 //! Knows nothing about what an op means. `docs/format/segment.md` describes the bytes.
 
 mod disk;
+#[cfg(test)]
+mod example;
 mod frame;
 mod replay;
 mod segments;
@@ -27,6 +29,9 @@ const IDLE_MS: i64 = 10 * 60_000;
 /// Chunks from this size on go to the file without being copied together.
 const COPY_BYTES: usize = 64 * 1024;
 
+/// What is pushed is written before the sync from this size on.
+const EARLY_BYTES: usize = 128 * 1024;
+
 /// The writing end of the log, used by one thread.
 pub(crate) struct Log {
     segments: Arc<Segments>,
@@ -42,6 +47,8 @@ pub(crate) struct Log {
     last_unix_ms: i64,
     chunks: Vec<Bytes>,
     tail: Vec<u8>,
+    /// Frames are written that no sync was asked for yet.
+    unsynced: bool,
 }
 
 impl Log {
@@ -75,6 +82,7 @@ impl Log {
             last_unix_ms: now_unix_ms,
             chunks: Vec::new(),
             tail: Vec::new(),
+            unsynced: false,
         })
     }
 
@@ -144,32 +152,51 @@ impl Log {
         self.pushed
     }
 
-    /// Forgets frames that are pushed and not synced.
-    pub(crate) fn forget(&mut self) {
+    /// Forgets frames that are pushed and not synced. After an error the log may not be used any more.
+    pub(crate) fn forget(&mut self) -> Result<()> {
         self.chunks.clear();
         self.tail.clear();
         self.pushed = self.synced;
+        if std::mem::take(&mut self.unsynced) {
+            self.current.take_back(self.synced.end.offset)?;
+        }
+        Ok(())
     }
 
-    /// Writes what is pushed and makes it durable. After an error nothing of it counts: either the file was
-    /// cut back to its old end ([`crate::Error::DiskFull`]), or the log may not be used any more.
-    pub(crate) fn sync(&mut self) -> Result<()> {
+    /// Hands what is pushed to the system, if that is much: copied while others still come, it need not be
+    /// copied when all wait. After an error nothing since the last sync counts, as with [`Log::sync`].
+    pub(crate) fn write_early(&mut self) -> Result<()> {
+        if self.tail.len() >= EARLY_BYTES { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> Result<()> {
         let chunks = std::mem::take(&mut self.chunks);
-        let tail = std::mem::take(&mut self.tail);
+        let mut tail = std::mem::take(&mut self.tail);
         let written = chunks
             .iter()
             .map(|chunk| &chunk[..])
             .chain([&tail[..]])
             .try_for_each(|bytes| self.current.append(bytes));
+        self.unsynced = written.is_ok();
         if let Err(error) = written {
             self.pushed = self.synced;
             return Err(self.current.cut_back(self.synced.end.offset, &error));
         }
+        tail.clear();
+        tail.shrink_to(1 << 20);
+        self.tail = tail;
+        Ok(())
+    }
+
+    /// Writes what is pushed and makes it durable. After an error nothing of it counts: either the file was
+    /// cut back to its old end ([`crate::Error::DiskFull`]), or the log may not be used any more.
+    pub(crate) fn sync(&mut self) -> Result<()> {
+        if !self.tail.is_empty() || !self.chunks.is_empty() {
+            self.write()?;
+        }
+        self.unsynced = false;
         self.current.sync()?;
         self.synced = self.pushed;
-        self.tail = tail;
-        self.tail.clear();
-        self.tail.shrink_to(1 << 20);
         Ok(())
     }
 }

@@ -375,6 +375,14 @@ impl SegmentWriter {
         self.file.sync().map_err(|e| Error::Poisoned(format!("could not sync {path}: {e}")))
     }
 
+    /// Takes back what was written since the last sync.
+    pub(crate) fn take_back(&mut self, length: u64) -> Result<()> {
+        let path = self.path.display();
+        self.file.truncate(length).map_err(|e| {
+            Error::Poisoned(format!("could not take back what was written to {path}: {e}"))
+        })
+    }
+
     /// After a failed write: takes back what was written since the last sync. A full disk that lets us do
     /// that is the only failure after which the file can be trusted.
     pub(crate) fn cut_back(&mut self, length: u64, error: &io::Error) -> Error {
@@ -405,7 +413,7 @@ fn names(folder: &Path) -> Result<Names> {
     Ok((ids, packs))
 }
 
-fn header(id: u64, first_lsn: u64, now_unix_ms: i64, key: &[u8; 32]) -> [u8; 128] {
+pub(super) fn header(id: u64, first_lsn: u64, now_unix_ms: i64, key: &[u8; 32]) -> [u8; 128] {
     let mut header = [0; 128];
     header[0..4].copy_from_slice(&MAGIC);
     header[4..8].copy_from_slice(&VERSION.to_le_bytes());

@@ -1,7 +1,7 @@
 //! The selected mailbox as this session has been told it is: which number means which UID, and what has
 //! happened that the client does not know yet.
 //!
-//! Only UIDs are kept, four bytes for each message; flags and the rest are read from the store when asked.
+//! Only UIDs are kept, four bytes for each message, in one list for all sessions until one is told of news; flags and the rest are read from the store when asked.
 //! What others do comes from the store's change log, and is told in the order EXPUNGE, EXISTS, FETCH, so
 //! that the numbers are right at every line (RFC 9051 §7.5.1).
 
@@ -9,6 +9,7 @@ use crate::fetch;
 use crate::parse::{Bound, Set};
 use crate::reply::Error;
 use crate::session::Session;
+use std::sync::Arc;
 use storage::{Change, ChangeKind, Message};
 use types::{MailboxId, ModSeq, Uid, UidSet};
 
@@ -22,8 +23,9 @@ pub(crate) struct Selected {
     pub(crate) mailbox: MailboxId,
     /// Opened with EXAMINE.
     pub(crate) read_only: bool,
-    /// Ascending; a message's number is its place, counted from 1.
-    uids: Vec<Uid>,
+    /// Ascending; a message's number is its place, counted from 1. Shared with all who selected the mailbox since
+    /// it changed last.
+    uids: Arc<Vec<Uid>>,
     /// The change log has been read up to here.
     modseq: ModSeq,
     /// Read from it but not told: new messages, messages that went, messages with other flags.
@@ -36,7 +38,12 @@ pub(crate) struct Selected {
 
 impl Selected {
     /// `modseq` must not be newer than the list of UIDs.
-    pub(crate) fn new(mailbox: MailboxId, read_only: bool, uids: Vec<Uid>, modseq: ModSeq) -> Self {
+    pub(crate) fn new(
+        mailbox: MailboxId,
+        read_only: bool,
+        uids: Arc<Vec<Uid>>,
+        modseq: ModSeq,
+    ) -> Self {
         Self {
             mailbox,
             read_only,
@@ -170,7 +177,7 @@ impl Selected {
         if expunge {
             numbers = gone.iter().filter_map(|uid| self.number_of(*uid)).collect();
             if !numbers.is_empty() {
-                self.uids.retain(|uid| gone.binary_search(uid).is_err());
+                Arc::make_mut(&mut self.uids).retain(|uid| gone.binary_search(uid).is_err());
             }
             for (before, number) in (0..).zip(&mut numbers) {
                 *number -= before;
@@ -178,7 +185,9 @@ impl Selected {
         } else {
             self.gone = gone;
         }
-        self.uids.extend_from_slice(&fresh);
+        if !fresh.is_empty() {
+            Arc::make_mut(&mut self.uids).extend_from_slice(&fresh);
+        }
         (numbers, !fresh.is_empty())
     }
 
@@ -254,8 +263,8 @@ mod tests {
     }
 
     fn view(uids: &[u32]) -> Selected {
-        let uids = uids.iter().map(|n| uid(*n)).collect();
-        Selected::new(MailboxId(1), false, uids, ModSeq(10))
+        let uids: Vec<Uid> = uids.iter().map(|n| uid(*n)).collect();
+        Selected::new(MailboxId(1), false, uids.into(), ModSeq(10))
     }
 
     #[test]
@@ -338,7 +347,7 @@ mod tests {
             change(15, ChangeKind::MessageGone, 1, 2),
         ]);
         assert_eq!(view.settle(true), (vec![2, 3], true));
-        assert_eq!(view.uids, [uid(1), uid(3), uid(7)]);
+        assert_eq!(*view.uids, [uid(1), uid(3), uid(7)]);
         assert_eq!(view.flagged(), [uid(3)]);
         assert_eq!(view.modseq, ModSeq(14));
     }

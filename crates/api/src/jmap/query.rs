@@ -7,7 +7,7 @@ use crate::Result;
 use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::Arc;
-use storage::{Mailbox, Message, Query, Store};
+use storage::{Entry, Mailbox, Query, Store, View};
 use types::{AccountId, EmailId, Flag, MailboxId, UidSet};
 
 /// An email that meets the filter.
@@ -28,12 +28,10 @@ pub(crate) async fn hits(store: &Store, account: AccountId, filter: &Filter) -> 
     let plan = plan.plan(filter).await?;
     let mut found: HashMap<EmailId, Hit> = HashMap::new();
     for mailbox in inside {
-        for row in rows(store, account, mailbox.id, &plan).await? {
-            found.entry(row.email).or_insert(Hit {
-                email: row.email,
-                received_unix_s: row.received_unix_s,
-                size_bytes: row.size_bytes,
-            });
+        let hits = hits_in(store, account, mailbox.id, &plan).await?;
+        found.reserve(hits.len());
+        for hit in hits {
+            found.entry(hit.email).or_insert(hit);
         }
     }
     Ok(found.into_values().collect())
@@ -100,8 +98,8 @@ impl Planner<'_> {
     async fn in_any(&self, wanted: impl Fn(MailboxId) -> bool) -> Result<Plan> {
         let mut emails = HashSet::new();
         for mailbox in self.mailboxes.iter().filter(|m| wanted(m.id)) {
-            let snapshot = self.store.snapshot(self.account, mailbox.id).await?;
-            emails.extend(snapshot.messages.iter().map(|row| row.email));
+            let view = self.store.view(self.account, mailbox.id).await?;
+            emails.extend(view.entries().map(|entry| entry.email));
         }
         Ok(Plan::Emails(Arc::new(emails)))
     }
@@ -186,32 +184,41 @@ fn joined(mut queries: Vec<Query>, join: fn(Vec<Query>) -> Query) -> Query {
     }
 }
 
-/// The rows of a mailbox that meet the plan.
-async fn rows(
+/// The messages of a mailbox that meet the plan.
+async fn hits_in(
     store: &Store,
     account: AccountId,
     mailbox: MailboxId,
     plan: &Plan,
-) -> Result<Vec<Message>> {
-    match plan {
-        Plan::Row(Query::All) => Ok(store.snapshot(account, mailbox).await?.messages),
-        Plan::Row(query) => Ok(store.search(account, mailbox, query.clone()).await?),
-        _ => {
-            let mut rows = store.snapshot(account, mailbox).await?.messages;
-            let at = At { store, account, mailbox, rows: &rows };
-            let mask = at.mask(plan).await?;
-            let mut keep = mask.into_iter();
-            rows.retain(|_| keep.next() == Some(true));
-            Ok(rows)
-        }
+) -> Result<Vec<Hit>> {
+    if let Plan::Row(query) = plan
+        && *query != Query::All
+    {
+        let rows = store.search(account, mailbox, query.clone()).await?;
+        return Ok(rows
+            .into_iter()
+            .map(|row| hit(row.email, row.received_unix_s, row.size_bytes))
+            .collect());
     }
+    let view = store.view(account, mailbox).await?;
+    let of = |entry: Entry<'_>| hit(entry.email, entry.received_unix_s, entry.size_bytes);
+    if matches!(plan, Plan::Row(_)) {
+        return Ok(view.entries().map(of).collect());
+    }
+    let mask = At { store, account, mailbox, view: &view }.mask(plan).await?;
+    let kept = view.entries().zip(mask).filter(|(_, keep)| *keep);
+    Ok(kept.map(|(entry, _)| of(entry)).collect())
+}
+
+fn hit(email: EmailId, received_unix_s: i64, size_bytes: u32) -> Hit {
+    Hit { email, received_unix_s, size_bytes }
 }
 
 struct At<'a> {
     store: &'a Store,
     account: AccountId,
     mailbox: MailboxId,
-    rows: &'a [Message],
+    view: &'a View,
 }
 
 type Mask<'a> = Pin<Box<dyn Future<Output = Result<Vec<bool>>> + Send + 'a>>;
@@ -221,14 +228,16 @@ impl At<'_> {
     fn mask<'a>(&'a self, plan: &'a Plan) -> Mask<'a> {
         Box::pin(async move {
             Ok(match plan {
-                Plan::Row(Query::All) => vec![true; self.rows.len()],
+                Plan::Row(Query::All) => vec![true; self.view.len()],
                 Plan::Row(query) => {
                     let found =
                         self.store.search(self.account, self.mailbox, query.clone()).await?;
                     let uids: UidSet = found.iter().map(|row| row.uid).collect();
-                    self.rows.iter().map(|r| uids.contains(r.uid)).collect()
+                    self.view.uids().iter().map(|uid| uids.contains(*uid)).collect()
                 }
-                Plan::Emails(set) => self.rows.iter().map(|r| set.contains(&r.email)).collect(),
+                Plan::Emails(set) => {
+                    self.view.entries().map(|entry| set.contains(&entry.email)).collect()
+                }
                 Plan::And(plans) => self.merge(plans, true, |a, b| a && b).await?,
                 Plan::Or(plans) => self.merge(plans, false, |a, b| a || b).await?,
                 Plan::Not(plan) => self.mask(plan).await?.into_iter().map(|b| !b).collect(),
@@ -242,7 +251,7 @@ impl At<'_> {
         start: bool,
         with: fn(bool, bool) -> bool,
     ) -> Result<Vec<bool>> {
-        let mut sum = vec![start; self.rows.len()];
+        let mut sum = vec![start; self.view.len()];
         for plan in plans {
             let mask = self.mask(plan).await?;
             for (total, one) in sum.iter_mut().zip(mask) {

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use storage::Email;
-use types::{AccountId, EmailId};
+use storage::{Email, Message};
+use types::{AccountId, EmailId, MailboxId};
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -63,8 +63,10 @@ pub(crate) fn run(ctx: &Context, params: Map<String, Value>) -> Answer<'_> {
         }
         let known: Vec<EmailId> = asked.iter().filter_map(|id| ids::email(id)).collect();
         let found = ctx.store().emails(account, &known).await?;
-        let mut found: HashMap<EmailId, Arc<Email>> =
-            found.into_iter().map(|e| (e.id, e)).collect();
+        let ids: Vec<EmailId> = found.iter().map(|email| email.id).collect();
+        let homes = ctx.store().homes_of(account, &ids).await?;
+        let mut found: HashMap<EmailId, (Arc<Email>, Homes)> =
+            found.into_iter().zip(homes).map(|(email, homes)| (email.id, (email, homes))).collect();
         let mut got = Got {
             account_id: params.account_id.clone(),
             state,
@@ -74,8 +76,11 @@ pub(crate) fn run(ctx: &Context, params: Map<String, Value>) -> Answer<'_> {
         for id in asked {
             let email = ids::email(&id).and_then(|id| found.remove(&id));
             let object = match email {
-                Some(email) => wanted.object(ctx, account, &params, &email).await?,
-                None => None,
+                // One that has just left its last mailbox is there no more.
+                Some((email, homes)) if !homes.is_empty() => {
+                    Some(wanted.object(ctx, &params, &email, &homes).await?)
+                }
+                _ => None,
             };
             match object {
                 Some(object) => got.list.push(object),
@@ -90,6 +95,9 @@ async fn all_ids(ctx: &Context, account: AccountId) -> Result<Vec<String>> {
     let hits = query::hits(ctx.store(), account, &Filter::And(Vec::new())).await?;
     Ok(hits.into_iter().map(|hit| ids::of_email(hit.email)).collect())
 }
+
+/// Where an email is.
+type Homes = Vec<(MailboxId, Message)>;
 
 /// What a call asks for, checked once.
 struct Wanted {
@@ -133,26 +141,18 @@ impl Wanted {
         self.properties.iter().any(|p| p.name == name)
     }
 
-    /// `None` when the email has just left its last mailbox.
     async fn object(
         &self,
         ctx: &Context,
-        account: AccountId,
         params: &Params,
         email: &Email,
-    ) -> Result<Option<Value>> {
-        let homes = match ctx.store().homes(account, email.id).await {
-            Err(storage::Error::NoMessage) => return Ok(None),
-            other => other?,
-        };
-        if homes.is_empty() {
-            return Ok(None);
-        }
+        homes: &[(MailboxId, Message)],
+    ) -> Result<Value> {
         let tree = Tree::of(&email.index);
         let shape = tree.shape(0);
         let mut view = View {
             email,
-            home: Home::of(&homes),
+            home: Home::of(homes),
             tree,
             shape,
             part_properties: &self.part_properties,
@@ -174,7 +174,7 @@ impl Wanted {
         let own = self.properties.iter().map(|p| (p.name.to_owned(), (p.value)(&view)));
         let bytes = view.header.as_deref().unwrap_or_default();
         let headers = self.headers.iter().map(|h| (h.property.clone(), h.value(bytes)));
-        Ok(Some(Value::Object(own.chain(headers).collect())))
+        Ok(Value::Object(own.chain(headers).collect()))
     }
 }
 

@@ -6,10 +6,11 @@
 //! ```
 
 use crate::commands::Verb;
-use crate::fetch::{self, Item, Row, Section};
+use crate::fetch::{self, Item, Row, Section, Wanted};
 use crate::parse::{Parsed, Parser, Set};
 use crate::reply::{Answer, Done, Error};
 use crate::session::Session;
+use bytes::Bytes;
 use std::sync::Arc;
 use storage::{Email, Message};
 use types::{ErrorClass, Flag, FlagChange, Flags, Uid, UidSet};
@@ -18,6 +19,8 @@ use types::{ErrorClass, Flag, FlagChange, Flags, Uid, UidSet};
 const ROWS: usize = 1_000;
 /// The same when their envelopes and part tables are read too.
 const EMAILS: usize = 200;
+/// Bytes of sections read at a time; one letter alone may have more.
+const RUN_BYTES: u64 = 1 << 20;
 
 pub(crate) struct Fetch {
     set: Set,
@@ -49,15 +52,17 @@ impl Verb for Fetch {
         let mut told = Told { complete: true, read: Vec::new(), damage: None };
         for uids in uids.chunks(if with_emails { EMAILS } else { ROWS }) {
             let set: UidSet = uids.iter().copied().collect();
-            let messages = session.store().messages(account, mailbox, &set).await?;
-            told.complete &= messages.len() == uids.len();
-            let emails = if with_emails {
-                let ids: Vec<_> = messages.iter().map(|m| m.email).collect();
-                session.store().emails(account, &ids).await?
+            if with_emails {
+                let listed = session.store().list(account, mailbox, &set).await?;
+                told.complete &= listed.len() == uids.len();
+                self.say_letters(session, &listed, &mut told).await?;
             } else {
-                Vec::new()
-            };
-            self.say(session, &messages, &emails, &mut told).await?;
+                let messages = session.store().messages(account, mailbox, &set).await?;
+                told.complete &= messages.len() == uids.len();
+                for message in &messages {
+                    self.say(session, message, None, Vec::new(), &mut told).await?;
+                }
+            }
         }
         if marks && !told.read.is_empty() {
             mark_seen(session, told.read, self.by_uid).await?;
@@ -84,46 +89,66 @@ struct Told {
 }
 
 impl Fetch {
-    async fn say(
+    /// Rows that need the part table; sections of several letters are read together.
+    async fn say_letters(
         &self,
         session: &mut Session,
-        messages: &[Message],
-        emails: &[Arc<Email>],
+        listed: &[(Message, Arc<Email>)],
         told: &mut Told,
     ) -> Result<(), Error> {
         let sections: Vec<&Section> = self.items.iter().filter_map(section).collect();
-        let with_emails = self.items.iter().any(Item::needs_email);
-        // In the order of the messages, with gaps where one vanished in between.
-        let mut emails = emails.iter().peekable();
-        for message in messages {
-            let Some(number) = session.view()?.number_of(message.uid) else { continue };
-            let email = emails.next_if(|email| email.id == message.email).map(Arc::as_ref);
-            let mut found = Vec::new();
-            match email {
-                None if with_emails => {
-                    told.complete = false;
-                    continue;
-                }
-                Some(email) if !sections.is_empty() => {
-                    match fetch::read(&session.store(), email, &sections).await {
-                        Ok(bytes) => found = bytes,
-                        Err(error) if error.class() == ErrorClass::Corrupt => {
-                            told.damage = Some(error);
-                            continue;
-                        }
-                        Err(other) => return Err(other.into()),
+        if sections.is_empty() {
+            for (message, email) in listed {
+                self.say(session, message, Some(email), Vec::new(), told).await?;
+            }
+            return Ok(());
+        }
+        let wanted: Vec<_> = listed.iter().map(|(_, email)| Wanted::of(email, &sections)).collect();
+        let mut rest = listed;
+        let mut rest_wanted = &wanted[..];
+        while !rest_wanted.is_empty() {
+            let count = together(rest_wanted);
+            let (run, after) = rest_wanted.split_at(count);
+            let found = fetch::read(&session.store(), run, &sections).await?;
+            for ((message, email), found) in rest.iter().zip(found) {
+                match found {
+                    Ok(bytes) => self.say(session, message, Some(email), bytes, told).await?,
+                    Err(error) if error.class() == ErrorClass::Corrupt => {
+                        told.damage = Some(error);
                     }
+                    Err(other) => return Err(other.into()),
                 }
-                _ => {}
             }
-            let row = Row { number, message, email, sections: found };
-            fetch::say_row(session, &self.items, row).await?;
-            if !message.flags.contains(Flag::Seen) {
-                told.read.push(message.uid);
-            }
+            (rest, rest_wanted) = (rest.get(count..).unwrap_or_default(), after);
         }
         Ok(())
     }
+
+    async fn say(
+        &self,
+        session: &mut Session,
+        message: &Message,
+        email: Option<&Email>,
+        sections: Vec<Option<Bytes>>,
+        told: &mut Told,
+    ) -> Result<(), Error> {
+        let Some(number) = session.view()?.number_of(message.uid) else { return Ok(()) };
+        fetch::say_row(session, &self.items, Row { number, message, email, sections }).await?;
+        if !message.flags.contains(Flag::Seen) {
+            told.read.push(message.uid);
+        }
+        Ok(())
+    }
+}
+
+/// How many letters, one at least, are read together.
+fn together(wanted: &[Wanted]) -> usize {
+    let mut bytes = 0;
+    let few = wanted.iter().take_while(|wanted| {
+        bytes += wanted.bytes;
+        bytes <= RUN_BYTES
+    });
+    few.count().clamp(1, wanted.len().max(1))
 }
 
 fn section(item: &Item) -> Option<&Section> {

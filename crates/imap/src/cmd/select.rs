@@ -10,7 +10,7 @@ use crate::parse::{Parsed, Parser};
 use crate::reply::{Answer, Done};
 use crate::selected::Selected;
 use crate::session::Session;
-use storage::{Message, Snapshot};
+use storage::View;
 use types::{Flag, Flags};
 
 /// Keywords in use that are shown; a client may use others all the same (`\*`).
@@ -47,35 +47,31 @@ async fn open(session: &mut Session, name: &str, read_only: bool) -> Result<(), 
     // Even a failed SELECT leaves the mailbox selected before.
     session.selected = None;
     let account = session.account()?;
-    let store = session.store();
-    let mailbox = store.mailbox_by_name(account, name).await?;
-    // Asked before the snapshot, so that no change between the two is missed.
-    let modseq = store.state(account).await?;
-    let Snapshot { mailbox, messages } = store.snapshot(account, mailbox.id).await?;
+    let view = session.store().view_by_name(account, name).await?;
+    let mailbox = view.mailbox();
 
-    let flags = flags_in_use(&messages);
+    let flags = flags_in_use(&view);
     let permanent = if read_only { String::new() } else { format!("{flags} \\*") };
     session.wire.say(&format!("* FLAGS ({flags})"));
-    session.wire.say(&format!("* {} EXISTS", messages.len()));
+    session.wire.say(&format!("* {} EXISTS", view.len()));
     session.wire.say("* 0 RECENT");
-    if let Some(at) = messages.iter().position(|m| !m.flags.contains(Flag::Seen)) {
+    if let Some(at) = view.first_unseen() {
         session.wire.say(&format!("* OK [UNSEEN {}] The first one not read", at + 1));
     }
     session.wire.say(&format!("* OK [PERMANENTFLAGS ({permanent})] Flags that are kept"));
     session.wire.say(&format!("* OK [UIDVALIDITY {}] UIDs are valid", mailbox.uid_validity));
-    let uid_next = super::status::uid_next(&mailbox);
+    let uid_next = super::status::uid_next(mailbox);
     session.wire.say(&format!("* OK [UIDNEXT {uid_next}] The next UID"));
     session.wire.say(&format!("* OK [HIGHESTMODSEQ {}] The last change", mailbox.modseq));
     session.wire.say(&format!("* OK [MAILBOXID (F{})] Its id", mailbox.id));
 
-    let uids = messages.iter().map(|m| m.uid).collect();
-    session.selected = Some(Selected::new(mailbox.id, read_only, uids, modseq));
+    session.selected = Some(Selected::new(mailbox.id, read_only, view.uids(), view.state()));
     Ok(())
 }
 
-fn flags_in_use(messages: &[Message]) -> Flags {
+fn flags_in_use(view: &View) -> Flags {
     let mut flags = Flags::new(&Flag::ALL);
-    for keyword in messages.iter().flat_map(|m| m.flags.keywords()) {
+    for keyword in view.flags_in_use().into_iter().flat_map(Flags::keywords) {
         if flags.keywords().len() >= KEYWORDS {
             break;
         }

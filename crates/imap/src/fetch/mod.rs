@@ -6,7 +6,7 @@ mod items;
 mod section;
 
 pub(crate) use items::{Item, items};
-pub(crate) use section::{Section, read};
+pub(crate) use section::{Section, Wanted, read};
 
 use crate::encode;
 use crate::session::Session;

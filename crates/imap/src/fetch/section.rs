@@ -4,6 +4,7 @@ use crate::parse::{Parsed, Parser, limits};
 use bytes::Bytes;
 use mparser::{Index, PartKind};
 use std::ops::Range;
+use std::sync::Arc;
 use storage::{Email, Store};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,33 +141,65 @@ impl Section {
     }
 }
 
-/// Reads the sections of one letter. When they are most of it, it is read once.
+/// What is to be read of one letter.
+pub(crate) struct Wanted {
+    email: Arc<Email>,
+    /// For each section; `None`: the letter has no such part.
+    ranges: Vec<Option<Range<u32>>>,
+    pub(crate) bytes: u64,
+}
+
+impl Wanted {
+    pub(crate) fn of(email: &Arc<Email>, sections: &[&Section]) -> Self {
+        let ranges: Vec<_> = sections.iter().map(|s| s.range(&email.index)).collect();
+        let bytes = ranges.iter().flatten().map(|r| u64::from(r.end - r.start)).sum();
+        Self { email: email.clone(), ranges, bytes }
+    }
+
+    /// Then it is read once.
+    fn is_most(&self) -> bool {
+        self.bytes * 2 > u64::from(self.email.size_bytes)
+    }
+
+    fn reads(&self) -> impl Iterator<Item = (Arc<Email>, Range<u32>)> {
+        let most = self.is_most();
+        let whole = most.then(|| 0..self.email.size_bytes);
+        let pieces = self.ranges.iter().flatten().filter(move |r| !most && !r.is_empty()).cloned();
+        whole.into_iter().chain(pieces).map(|range| (self.email.clone(), range))
+    }
+
+    /// The sections out of what was read for [`Self::reads`].
+    fn finish(
+        &self,
+        sections: &[&Section],
+        read: &mut impl Iterator<Item = storage::Result<Bytes>>,
+    ) -> storage::Result<Vec<Option<Bytes>>> {
+        let read: Vec<_> = read.take(self.reads().count()).collect();
+        let mut read = read.into_iter();
+        let mut next = || read.next().unwrap_or_else(|| Ok(Bytes::new()));
+        let whole = if self.is_most() { Some(next()?) } else { None };
+        let mut found = Vec::with_capacity(sections.len());
+        for (section, range) in sections.iter().zip(&self.ranges) {
+            let bytes = match (range, &whole) {
+                (None, _) => None,
+                (Some(range), _) if range.is_empty() => Some(Bytes::new()),
+                (Some(range), Some(whole)) => Some(cut(whole, range)),
+                (Some(_), None) => Some(next()?),
+            };
+            found.push(bytes.map(|bytes| section.finish(bytes)));
+        }
+        Ok(found)
+    }
+}
+
+/// Reads the sections of letters, all with one call. A damaged letter does not keep the others back.
 pub(crate) async fn read(
     store: &Store,
-    email: &Email,
+    wanted: &[Wanted],
     sections: &[&Section],
-) -> storage::Result<Vec<Option<Bytes>>> {
-    let ranges: Vec<_> = sections.iter().map(|s| s.range(&email.index)).collect();
-    let wanted: u64 = ranges.iter().flatten().map(|r| u64::from(r.end - r.start)).sum();
-    let whole = if wanted * 2 > u64::from(email.size_bytes) {
-        Some(store.bytes(email).await?)
-    } else {
-        None
-    };
-    let mut found = Vec::with_capacity(sections.len());
-    for (section, range) in sections.iter().zip(ranges) {
-        let Some(range) = range else {
-            found.push(None);
-            continue;
-        };
-        let bytes = match &whole {
-            _ if range.is_empty() => Bytes::new(),
-            Some(whole) => cut(whole, &range),
-            None => store.range(email, range).await?,
-        };
-        found.push(Some(section.finish(bytes)));
-    }
-    Ok(found)
+) -> storage::Result<Vec<storage::Result<Vec<Option<Bytes>>>>> {
+    let mut read = store.ranges(wanted.iter().flat_map(Wanted::reads).collect()).await?.into_iter();
+    Ok(wanted.iter().map(|wanted| wanted.finish(sections, &mut read)).collect())
 }
 
 fn cut(bytes: &Bytes, range: &Range<u32>) -> Bytes {

@@ -246,8 +246,8 @@ mod tests {
         fn check(found: Option<Query>, expect: Option<&str>) {
             assert_eq!(found.map(|q| format!("{q:?}")).as_deref(), expect);
         }
-        let uids = [3, 5, 9].into_iter().filter_map(Uid::new).collect();
-        let view = Selected::new(MailboxId(1), false, uids, ModSeq(0));
+        let uids: Vec<_> = [3, 5, 9].into_iter().filter_map(Uid::new).collect();
+        let view = Selected::new(MailboxId(1), false, uids.into(), ModSeq(0));
         let query = |text: &str| {
             let program = whole(text.as_bytes(), program).ok()?;
             program.key.query(&view, &[Query::Or(vec![Query::Email(EmailId(7))])], 1_000).ok()

@@ -14,6 +14,8 @@ pub(crate) struct Args {
     pub(crate) rounds: usize,
     pub(crate) seconds: Duration,
     pub(crate) connections: Vec<usize>,
+    /// Files of letters to be packed.
+    pub(crate) letters: Vec<PathBuf>,
     /// Whether rows are added to bench/baseline.tsv.
     pub(crate) save: bool,
 }
@@ -29,6 +31,7 @@ impl Args {
             rounds: 5,
             seconds: Duration::from_secs(3),
             connections: vec![1, 8, most],
+            letters: Vec::new(),
             save: false,
         };
         while let Some(word) = words.next() {
@@ -42,10 +45,11 @@ impl Args {
                     args.connections =
                         value()?.split(',').map(|n| number(&word, n)).collect::<Result<_>>()?;
                 }
+                "--letters" => args.letters = value()?.split(',').map(PathBuf::from).collect(),
                 "--save" => args.save = true,
                 _ => bail!(
                     "unknown word {word}; there is --rounds N, --seconds N, --connections 1,8,32, \
-                     --server FILE, --folder DIR, --save"
+                     --server FILE, --folder DIR, --letters FILE,FILE, --save"
                 ),
             }
         }

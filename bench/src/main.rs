@@ -19,6 +19,7 @@ mod imap;
 mod letters;
 mod lmtp;
 mod load;
+mod packing;
 mod peer;
 mod reads;
 mod search;
@@ -52,6 +53,11 @@ static BENCHES: &[Bench] = &[
         name: "lmtp",
         about: "durable deliveries and their CPU beside raw append+fdatasync",
         run: lmtp::run,
+    },
+    Bench {
+        name: "pack",
+        about: "disk that packed letters take, reading them, and deliveries beside the packer",
+        run: packing::run,
     },
     Bench {
         name: "reads",

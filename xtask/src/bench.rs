@@ -1,6 +1,7 @@
 //! `cargo xtask bench lmtp`: build server and load generator in release, run, print a table.
 //! `cargo xtask bench dovecot`: the same deliveries and a search, to ours and to a private Dovecot in turn.
-//! `cargo xtask bench storage`: the store without a protocol beside raw append+fdatasync; `search`: its search.
+//! `cargo xtask bench storage`: the store without a protocol beside raw append+fdatasync; `search`: its search; `pack`: what
+//! packing saves and costs, which `storage` ends with.
 //! `cargo xtask bench mime`: mparser beside other parsers of mail; `python`: libop beside other Python packages.
 //!
 //! What is measured and how stands in `bench/src/main.rs`, `bench/mime/src/main.rs` and `bench/python/main.py`.
@@ -15,9 +16,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         Some("dovecot" | "lmtp") => lmtp(arguments),
         Some("mime") => mime(arguments),
         Some("python") => bench_python::run(arguments),
-        Some("search" | "storage") => storage(arguments),
+        Some("pack" | "search" | "storage") => storage(arguments),
         _ => bail!(
-            "write `cargo xtask bench dovecot`, `lmtp`, `mime`, `python`, `search` or `storage`, with `--save` to add the rows to bench/baseline.tsv"
+            "write `cargo xtask bench dovecot`, `lmtp`, `mime`, `pack`, `python`, `search` or `storage`, with `--save` to add the rows to bench/baseline.tsv"
         ),
     }
 }
@@ -39,7 +40,20 @@ fn storage(arguments: &[String]) -> Result<()> {
         spawn::cargo().args(["build", "--release", "--bin", "opbench"]),
     )?;
     let mut opbench = spawn::program(spawn::target_folder()?.join("release/opbench"));
-    spawn::run("the benchmark", opbench.args(arguments))
+    opbench.args(arguments);
+    if matches!(arguments.first().map(String::as_str), Some("pack" | "storage")) {
+        let letters = corpora()?.map(|file| file.to_string_lossy().into_owned());
+        opbench.args(["--letters", &letters.join(",")]);
+    }
+    spawn::run("the benchmark", &mut opbench)
+}
+
+/// Letters to pack; the program that makes their files is only built when they are not there.
+fn corpora() -> Result<[PathBuf; 2]> {
+    let folder = mime_folder()?;
+    let there = ["sa_dev.pack", "portal.pack"].iter().all(|name| folder.join(name).exists());
+    let program = if there { PathBuf::new() } else { mime_program(&folder)? };
+    packs(&folder, &program)
 }
 
 /// Real mail of two decades ago, whose senders keep their rights: fetched to be measured with, never committed.

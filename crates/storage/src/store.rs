@@ -146,6 +146,14 @@ impl Store {
         done.unwrap_or_else(|e| Err(Error::Poisoned(format!("packing failed: {e}")))).map(Some)
     }
 
+    /// The same as the store does it by itself: on a thread of low priority, giving way to the writer.
+    pub async fn pack_gently(&self) -> Result<Option<Packed>> {
+        let Some(packer) = self.0.packer.clone() else { return Ok(None) };
+        let batches = self.0.writer.state().figures.batches.clone();
+        let looked = packer.look_aside(Arc::new(move || batches.get()))?;
+        looked.await.unwrap_or(Err(Error::Closed)).map(Some)
+    }
+
     /// Closes the segment that is being written, so that it can be packed; otherwise it is closed when it is full.
     pub async fn seal(&self) -> Result<()> {
         let Some(segments) = self.0.reader.segments.clone() else { return Ok(()) };

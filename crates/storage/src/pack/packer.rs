@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 use types::EmailId;
 
 /// A pack with more dead bytes than this of a hundred is written anew without them.
@@ -95,16 +96,30 @@ impl Packer {
         let packer = self.clone();
         self.written.set(written).unwrap_or_default();
         let started = std::thread::Builder::new().name("packer".to_owned()).spawn(move || {
-            // On Linux this concerns the thread alone, and its disk priority follows.
-            if rustix::process::nice(10).is_err() {
-                tracing::debug!("the packer runs at the priority of the server");
-            }
+            be_nice();
             packer.run();
         });
         let started =
             started.map_err(|e| Error::Poisoned(format!("the packer did not start: {e}")))?;
         *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(started);
         Ok(())
+    }
+
+    /// One look as the background does it, on a thread of its own.
+    pub(crate) fn look_aside(
+        self: &Arc<Self>,
+        written: Written,
+    ) -> Result<oneshot::Receiver<Result<Packed>>> {
+        let packer = self.clone();
+        self.written.set(written).unwrap_or_default();
+        let (done, looked) = oneshot::channel();
+        let started = std::thread::Builder::new().name("packer".to_owned()).spawn(move || {
+            be_nice();
+            // Who asked may have gone.
+            done.send(packer.look(true)).unwrap_or_default();
+        });
+        started.map_err(|e| Error::Poisoned(format!("the packer did not start: {e}")))?;
+        Ok(looked)
     }
 
     /// Returns when nothing of the data folder is touched any more.
@@ -151,8 +166,8 @@ impl Packer {
         self.clear(&mut memory, slow)?;
         let ids = self.segments.ids()?;
         let closed = ids.split_last().map_or(&[][..], |(_, closed)| closed);
-        memory.packs.retain(|id, _| closed.contains(id));
-        let asked = self.next_to_ask(&memory, closed);
+        memory.packs.retain(|id, _| closed.binary_search(id).is_ok());
+        let asked = Self::next_to_ask(&memory, closed);
         let mut seen = Packed::default();
         let mut failure = None;
         for id in closed {
@@ -164,15 +179,23 @@ impl Packer {
             if slow && (known || failed) {
                 continue;
             }
+            let ask = !slow || asked == Some(*id);
             // A damaged segment stays as it is, for fsck; the others are packed all the same.
-            if let Err(error) = self.segment(*id, slow, &mut memory, &mut seen) {
+            if let Err(error) = self.segment(*id, (slow, ask), &mut memory, &mut seen) {
                 memory.failed.insert(*id, Instant::now());
                 failure = Some(error);
             }
+            self.tell(&memory, seen);
         }
         if failure.is_none() && (seen.written > 0 || memory.shared_bytes.is_none()) {
             memory.shared_bytes = Some(self.sweep(seen.collected > 0)?);
         }
+        let seen = self.tell(&memory, seen);
+        failure.map_or(Ok(seen), Err)
+    }
+
+    /// What is packed so far, for whoever looks at the figures.
+    fn tell(&self, memory: &Memory, mut seen: Packed) -> Packed {
         for pack in memory.packs.values() {
             seen.packs += 1;
             seen.raw_bytes += pack.raw_bytes;
@@ -181,12 +204,12 @@ impl Packer {
         }
         seen.stored_bytes += memory.shared_bytes.unwrap_or(0);
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = seen;
-        failure.map_or(Ok(seen), Err)
+        seen
     }
 
     /// The pack whose dead were not counted for the longest time. Asking for all of them at each look would
     /// take as long as reading the whole index.
-    fn next_to_ask(&self, memory: &Memory, closed: &[u64]) -> Option<u64> {
+    fn next_to_ask(memory: &Memory, closed: &[u64]) -> Option<u64> {
         closed
             .iter()
             .filter_map(|id| memory.packs.get(id).map(|pack| (pack.asked, *id)))
@@ -198,9 +221,21 @@ impl Packer {
         Pace::new(slow, &self.stop, self.written.get().cloned())
     }
 
-    fn segment(&self, id: u64, slow: bool, memory: &mut Memory, seen: &mut Packed) -> Result<()> {
+    /// `ask`: whether the letters of a pack are still alive; of a segment it is asked in any case.
+    fn segment(
+        &self,
+        id: u64,
+        (slow, ask): (bool, bool),
+        memory: &mut Memory,
+        seen: &mut Packed,
+    ) -> Result<()> {
         let source = self.segments.segment(id)?;
         let mut pace = self.pace(slow);
+        if let Some(pack) = source.pack().filter(|_| !ask) {
+            let (raw_bytes, file_bytes) = (pack.table.raw_bytes, pack.file_bytes);
+            memory.packs.insert(id, Known { raw_bytes, file_bytes, dead_bytes: 0, asked: 0 });
+            return Ok(());
+        }
         let (found, generation) = match source.pack() {
             Some(pack) => {
                 let letters = pack.table.letters.clone();
@@ -342,6 +377,13 @@ impl Packer {
             }
         }
         Ok(bytes)
+    }
+}
+
+/// Lowers the priority of this thread: on Linux it concerns no other, and that of the disk follows.
+fn be_nice() {
+    if rustix::process::nice(10).is_err() {
+        tracing::debug!("the packer runs at the priority of the server");
     }
 }
 

@@ -1,7 +1,8 @@
 //! The selected mailbox as this session has been told it is: which number means which UID, and what has
 //! happened that the client does not know yet.
 //!
-//! Only UIDs are kept, four bytes for each message, in one list for all sessions until one is told of news; flags and the rest are read from the store when asked.
+//! Only UIDs are kept, four bytes for each message, in one list for all sessions until they are told of news;
+//! flags and the rest are read from the store when asked.
 //! What others do comes from the store's change log, and is told in the order EXPUNGE, EXISTS, FETCH, so
 //! that the numbers are right at every line (RFC 9051 §7.5.1).
 

@@ -81,7 +81,7 @@ impl Reader {
         AskedView { account, mailbox, cached }
     }
 
-    pub(crate) fn view(&self, asked: AskedView, told: Option<Moment>) -> Result<Arc<View>> {
+    pub(crate) fn view(&self, asked: &AskedView, told: Option<Moment>) -> Result<Arc<View>> {
         let read = self.index.read()?;
         let mailbox = read.mailbox(asked.account, asked.mailbox)?.ok_or(Error::NoMailbox)?;
         self.view_of(&*read, asked, mailbox, told)
@@ -95,13 +95,13 @@ impl Reader {
     ) -> Result<Arc<View>> {
         let read = self.index.read()?;
         let mailbox = read.mailbox_by_name(account, name)?.ok_or(Error::NoMailbox)?;
-        self.view_of(&*read, self.ask_view(account, mailbox.id), mailbox, told)
+        self.view_of(&*read, &self.ask_view(account, mailbox.id), mailbox, told)
     }
 
     fn view_of(
         &self,
         read: &dyn Read,
-        asked: AskedView,
+        asked: &AskedView,
         mailbox: MailboxRow,
         told: Option<Moment>,
     ) -> Result<Arc<View>> {
@@ -109,7 +109,7 @@ impl Reader {
         let moment = Self::moment_of(told, &account);
         let now = Now { read, account: &account, mailbox, moment };
         let view = now.view(asked.cached.clone())?;
-        self.keep(&asked, &view);
+        self.keep(asked, &view);
         Ok(view)
     }
 

@@ -393,7 +393,7 @@ impl Store {
         if let Some(view) = moment.and_then(|moment| asked.at(moment)) {
             return Ok(view.clone());
         }
-        self.of(account, move |reader| reader.view(asked, moment)).await
+        self.of(account, move |reader| reader.view(&asked, moment)).await
     }
 
     /// The same by name: `INBOX` in any case; other names exactly.

@@ -126,15 +126,15 @@ fn each_param<'a>(
 /// A value and what stands behind it, if that is a `;` or nothing.
 fn one_value(raw: &[u8]) -> Option<(&[u8], &[u8])> {
     let (value, rest) = if let Some(text) = raw.strip_prefix(b"\"") {
-        let after = skip(text, |b| matches!(b, b' '..=b'~') && !matches!(b, b'"' | b'\\'));
+        let after = skip(text, |b| matches!(b, b' '..=b'~') && !matches!(b, b'"' | b'\\' | b'?'));
         (text.get(..text.len() - after.len())?, after.strip_prefix(b"\"")?)
     } else {
-        let after = skip(raw, |b| b.is_ascii_graphic() && !matches!(b, b'"' | b';' | b'(' | b'\\'));
+        let plain = |b: u8| !matches!(b, b'"' | b';' | b'(' | b'\\' | b'?');
+        let after = skip(raw, |b| b.is_ascii_graphic() && plain(b));
         (raw.get(..raw.len() - after.len())?, after)
     };
     let rest = skip(rest, |b| matches!(b, b' ' | b'\t' | b'\r' | b'\n'));
-    let simple = memchr::memchr(b'?', value).is_none() && matches!(rest.first(), None | Some(b';'));
-    simple.then_some((value, rest))
+    matches!(rest.first(), None | Some(b';')).then_some((value, rest))
 }
 
 fn skip(raw: &[u8], wanted: impl Fn(u8) -> bool) -> &[u8] {
@@ -196,7 +196,7 @@ fn simple_name(name: &[u8]) -> Option<&[u8]> {
     }
     let mut after_blank = false;
     let simple = name.iter().all(|byte| {
-        let sound = is_plain_atom(*byte) || (*byte == b' ' && !after_blank);
+        let sound = is_plain_atom(*byte) || *byte == b'.' || (*byte == b' ' && !after_blank);
         after_blank = *byte == b' ';
         sound
     });
@@ -449,7 +449,12 @@ mod tests {
             ("\"Kot, Ala\" <a@example.test>", true),
             ("<a@example.test>", true),
             ("\"\" <a@example.test>", true),
-            ("A. Kot <a@example.test>", false),
+            ("A. Kot <a@example.test>", true),
+            ("J.R. Kot Jr. <a@example.test>", true),
+            (". <a@example.test>", true),
+            (".A <a@example.test>", true),
+            ("A..B . <a@example.test>", true),
+            ("A .B <a@example.test>", true),
             ("\"A \\\" B\" <a@example.test>", false),
             ("a@example.test, b@example.test", false),
             ("a..b@example.test", false),

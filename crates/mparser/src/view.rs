@@ -298,7 +298,7 @@ impl<'a> PartView<'_, 'a> {
     pub fn charset(&self) -> Option<Cow<'a, str>> {
         let raw = self.value(Field::ContentType)?;
         match self.record.known.param(raw, b"charset") {
-            Some(value) => value.and_then(|v| str::from_utf8(v).ok()).map(Cow::Borrowed),
+            Some(value) => value.and_then(simd::printable).map(Cow::Borrowed),
             None => param(&params::parse_value(raw, None).params, "charset").map(Cow::Owned),
         }
     }
@@ -320,7 +320,7 @@ impl<'a> PartView<'_, 'a> {
         let raw = slice(self.view.raw, range);
         let known = if field == Field::ContentType { self.record.known } else { Known::default() };
         if let Some(value) = known.param(raw, name.as_bytes()) {
-            return value.and_then(|v| str::from_utf8(v).ok()).map(Cow::Borrowed);
+            return value.and_then(simd::printable).map(Cow::Borrowed);
         }
         let charset = if raw.is_ascii() { None } else { self.view.charset() };
         let value = params::parse_value(raw, charset.as_deref());

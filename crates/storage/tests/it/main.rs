@@ -15,6 +15,7 @@ mod packing;
 mod postgres;
 mod quota;
 mod reading;
+mod rebuild;
 mod searching;
 mod shared;
 mod tools;

@@ -28,6 +28,15 @@ pub struct AccountRow {
     pub new_changes: u64,
 }
 
+impl AccountRow {
+    /// Whether no letter at all fits any more.
+    pub fn is_full(&self) -> bool {
+        let full = |limit, used| limit > 0 && used >= limit;
+        full(self.limit.size_bytes, self.used.size_bytes)
+            || full(self.limit.messages, self.used.messages)
+    }
+}
+
 /// Letters, counted as IMAP's quota does (RFC 9208 §5.1, §5.2): an email that is in three mailboxes is three
 /// messages and three times its size, though its bytes are stored once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

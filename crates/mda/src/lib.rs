@@ -110,6 +110,9 @@ impl Mda {
             return Err(Refusal::OtherDomain);
         }
         match self.store.account_by_key(&address.account_key()).await {
+            // Now, so that the letter need not come, and the others it is for get it once. Whether this letter
+            // still fits is seen when it is here.
+            Ok(Some(account)) if account.is_full() => Err(Refusal::MailboxFull),
             Ok(Some(account)) => Ok(Recipient { address: address.clone(), account: account.id }),
             Ok(None) => Err(Refusal::UnknownUser),
             Err(error) => Err(Refusal::of_letter(&error)),

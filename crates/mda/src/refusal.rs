@@ -65,6 +65,7 @@ mod tests {
         }
         use Refusal::{DiskFull, MailboxFull, Unavailable, UnknownUser};
         check(&Error::DiskFull, DiskFull, MailboxFull);
+        check(&Error::OverQuota, DiskFull, MailboxFull);
         check(&Error::NoAccount, Unavailable, UnknownUser);
         check(&Error::UidsExhausted, Unavailable, Unavailable);
         check(&Error::Poisoned("EIO".into()), Unavailable, Unavailable);

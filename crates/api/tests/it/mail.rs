@@ -451,6 +451,14 @@ async fn flags_moves_and_deletion() {
     set(json!({"mailboxIds": {&inbox: true}, "keywords/$flagged": null})).await;
     assert_eq!(keywords(&house, &alice, &id).await, (json!({}), json!({&inbox: true})));
 
+    let limit = house.store.account(house.alice).await.unwrap().used;
+    house.store.set_quota(house.alice, limit).await.unwrap();
+    let refused = set(json!({format!("mailboxIds/{trash}"): true})).await;
+    check(&json!({&id: {"type": "overQuota"}}), &refused["notUpdated"]);
+    set(json!({"mailboxIds": {&trash: true}})).await;
+    set(json!({"mailboxIds": {&inbox: true}})).await;
+    house.store.set_quota(house.alice, storage::Amount::default()).await.unwrap();
+
     let refused = set(json!({"mailboxIds": {"m999": true}})).await;
     check(
         &json!({&id: {"type": "invalidProperties", "properties": ["mailboxIds"]}}),

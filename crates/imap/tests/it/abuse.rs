@@ -302,3 +302,25 @@ async fn the_server_goes_down() {
         assert_eq!(client.line().await, "(closed)");
     }
 }
+
+/// What would go over the quota is refused with the code that says so (RFC 9208 §4.3).
+#[tokio::test]
+async fn over_quota() {
+    let server = Server::start().await;
+    server.deliver_letters().await;
+    let held = server.store.account(server.alice).await.unwrap().used;
+    server.store.set_quota(server.alice, held).await.unwrap();
+    let mut client = server.select().await;
+    let (_, copied) = client.ask("COPY 1 Archive").await;
+    assert!(copied.starts_with("NO [OVERQUOTA] The account would hold more"), "{copied}");
+    client.send(b"a1 APPEND Archive {3}\r\n").await;
+    assert!(client.line().await.starts_with('+'));
+    client.send(b"abc\r\n").await;
+    let (_, appended) = client.answer("a1").await;
+    assert!(appended.starts_with("NO [OVERQUOTA]"), "{appended}");
+    // Room is made by deleting, and a move needs none.
+    client.ok("MOVE 1 Trash").await;
+    client.ok("STORE 1 +FLAGS (\\Deleted)").await;
+    client.ok("EXPUNGE").await;
+    client.ok("COPY 1 Archive").await;
+}

@@ -173,3 +173,45 @@ async fn two_letters_with_one_message_id_are_two_letters() {
     assert_eq!(bodies.len(), 2);
     assert!(bodies[0].ends_with("one\r\n") && bodies[1].ends_with("two\r\n"));
 }
+
+#[tokio::test]
+async fn a_full_mailbox_does_not_hinder_the_others() {
+    let world = World::new().await;
+    let alice = world.store.account_by_key("alice@example.test").await.unwrap().unwrap().id;
+    let to_both = |alice: &str, rest: &str| {
+        format!(
+            "
+        C: MAIL FROM:<chris@bar.test>
+        S: 250 2.1.0 *
+        C: RCPT TO:<alice@example.test>
+        S: {alice}
+        C: RCPT TO:<bob@example.test>
+        S: 250 2.1.5 *
+        C: DATA
+        S: 354 *
+        C: {}
+        C: .{rest}
+        S: 250 2.1.5 <bob@example.test> * delivered",
+            "x".repeat(900)
+        )
+    };
+    let limit = |size_bytes, messages| storage::Amount { size_bytes, messages };
+    // It would not fit, which is seen when it is here.
+    world.store.set_quota(alice, limit(900, 0)).await.unwrap();
+    let after = "\n        S: 452 4.2.2 <alice@example.test> the mailbox is full *";
+    world.talk(Lmtp, &format!("{LHLO}{}", to_both("250 2.1.5 *", after))).await;
+    // Nothing fits, which is seen before.
+    world.store.set_quota(alice, limit(0, 1)).await.unwrap();
+    world
+        .talk(
+            Lmtp,
+            &format!(
+                "{LHLO}{}",
+                to_both("250 2.1.5 *", "\n        S: 250 2.1.5 <alice@example.test> * delivered")
+            ),
+        )
+        .await;
+    assert!(world.store.account(alice).await.unwrap().is_full());
+    world.talk(Lmtp, &format!("{LHLO}{}", to_both("452 4.2.2 *", ""))).await;
+    assert_eq!((world.inbox("alice").await.len(), world.inbox("bob").await.len()), (1, 3));
+}

@@ -176,6 +176,10 @@ impl Applier {
             } else {
                 work.recv().map_err(RecvTimeoutError::from)
             };
+            // Then the folder may be open again elsewhere.
+            if self.state.is_gone() {
+                return;
+            }
             match next {
                 Ok(Work::Apply(frames)) => self.apply(&mut pending, &frames, &mut memory),
                 Ok(Work::There(there)) => {

@@ -222,15 +222,39 @@ async fn an_error_at_any_call_loses_nothing_acknowledged() {
 struct Breaks {
     account: AccountId,
     panics: bool,
+    /// Resolved ahead of the index, as deliveries are.
+    ahead: bool,
 }
 
 impl Intent for Breaks {
     type Outcome = ();
 
+    fn accounts(&self) -> Vec<AccountId> {
+        vec![self.account]
+    }
+
+    fn is_delivery(&self) -> bool {
+        self.ahead
+    }
+
     fn resolve(&self, facts: &mut Facts<'_>) -> Result<()> {
         let (account, mailbox) = (self.account, MailboxId(1));
         let modseq = facts.next_modseq(account)?;
-        facts.put(&Op::MessageGone { account, mailbox, modseq, uids: UidSet::all() })?;
+        if self.ahead {
+            let uid = facts.txn.mailbox(account, mailbox)?.and_then(|row| row.uid_next).unwrap();
+            let row = db::MessageRow {
+                uid,
+                email: types::EmailId(1),
+                modseq,
+                flags: Flags::default(),
+                received_unix_s: 0,
+                saved_unix_s: 0,
+                size_bytes: 1,
+            };
+            facts.put(&Op::MessageAdd { account, mailbox, row })?;
+        } else {
+            facts.put(&Op::MessageGone { account, mailbox, modseq, uids: UidSet::all() })?;
+        }
         assert!(!self.panics, "as the test wants");
         Err(Error::NoMessage)
     }
@@ -239,9 +263,10 @@ impl Intent for Breaks {
 /// A change that must be undone takes nothing with it that was acknowledged before, committed or not.
 #[tokio::test]
 async fn what_is_undone_leaves_what_was_acknowledged() {
-    for (index, panics) in
-        [("sqlite:", false), ("sqlite:", true), ("memory:", false), ("memory:", true)]
-    {
+    let cases = ["sqlite:", "memory:"].into_iter().flat_map(|index| {
+        [(false, false), (false, true), (true, false), (true, true)].map(|(a, p)| (index, a, p))
+    });
+    for (index, ahead, panics) in cases {
         let folder = tempfile::tempdir().unwrap();
         let options = Options {
             index: index.to_owned(),
@@ -263,11 +288,14 @@ async fn what_is_undone_leaves_what_was_acknowledged() {
         for n in 0..10 {
             deliver(n).await.unwrap();
         }
-        let broken = store.change(Breaks { account, panics }).await.unwrap_err();
+        let broken = store.change(Breaks { account, panics, ahead }).await.unwrap_err();
         assert_eq!(matches!(broken, Error::Poisoned(_)), panics, "{broken}");
         assert_eq!(count(&store).await, 10, "{index}");
         let next = deliver(11).await;
         assert_eq!(next.is_err(), panics);
+        if let Ok(next) = next {
+            assert_eq!(next[0].as_ref().unwrap().uid.get(), 11, "what failed took a UID with it");
+        }
         let expect = if panics { 10 } else { 11 };
         assert_eq!(count(&store).await, expect);
         store.close().await;

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use db::{BlobRef, Index, Op, Txn};
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use types::{AccountId, Clock, EmailId, ModSeq};
@@ -86,6 +87,8 @@ impl Facts<'_> {
 #[derive(Default)]
 pub(crate) struct WriterState {
     poison: OnceLock<String>,
+    /// Every handle was dropped, without closing.
+    gone: AtomicBool,
     pub(crate) hidden: Hidden,
     pub(crate) figures: Figures,
 }
@@ -101,6 +104,10 @@ pub(crate) struct Figures {
 }
 
 impl WriterState {
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
     /// Why no change is taken any more, if so.
     pub(crate) fn poison(&self) -> Option<Error> {
         self.poison.get().map(|reason| Error::Poisoned(reason.clone()))
@@ -182,6 +189,7 @@ impl Working {
         loop {
             self.applying.wait();
             let Some(Batch { jobs, stop, .. }) = queue.take(None) else {
+                self.state.gone.store(true, Ordering::Release);
                 return;
             };
             if !jobs.is_empty() {

@@ -25,7 +25,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// The release profile, as a file to give away.
+/// The release profile, as a file to give away: compiled as one piece, which nobody waits for twice.
 pub(crate) fn build() -> Result<PathBuf> {
     release(&environment()?)
 }
@@ -78,7 +78,9 @@ fn release(venv: &Path) -> Result<PathBuf> {
     let folder = spawn::target_folder()?.join("wheels");
     let mut command = maturin(venv)?;
     command
-        .args(["build", "--release", "--locked", "--manifest-path", MANIFEST, "--out"])
+        .args(["build", "--release", "--locked", "--manifest-path", MANIFEST])
+        .args(["--config", "profile.release.lto=\"fat\""])
+        .args(["--config", "profile.release.codegen-units=1", "--out"])
         .arg(&folder);
     spawn::run("maturin build", &mut command)?;
     let wheel = newest(&folder)?;

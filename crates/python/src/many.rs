@@ -24,9 +24,13 @@ use std::sync::Arc;
 
 /// Letters handed over at once, and about how many bytes: enough that handing over costs nothing beside reading.
 const BATCH_LETTERS: usize = 64;
-const BATCH_BYTES: usize = 512 * 1024;
+const BATCH_BYTES: usize = 256 * 1024;
+/// Of a list, each thread gets so many batches at least: at the end all wait for the last one.
+const BATCHES_OF_A_LIST: usize = 16;
+/// Fewer letters are not worth handing over.
+const BATCH_LETTERS_LEAST: usize = 8;
 /// Batches for each thread that are read ahead. With the size of a batch this is what bounds memory.
-const BATCHES_AHEAD: usize = 4;
+const BATCHES_AHEAD: usize = 8;
 /// More threads than this are surely a mistake.
 const THREADS: usize = 1024;
 
@@ -49,6 +53,7 @@ enum Feed {
     /// `failed` is raised behind the letters taken before it.
     Items {
         iterator: Py<PyIterator>,
+        batch_letters: usize,
         taken: usize,
         failed: Option<PyErr>,
     },
@@ -121,7 +126,7 @@ pub(crate) fn parse_many(
         }
     };
     Ok(ParseMany {
-        feed: Some(Feed::of(source)?),
+        feed: Some(Feed::of(source, threads)?),
         pool: Pool::new(threads, Batch::read),
         ready: VecDeque::new(),
         later: VecDeque::new(),
@@ -132,7 +137,7 @@ pub(crate) fn parse_many(
 }
 
 impl Feed {
-    fn of(source: &Bound<'_, PyAny>) -> PyResult<Self> {
+    fn of(source: &Bound<'_, PyAny>, threads: usize) -> PyResult<Self> {
         if source.is_instance_of::<PyString>()
             || source.hasattr(intern!(source.py(), "__fspath__"))?
         {
@@ -154,7 +159,9 @@ impl Feed {
                  memory, not {kind}"
             )));
         };
-        Ok(Self::Items { iterator: iterator.unbind(), taken: 0, failed: None })
+        let share = source.len().map_or(BATCH_LETTERS, |all| all / (threads * BATCHES_OF_A_LIST));
+        let batch_letters = share.clamp(BATCH_LETTERS_LEAST, BATCH_LETTERS);
+        Ok(Self::Items { iterator: iterator.unbind(), batch_letters, taken: 0, failed: None })
     }
 
     fn of_path(path: &Path) -> PyResult<Self> {
@@ -173,11 +180,11 @@ impl Feed {
     /// The next letters; those only the GIL's holder may read go to `later`.
     fn next(&mut self, py: Python<'_>, later: &mut VecDeque<Source>) -> PyResult<Option<Letters>> {
         match self {
-            Self::Items { iterator, taken, failed } => {
+            Self::Items { iterator, batch_letters, taken, failed } => {
                 if let Some(error) = failed.take() {
                     return Err(error);
                 }
-                let items = next_items(iterator.bind(py), taken, later, failed);
+                let items = next_items(iterator.bind(py), *batch_letters, taken, later, failed);
                 match failed.take_if(|_| items.is_empty()) {
                     Some(error) => Err(error),
                     None => Ok((!items.is_empty()).then_some(Letters::Items(items))),
@@ -208,13 +215,14 @@ impl Feed {
 
 fn next_items(
     iterator: &Bound<'_, PyIterator>,
+    batch_letters: usize,
     taken: &mut usize,
     later: &mut VecDeque<Source>,
     failed: &mut Option<PyErr>,
 ) -> Vec<Item> {
     let (mut items, mut bytes) = (Vec::new(), 0);
     let mut iterator = iterator.clone();
-    while items.len() < BATCH_LETTERS && bytes < BATCH_BYTES {
+    while items.len() < batch_letters && bytes < BATCH_BYTES {
         let Some(item) = iterator.next() else {
             break;
         };
@@ -341,8 +349,12 @@ impl ParseMany {
 }
 
 impl ParseMany {
-    /// Gives the threads work, as long as there is some and not too much waits.
+    /// Gives the threads work, as long as there is some and not too much waits: many batches at once, because a thread
+    /// that sleeps is woken for each.
     fn fill(&mut self, py: Python<'_>) {
+        if self.pool.pending() > self.batches / 2 {
+            return;
+        }
         while self.pool.pending() < self.batches {
             let Some(feed) = &mut self.feed else {
                 return;

@@ -6,12 +6,14 @@ use crate::values::{self, MediaType};
 use mparser::{PartView, View};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
+use std::borrow::Cow;
 
-/// The fields of a letter and its tree of parts, all read.
+/// The fields of a letter and its tree of parts, all read. Each field is an object, None too: Python reads these without
+/// a call.
 #[pyclass(frozen, get_all, module = "libop.mparser")]
 pub(crate) struct Overview {
     /// The decoded subject, or None.
-    subject: Option<Py<PyString>>,
+    subject: Py<PyAny>,
     /// Addresses of From; groups give their members.
     from_: Py<PyList>,
     /// Addresses of To.
@@ -19,7 +21,7 @@ pub(crate) struct Overview {
     /// The Date field with its zone, or None when there is none that can be read.
     date: Py<PyAny>,
     /// The letter's id without <>, or None.
-    message_id: Option<Py<PyString>>,
+    message_id: Py<PyAny>,
     /// (content type, file name or None, number of the part it lies in or None, bytes of its body), the letter first.
     parts: Py<PyList>,
 }
@@ -49,12 +51,16 @@ impl Overview {
             let rows: PyResult<Vec<_>> = rows.by_ref().map(|part| row(py, part)).collect();
             PyList::new(py, rows?)?
         };
+        let text = |text: Option<Cow<'_, str>>| match text {
+            Some(text) => PyString::new(py, &text).into_any().unbind(),
+            None => py.None(),
+        };
         Ok(Self {
-            subject: view.has_subject().then(|| PyString::new(py, &view.subject()).unbind()),
+            subject: text(view.has_subject().then(|| view.subject())),
             from_: values::addresses(py, view.from())?.unbind(),
             to: values::addresses(py, view.to())?.unbind(),
             date: values::datetime(py, view.date())?.unbind(),
-            message_id: view.message_id().map(|id| PyString::new(py, &id).unbind()),
+            message_id: text(view.message_id()),
             parts: parts.unbind(),
         })
     }
@@ -63,7 +69,7 @@ impl Overview {
 #[pymethods]
 impl Overview {
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        let subject = self.subject.as_ref().into_pyobject(py)?.repr()?;
+        let subject = self.subject.bind(py).repr()?;
         Ok(format!(
             "<libop.mparser.Overview subject={subject} {} parts>",
             self.parts.bind(py).len()

@@ -25,13 +25,16 @@ struct Queue<W, D> {
     waiting: VecDeque<(u64, W)>,
     /// A panic in the work is handed on to whoever fetches its result.
     done: BTreeMap<u64, Result<D, Box<dyn Any + Send>>>,
+    /// Threads that wait for a change: with none, nobody need be woken, which takes longer than all else here.
+    sleeping: usize,
     stopping: bool,
 }
 
 impl<W: Send + 'static, D: Send + 'static> Pool<W, D> {
     /// `threads` counts the one that fetches. Fewer are started when the system has no more to give.
     pub(crate) fn new(threads: usize, run: fn(W) -> D) -> Self {
-        let queue = Queue { waiting: VecDeque::new(), done: BTreeMap::new(), stopping: false };
+        let (waiting, done) = (VecDeque::new(), BTreeMap::new());
+        let queue = Queue { waiting, done, sleeping: 0, stopping: false };
         let shared = Arc::new(Shared { queue: Mutex::new(queue), changed: Condvar::new(), run });
         let start = |_| {
             let shared = Arc::clone(&shared);
@@ -48,9 +51,13 @@ impl<W: Send + 'static, D: Send + 'static> Pool<W, D> {
     }
 
     pub(crate) fn push(&mut self, work: W) {
-        self.shared.lock().waiting.push_back((self.pushed, work));
+        let mut queue = self.shared.lock();
+        queue.waiting.push_back((self.pushed, work));
         self.pushed += 1;
-        self.shared.changed.notify_one();
+        // Only the workers can be asleep: who pushes is who fetches.
+        if queue.sleeping > 0 {
+            self.shared.changed.notify_one();
+        }
     }
 
     /// The next result in the order of the work; `None` when nothing is pending. Call it without the GIL.
@@ -83,15 +90,20 @@ impl<W, D> Shared<W, D> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'a>(&self, queue: MutexGuard<'a, Queue<W, D>>) -> MutexGuard<'a, Queue<W, D>> {
-        self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner)
+    fn wait<'a>(&self, mut queue: MutexGuard<'a, Queue<W, D>>) -> MutexGuard<'a, Queue<W, D>> {
+        queue.sleeping += 1;
+        let mut queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        queue.sleeping -= 1;
+        queue
     }
 
     fn finish(&self, number: u64, work: W) -> MutexGuard<'_, Queue<W, D>> {
         let done = catch_unwind(AssertUnwindSafe(|| (self.run)(work)));
         let mut queue = self.lock();
         queue.done.insert(number, done);
-        self.changed.notify_all();
+        if queue.sleeping > 0 {
+            self.changed.notify_all();
+        }
         queue
     }
 

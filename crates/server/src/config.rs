@@ -143,7 +143,7 @@ static KEYS: &[Key] = &[
     },
     Key {
         name: "data.cache_bytes",
-        about: "Memory for letters that were read lately.",
+        about: "Memory for what was read lately: letters, their rows, lists of mailboxes. 0: nothing is kept.",
         get: |c| c.cache_bytes.to_string(),
         set: |c, v| v.integer(0, 1 << 40).map(|n| c.cache_bytes = n),
     },
@@ -549,7 +549,7 @@ mod tests {
     fn every_key_is_taken_over() {
         let text = "hostname = 'mail.example.test'\ndomains = ['Example.TEST']\n\
             [data]\nfolder = '/srv/mail'\nindex = 'memory:'\nstore = 'postgres://a:b@c/d'\nsegment_bytes = 0x200000\n\
-            reserve_bytes = 2_000_000\ncache_bytes = 0\n\
+            reserve_bytes = 2_000_000\npack = false\ncache_bytes = 0\n\
             [limits]\nmessage_bytes = 100000\nrecipients = 200\nconnections = 7\nline_bytes = 600\n\
             command_bytes = 9000\ncommand_bytes_before_login = 2000\nidle_timeout_ms = 2000\n\
             login_timeout_ms = 3000\nwrite_timeout_ms = 4000\n\
@@ -591,6 +591,7 @@ mod tests {
         );
         check("limits.recipient = 100", 1, &["nearest one is limits.recipients."]);
         check("[data]\nlevel = 'info'", 2, &["nearest one is log.level."]);
+        check("[data]\npack = 'no'", 2, &["must be true or false, without quotes"]);
         check("[spam]\njunk = 4", 2, &["nearest one is spam.junk_points."]);
         check("[imapp]\nlisten = []", 1, &["nearest one is [imap]."]);
         check("hostnaem = 'x'", 1, &["nearest one is hostname."]);

@@ -141,22 +141,26 @@ enum Step {
 }
 
 impl Mail {
-    /// As the store shows it.
+    /// As the store shows it. Letters are read in the order they came in, so that each pack is opened once.
     async fn read(store: &Store, account: AccountId) -> Self {
-        let mut mail = Self::default();
+        let (mut mail, mut all) = (Self::default(), Vec::new());
         for row in store.mailboxes(account).await.unwrap() {
-            let mut letters = BTreeMap::new();
-            for message in store.messages(account, row.id, &UidSet::all()).await.unwrap() {
-                let email = store.emails(account, &[message.email]).await.unwrap().pop().unwrap();
-                let token = token(&store.bytes(&email).await.unwrap());
-                let flags = message.flags.to_string();
-                let flags = flags.split(' ').filter(|flag| !flag.is_empty());
-                letters.insert(message.uid.get(), (token, flags.map(str::to_owned).collect()));
-            }
             let UidValidity(validity) = row.uid_validity;
             let next = row.uid_next.unwrap().get();
+            let letters = BTreeMap::new();
             let mailbox = Mailbox { validity, next, subscribed: row.subscribed, letters };
-            mail.0.insert(row.name, mailbox);
+            mail.0.insert(row.name.clone(), mailbox);
+            let messages = store.messages(account, row.id, &UidSet::all()).await.unwrap();
+            all.extend(messages.into_iter().map(|message| (row.name.clone(), message)));
+        }
+        all.sort_by_key(|(_, message)| message.email);
+        for (name, message) in all {
+            let email = store.emails(account, &[message.email]).await.unwrap().pop().unwrap();
+            let token = token(&store.bytes(&email).await.unwrap());
+            let flags = message.flags.to_string();
+            let flags = flags.split(' ').filter(|flag| !flag.is_empty());
+            let letter = (token, flags.map(str::to_owned).collect());
+            mail.at(&name).letters.insert(message.uid.get(), letter);
         }
         mail
     }

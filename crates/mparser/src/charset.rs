@@ -49,10 +49,10 @@ enum Charset {
 }
 
 impl Charset {
-    fn decode(&self, bytes: &[u8]) -> String {
+    fn decode<'a>(&self, bytes: &'a [u8]) -> Cow<'a, str> {
         match self {
-            Self::Whatwg(encoding) => encoding.decode(bytes).0.into_owned(),
-            Self::Own(own) => (own.decode)(bytes),
+            Self::Whatwg(encoding) => encoding.decode(bytes).0,
+            Self::Own(own) => Cow::Owned((own.decode)(bytes)),
         }
     }
 }
@@ -72,6 +72,11 @@ pub(crate) fn is_final(piece: &[u8], label: Option<&str>) -> bool {
 /// The bytes as UTF-8. Without a label, or with one nobody knows: UTF-8 if they are, else windows-1252, the
 /// superset of ASCII that most unlabelled mail is in. Never fails; what has no character becomes U+FFFD.
 pub fn decode_charset(bytes: &[u8], label: Option<&str>) -> String {
+    decoded(bytes, label).into_owned()
+}
+
+/// The same, without a copy of bytes that are UTF-8 already.
+pub(crate) fn decoded<'a>(bytes: &'a [u8], label: Option<&str>) -> Cow<'a, str> {
     match label.and_then(find) {
         Some(charset) => charset.decode(bytes),
         None => text_or(bytes, &Charset::Whatwg(WINDOWS_1252)),
@@ -85,7 +90,8 @@ pub(crate) fn header_bytes(bytes: &[u8], letter_charset: Option<&str>) -> String
     }
     let usable = |charset: &Charset| !matches!(charset, Charset::Whatwg(e) if *e == UTF_8);
     let fallback = letter_charset.and_then(find).filter(usable);
-    text_or(&escape_words(bytes), &fallback.unwrap_or(Charset::Whatwg(WINDOWS_1252)))
+    let fallback = fallback.unwrap_or(Charset::Whatwg(WINDOWS_1252));
+    text_or(&escape_words(bytes), &fallback).into_owned()
 }
 
 /// Raw bytes above 127 inside words of RFC 2047 in Q, written as `=F6`: they are in the word's charset, not in
@@ -122,12 +128,10 @@ pub(crate) fn header_line(raw: &[u8], letter_charset: Option<&str>) -> String {
     }
 }
 
-fn text_or(bytes: &[u8], fallback: &Charset) -> String {
+fn text_or<'a>(bytes: &'a [u8], fallback: &Charset) -> Cow<'a, str> {
     match (simdutf8::basic::from_utf8(bytes), fallback) {
-        (Ok(text), _) => text.to_owned(),
-        (Err(_), Charset::Whatwg(encoding)) => {
-            encoding.decode_without_bom_handling(bytes).0.into_owned()
-        }
+        (Ok(text), _) => Cow::Borrowed(text),
+        (Err(_), Charset::Whatwg(encoding)) => encoding.decode_without_bom_handling(bytes).0,
         (Err(_), own) => own.decode(bytes),
     }
 }

@@ -5,8 +5,8 @@ use crate::headers::{Field, find, header_fields};
 use crate::message::{slice, small};
 use crate::params::parse_value;
 use crate::{
-    Defect, DefectKind, Encoding, IndexError, Mailbox, NamedAddress, codec, decode_charset,
-    decode_header_text, fill, html, limits, parse_date, scan,
+    Defect, DefectKind, Encoding, IndexError, Mailbox, NamedAddress, codec, decode_header_text,
+    fill, html, limits, parse_date, scan,
 };
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -477,7 +477,7 @@ fn preview_of(index: &Index, raw: &[u8], number: usize) -> String {
     let body = slice(raw, part.body.clone());
     let body = body.get(..body.len().min(limits::PREVIEW_BYTES)).unwrap_or_default();
     let beginning = |content: &[u8]| {
-        let text = decode_charset(content, part.param("charset"));
+        let text = charset::decoded(content, part.param("charset"));
         if part.subtype == "html" {
             html::beginning_of_html(&text, limits::PREVIEW_CHARS)
         } else {
@@ -570,7 +570,7 @@ mod tests {
                     let read = sent.get(..sent.len().min(limits::PREVIEW_BYTES)).unwrap();
                     let content = index.parts[0].encoding.undo(read);
                     let content = content.as_deref().unwrap_or(read);
-                    let text = decode_charset(content, index.parts[0].param("charset"));
+                    let text = charset::decoded(content, index.parts[0].param("charset"));
                     let expect = match content_type.split(';').next() {
                         Some("html") => html::html_to_text(&text, limits::PREVIEW_CHARS),
                         _ => html::beginning_of_text(&text, limits::PREVIEW_CHARS).0,

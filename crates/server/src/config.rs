@@ -143,7 +143,7 @@ static KEYS: &[Key] = &[
     },
     Key {
         name: "data.cache_bytes",
-        about: "Memory for what was read lately: letters, their rows, lists of mailboxes. 0: nothing is kept.",
+        about: "Memory for what was read lately: letters, their rows, lists of mailboxes.",
         get: |c| c.cache_bytes.to_string(),
         set: |c, v| v.integer(0, 1 << 40).map(|n| c.cache_bytes = n),
     },

@@ -135,6 +135,28 @@ pub(crate) fn encode(index: &Index) -> Vec<u8> {
 }
 
 pub(crate) fn decode(bytes: &[u8]) -> Result<Index, IndexError> {
+    let mut reader = Reader { rest: body_of(bytes)?, keep: true };
+    reader.index().filter(|_| reader.rest.is_empty()).ok_or(IndexError::Damaged)
+}
+
+impl Index {
+    /// What of [`Index::decode`] tells where text stands in the letter and how it is written: size and lines, and of
+    /// the parts their places, types, parameters and encodings. All else is left empty, and costs nothing.
+    pub fn decode_places(bytes: &[u8]) -> Result<Self, IndexError> {
+        let mut reader = Reader { rest: body_of(bytes)?, keep: false };
+        reader.beginning().ok_or(IndexError::Damaged)
+    }
+
+    /// What of [`Index::decode`] tells of the header: the letter's own envelope, and the defects. The parts and the
+    /// preview are left empty.
+    pub fn decode_header(bytes: &[u8]) -> Result<Self, IndexError> {
+        let mut reader = Reader { rest: body_of(bytes)?, keep: false };
+        reader.header().filter(|_| reader.rest.is_empty()).ok_or(IndexError::Damaged)
+    }
+}
+
+/// What stands behind the head, if it is what was written.
+fn body_of(bytes: &[u8]) -> Result<&[u8], IndexError> {
     match bytes.first() {
         None => return Err(IndexError::Damaged),
         Some(version) if *version != VERSION => return Err(IndexError::Version),
@@ -147,8 +169,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Index, IndexError> {
     {
         return Err(IndexError::Damaged);
     }
-    let mut reader = Reader { rest: body };
-    reader.index().filter(|_| reader.rest.is_empty()).ok_or(IndexError::Damaged)
+    Ok(body)
 }
 
 /// FNV-1a: finds bytes that were cut or changed by accident, not on purpose.
@@ -274,6 +295,8 @@ impl Writer {
 
 struct Reader<'a> {
     rest: &'a [u8],
+    /// `false`: strings and lists come out empty, and no memory is taken for them.
+    keep: bool,
 }
 
 impl Reader<'_> {
@@ -298,11 +321,23 @@ impl Reader<'_> {
     fn string(&mut self) -> Option<String> {
         let number = self.number()? as usize;
         if number % 2 == 1 {
-            return WORDS.get(number / 2).map(|word| (*word).to_owned());
+            let word = WORDS.get(number / 2)?;
+            return Some(if self.keep { (*word).to_owned() } else { String::new() });
         }
         let (text, rest) = self.rest.split_at_checked(number / 2)?;
         self.rest = rest;
+        if !self.keep {
+            return Some(String::new());
+        }
         String::from_utf8(text.to_vec()).ok()
+    }
+
+    /// Reads with `keep` as given.
+    fn keeping<T>(&mut self, keep: bool, read: impl Fn(&mut Self) -> Option<T>) -> Option<T> {
+        let before = std::mem::replace(&mut self.keep, keep);
+        let item = read(self);
+        self.keep = before;
+        item
     }
 
     /// Every item takes at least a byte, so a count over what is left is a lie.
@@ -310,6 +345,9 @@ impl Reader<'_> {
         let count = self.number()? as usize;
         if count > self.rest.len() {
             return None;
+        }
+        if !self.keep {
+            return (0..count).try_for_each(|_| read(self).map(drop)).map(|()| Vec::new());
         }
         // Exact room, where the count can be true of rows that are more than a few bytes.
         let mut items = Vec::with_capacity(count.min(self.rest.len() / 4));
@@ -344,6 +382,32 @@ impl Reader<'_> {
     }
 
     fn index(&mut self) -> Option<Index> {
+        let beginning = self.beginning()?;
+        let envelope = self.envelope()?;
+        let preview = self.string()?;
+        Some(Index { envelope, preview, defects: self.defects()?, ..beginning })
+    }
+
+    fn header(&mut self) -> Option<Index> {
+        let size = self.number()?;
+        let (lines, header_fields) = (self.number()?, self.number()?);
+        self.number()?;
+        self.list(Self::part)?;
+        let envelope = self.keeping(true, Self::envelope)?;
+        self.string()?;
+        let defects = self.keeping(true, Self::defects)?;
+        Some(Index { size, lines, header_fields, envelope, defects, ..Index::default() })
+    }
+
+    fn defects(&mut self) -> Option<Vec<Defect>> {
+        self.list(|reader| {
+            let kind = DefectKind::from_number(reader.byte()?)?;
+            Some(Defect { kind, offset: reader.number()? })
+        })
+    }
+
+    /// All up to and with the parts.
+    fn beginning(&mut self) -> Option<Index> {
         let size = self.number()?;
         let (lines, header_fields) = (self.number()?, self.number()?);
         let begins_with_field = match self.number()? {
@@ -352,24 +416,14 @@ impl Reader<'_> {
             _ => return None,
         };
         let parts = self.parts(size)?;
-        Some(Index {
-            size,
-            lines,
-            header_fields,
-            begins_with_field,
-            parts,
-            envelope: self.envelope()?,
-            preview: self.string()?,
-            defects: self.list(|reader| {
-                let kind = DefectKind::from_number(reader.byte()?)?;
-                Some(Defect { kind, offset: reader.number()? })
-            })?,
-        })
+        Some(Index { size, lines, header_fields, begins_with_field, parts, ..Index::default() })
     }
 
     /// The parts, if they are a tree whose ranges lie inside the letter.
     fn parts(&mut self, size: u32) -> Option<Vec<Part>> {
-        let parts = self.list(Self::part)?;
+        let keep = self.keep;
+        let part = |reader: &mut Self| reader.keeping(keep, Self::part);
+        let parts = self.keeping(true, |reader| reader.list(part))?;
         let sound = |(number, part): (usize, &Part)| {
             let parent = match part.parent {
                 None => number == 0,
@@ -404,10 +458,10 @@ impl Reader<'_> {
             header,
             body: self.range(body_start)?,
             lines: self.number()?,
-            media_type: self.string()?,
-            subtype: self.string()?,
-            params: self.params()?,
-            encoding: Encoding::from_name(&self.string()?),
+            media_type: self.keeping(true, Self::string)?,
+            subtype: self.keeping(true, Self::string)?,
+            params: self.keeping(true, Self::params)?,
+            encoding: self.encoding()?,
             id: self.text()?,
             description: self.text()?,
             disposition: self.option(|reader| Some((reader.string()?, reader.params()?)))?,
@@ -416,6 +470,19 @@ impl Reader<'_> {
             location: self.text()?,
             envelope: self.option(|reader| reader.envelope().map(Box::new))?,
         })
+    }
+
+    /// Written as its name.
+    fn encoding(&mut self) -> Option<Encoding> {
+        let mut ahead = Reader { rest: self.rest, keep: false };
+        let place = ahead.number()? as usize;
+        if place % 2 == 1
+            && let Some(name) = WORDS.get(place / 2)
+        {
+            self.rest = ahead.rest;
+            return Some(Encoding::from_name(name));
+        }
+        self.keeping(true, Self::string).map(|name| Encoding::from_name(&name))
     }
 
     fn envelope(&mut self) -> Option<Envelope> {
@@ -471,6 +538,29 @@ mod tests {
         let bytes = index.encode();
         assert!(bytes.len() < 700, "{} bytes", bytes.len());
         assert_eq!(Index::decode(&bytes), Ok(index));
+    }
+
+    /// What is read of a part of the bytes is what all of them say.
+    #[test]
+    fn a_part_of_it() {
+        let index = Index::of(LETTER);
+        let bytes = index.encode();
+        let header = Index::decode_header(&bytes).unwrap();
+        assert_eq!((&header.envelope, &header.defects), (&index.envelope, &index.defects));
+        assert_eq!((header.parts.len(), header.size), (0, index.size));
+        let places = Index::decode_places(&bytes).unwrap();
+        let shown = |part: &Part| {
+            let types = (part.media_type.clone(), part.subtype.clone(), part.params.clone());
+            let ranges = (part.header.clone(), part.body.clone());
+            (part.parent, part.kind, ranges, part.lines, types, part.encoding.clone())
+        };
+        let all = |index: &Index| index.parts.iter().map(shown).collect::<Vec<_>>();
+        assert_eq!(all(&places), all(&index));
+        assert!(places.parts.iter().all(|part| part.language.is_empty()));
+        for end in 0..bytes.len() {
+            assert!(Index::decode_places(&bytes[..end]).is_err());
+            assert!(Index::decode_header(&bytes[..end]).is_err());
+        }
     }
 
     #[test]

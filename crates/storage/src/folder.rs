@@ -111,13 +111,11 @@ fn format_of(folder: &Path) -> Result<Option<u32>> {
         return Ok(None);
     }
     let found = text.trim().strip_prefix("openpoczta ").unwrap_or("unreadable");
-    match found.parse::<u32>() {
-        Ok(known @ 1..=FORMAT) => Ok(Some(known)),
-        _ => {
-            let (folder, found) = (folder.to_owned(), found.to_owned());
-            Err(Error::Newer { folder, found, known: FORMAT })
-        }
+    if let Ok(known @ 1..=FORMAT) = found.parse::<u32>() {
+        return Ok(Some(known));
     }
+    let (folder, found) = (folder.to_owned(), found.to_owned());
+    Err(Error::Newer { folder, found, known: FORMAT })
 }
 
 fn take(folder: &Path) -> Result<Lock> {

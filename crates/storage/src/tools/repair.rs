@@ -521,8 +521,12 @@ impl<'a> Work<'a> {
         let mut ops = Vec::new();
         for account in memory.accounts().unwrap_or_default() {
             let (id, key, secret) = (account.id, account.key, account.secret);
-            if applier.account(id)?.is_none() {
+            let known = applier.account(id)?;
+            if known.is_none() {
                 ops.push(Op::AccountPut { account: id, key, secret });
+            }
+            if known.map_or_else(db::Amount::default, |row| row.limit) != account.limit {
+                ops.push(Op::QuotaPut { account: id, limit: account.limit });
             }
             for row in memory.mailboxes(id).unwrap_or_default() {
                 if applier.mailbox(id, row.id)?.is_none() {

@@ -301,6 +301,20 @@ const HARMS: &[Harm] = &[
         0,
     ),
     (
+        "what an account holds",
+        |f| sql(f, "UPDATE account SET used_bytes = used_bytes + 7 WHERE id = 1"),
+        "index-rule",
+        "alice@example.test: counts 15 messages of",
+        0,
+    ),
+    (
+        "what it may hold",
+        |f| sql(f, "UPDATE account SET limit_messages = 9 WHERE id = 1"),
+        "index-differs",
+        "the limit is Amount",
+        0,
+    ),
+    (
         "a row",
         |f| sql(f, "DELETE FROM message WHERE account = 1 AND mailbox = 1 AND uid = 5"),
         "index-differs",

@@ -23,7 +23,8 @@ fn raw(n: u32) -> Vec<u8> {
     let mut body = String::new();
     for line in 0..900 {
         let sum = blake3::hash(format!("{line} {}", n % 2).as_bytes());
-        body.push_str(&format!("{}\r\n", sum.to_hex()));
+        body.push_str(&sum.to_hex());
+        body.push_str("\r\n");
     }
     let raw = format!(
         "Subject: {n}\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n\

@@ -91,7 +91,7 @@ impl Pack {
         let (file, file_bytes) = open_file(path)?;
         let mut faults = Vec::new();
         let frame = match ends(&file, file_bytes, path) {
-            Ok(ends) => repaired_frame(&file, ends, path, &mut faults)?,
+            Ok(ends) => repaired_frame(&file, ends, path, &mut faults),
             Err(Error::Corrupt(_)) => None,
             Err(error) => return Err(error),
         };
@@ -182,7 +182,7 @@ impl Pack {
                 (None, Some(letter)) => self.read_letter(letter, now, at - letter.start)?,
                 (None, None) => return Err(self.damaged()),
             }
-            self.from_elsewhere(now, at);
+            self.fill_from_elsewhere(now, at);
             (at, rest) = (at + count as u64, later);
         }
         Ok(true)
@@ -353,7 +353,7 @@ impl Pack {
 
     /// Where a bad place was read: the same bytes out of another file of this segment, if there is one. A
     /// body may also have been removed since the pack was opened; then a later pack has taken its place.
-    fn from_elsewhere(&self, bytes: &mut [u8], offset: u64) {
+    fn fill_from_elsewhere(&self, bytes: &mut [u8], offset: u64) {
         let touched =
             self.lenient().is_some_and(|mut lenient| std::mem::take(&mut lenient.touched));
         if !touched || self.header.segment == 0 {
@@ -443,7 +443,7 @@ fn repaired_frame(
     (head, trailer_at, mut tail): Ends,
     path: &Path,
     faults: &mut Vec<Fault>,
-) -> Result<Option<Frame>> {
+) -> Option<Frame> {
     let written = tail;
     let unpack = |tail: &[u8]| -> Option<(Trailer, Table)> {
         let trailer = Trailer::parse(tail.first_chunk()?)?;
@@ -460,7 +460,7 @@ fn repaired_frame(
     if found.is_none()
         && let Some(trailer) = whole
     {
-        let Ok(mut stored) = stored_table(file, &trailer, path) else { return Ok(None) };
+        let mut stored = stored_table(file, &trailer, path).ok()?;
         if correct_one_bit(&mut stored, |bytes| blob_hash(bytes) == trailer.table_hash) {
             fault("table", trailer.table_offset..trailer_at);
             found = unpack_table(&stored, &trailer, None).map(|table| (trailer, table));
@@ -468,7 +468,7 @@ fn repaired_frame(
     } else if found.is_none() && correct_one_bit(&mut tail, |tail| unpack(tail).is_some()) {
         found = unpack(&tail);
     }
-    let Some((trailer, table)) = found else { return Ok(None) };
+    let (trailer, table) = found?;
     let name = path.file_name().and_then(|name| name.to_str()).and_then(pack_name);
     let (segment, generation) = name.unwrap_or_default();
     let header = Header { segment, generation, raw_bytes: table.raw_bytes };
@@ -478,7 +478,7 @@ fn repaired_frame(
     if trailer.encode(&header.encode()) != written {
         fault("trailer", trailer_at..trailer_at + TRAILER_BYTES);
     }
-    Ok(Some((header, table)))
+    Some((header, table))
 }
 
 /// Tries each bit of `bytes` until `fits`; leaves them as they were when none does.

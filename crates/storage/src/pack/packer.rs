@@ -22,7 +22,7 @@ const DEAD_PERCENT: u64 = 40;
 /// letters are still alive.
 const EVERY: Duration = Duration::from_secs(30);
 /// A segment that could not be packed is tried again after this.
-const TRY_AGAIN: Duration = Duration::from_secs(3600);
+const TRY_AGAIN: Duration = Duration::from_hours(1);
 
 /// What the packed part of a log looks like.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -124,21 +124,6 @@ fn explain(code: &str) -> (Severity, &'static str, &'static str) {
             "disk, memory or controller changed it; which bit it was is known, nothing is lost",
             REPAIR,
         ),
-        "pack-damaged" => (
-            Problem,
-            "a part of a packed segment cannot be read; which letters and changes that concerns is said besides",
-            "restore the file from a backup or another disk if there is one; fsck --repair keeps all that can be read",
-        ),
-        "pack-table" => (
-            Problem,
-            "the table of a pack does not say what is in its segment: the packer has made a mistake",
-            "keep a copy of the data folder and report it; fsck --repair writes the segment anew",
-        ),
-        "letter-given-up" => (
-            Problem,
-            "this letter is in a mailbox, and its bytes were given up as if nobody had it",
-            "restore it from a backup; fsck --repair takes it out of the mailbox",
-        ),
         "letter-damaged" => (
             Problem,
             "this letter cannot be shown; where it lies, its flags and all other letters are good",
@@ -158,6 +143,28 @@ fn explain(code: &str) -> (Severity, &'static str, &'static str) {
             Problem,
             "the log speaks of something that was lost before, or was written by a faulty program",
             "fsck --repair leaves it out",
+        ),
+        other => explain_pack(other),
+    }
+}
+
+fn explain_pack(code: &str) -> (Severity, &'static str, &'static str) {
+    use Severity::Problem;
+    match code {
+        "pack-damaged" => (
+            Problem,
+            "a part of a packed segment cannot be read; which letters and changes that concerns is said besides",
+            "restore the file from a backup or another disk if there is one; fsck --repair keeps all that can be read",
+        ),
+        "pack-table" => (
+            Problem,
+            "the table of a pack does not say what is in its segment: the packer has made a mistake",
+            "keep a copy of the data folder and report it; fsck --repair writes the segment anew",
+        ),
+        "letter-given-up" => (
+            Problem,
+            "this letter is in a mailbox, and its bytes were given up as if nobody had it",
+            "restore it from a backup; fsck --repair takes it out of the mailbox",
         ),
         _ => (Problem, "this should not be", "keep a copy of the data folder and report it"),
     }

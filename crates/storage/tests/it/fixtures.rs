@@ -95,10 +95,12 @@ async fn pack(store: &Store, data: &Path) {
     let mut small = UidSet::one(large);
     for n in 0..130_u32 {
         let words = ["jutro", "wczoraj", "spotkanie", "faktura", "obiad", "kopia", "dzień"];
-        let at = |by: u32| words[(n * by % 7) as usize];
+        let at = |by: u32| words.iter().cycle().nth((n * by) as usize).unwrap();
         let raw = format!(
             "From: Bob <bob@example.test>\r\nTo: alice@example.test\r\nSubject: {} {n}\r\n\r\n{} {} {n}\r\n",
-            at(2), at(3), at(5)
+            at(2),
+            at(3),
+            at(5)
         );
         let uid = append(raw).await;
         if n % 10 != 0 {

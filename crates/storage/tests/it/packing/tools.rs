@@ -1,4 +1,5 @@
 //! What the operator's tools make of a store with packs: the same as of one without.
+#![expect(clippy::indexing_slicing, reason = "a test that cannot go on should stop")]
 
 use super::{Box, Dice, attachment, files, open, remove_index, text};
 use crate::{NOW_UNIX_S, copy_folder};

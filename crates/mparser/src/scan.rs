@@ -179,9 +179,9 @@ impl<'a> Scanner<'a> {
         {
             let line = line_at(self.raw, start);
             from = line.next;
-            if self.delimiter(line).is_some() {
+            if let Some((depth, close)) = self.delimiter(line) {
                 self.cursor.jump(line.next);
-                self.maybe_delimiter(line);
+                self.take_delimiter(line, depth, close);
                 from = self.cursor.at();
             }
         }
@@ -409,9 +409,12 @@ impl<'a> Scanner<'a> {
 
     /// Takes part in the letter's structure when it is a delimiter. The line is taken already.
     fn maybe_delimiter(&mut self, line: Line) {
-        let Some((depth, close)) = self.delimiter(line) else {
-            return;
-        };
+        if let Some((depth, close)) = self.delimiter(line) {
+            self.take_delimiter(line, depth, close);
+        }
+    }
+
+    fn take_delimiter(&mut self, line: Line, depth: usize, close: bool) {
         if !close && self.found.records.len() >= limits::parts(self.raw.len()) {
             self.found.defects.add_once(DefectKind::PartsReached, line.start);
             return;

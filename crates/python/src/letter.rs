@@ -18,6 +18,9 @@ use std::sync::{Arc, OnceLock};
 /// From here on a letter is read with the GIL released: reading it takes longer than handing the GIL over and back.
 pub(crate) const DETACH_BYTES: usize = 32 * 1024;
 
+/// The same when only its tree is read, which is some ten times as fast.
+pub(crate) const TREE_DETACH_BYTES: usize = 256 * 1024;
+
 /// A letter. Nothing is decoded before it is asked for, and what is read is not kept: hold on to a value you need twice.
 #[pyclass(frozen, module = "libop.mparser")]
 pub(crate) struct Message {

@@ -1,7 +1,7 @@
 //! `overview`: what a list of letters shows, in one call, without decoding a body.
 
 use crate::buffer::Source;
-use crate::letter::DETACH_BYTES;
+use crate::letter::TREE_DETACH_BYTES;
 use crate::values::{self, MediaType};
 use mparser::{PartView, View};
 use pyo3::prelude::*;
@@ -32,7 +32,7 @@ pub(crate) struct Overview {
 pub(crate) fn overview(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Overview> {
     let source = Source::of(data, "overview", "data")?;
     match source.shared(py) {
-        Some(raw) if raw.len() < DETACH_BYTES => Overview::of(py, &View::parse_tree(raw)),
+        Some(raw) if raw.len() < TREE_DETACH_BYTES => Overview::of(py, &View::parse_tree(raw)),
         Some(raw) => Overview::of(py, &py.detach(|| View::parse_tree(raw))),
         // Memory that may change: the objects are made of a copy, because making them may run Python code.
         None => {

@@ -223,8 +223,28 @@ pub(crate) fn datetime(py: Python<'_>, date: Option<types::Date>) -> PyResult<Bo
     class.call1((PyBytes::new(py, &state), zone))
 }
 
-/// The timezone object for these minutes east of UTC; there are at most 2,879, each made once.
+/// Zones lie whole quarters of an hour from UTC, at most 14 hours.
+const QUARTER_MINUTES: i16 = 15;
+const QUARTERS: i16 = 14 * 4;
+const QUARTER_ZONES: usize = 2 * 14 * 4 + 1;
+
+/// The timezone object for these minutes east of UTC; those of real places are found quickest.
 fn zone(py: Python<'_>, minutes: i16) -> PyResult<Bound<'_, PyAny>> {
+    static ZONES: [PyOnceLock<Py<PyAny>>; QUARTER_ZONES] =
+        [const { PyOnceLock::new() }; QUARTER_ZONES];
+    let place = usize::try_from(minutes / QUARTER_MINUTES + QUARTERS).ok();
+    let quarter = place.filter(|_| minutes % QUARTER_MINUTES == 0).and_then(|at| ZONES.get(at));
+    match quarter {
+        Some(made) => {
+            let made = made.get_or_try_init(py, || odd_zone(py, minutes).map(Bound::unbind))?;
+            Ok(made.bind(py).clone())
+        }
+        None => odd_zone(py, minutes),
+    }
+}
+
+/// The same for any minutes; there are at most 2,879, each made once.
+fn odd_zone(py: Python<'_>, minutes: i16) -> PyResult<Bound<'_, PyAny>> {
     static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static ZONES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
     let zones = ZONES.get_or_init(py, || PyDict::new(py).unbind()).bind(py);

@@ -57,7 +57,9 @@ fn segment() -> Vec<u8> {
     let mut bytes = header(1, 1, MADE_UNIX_S * 1000, &key).to_vec();
     for (n, frame) in ops().into_iter().enumerate() {
         let mut ops = Vec::new();
-        frame.iter().for_each(|op| op.encode(&mut ops));
+        for op in frame {
+            op.encode(&mut ops);
+        }
         let letter = if n == 1 { LETTER } else { &[] };
         let header = Frame {
             lsn: n as u64 + 1,
@@ -97,8 +99,7 @@ fn of_the_page() -> Vec<u8> {
 #[tokio::test]
 async fn the_example_of_the_page_is_a_log() {
     let bytes = segment();
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(of_the_page(), bytes, "the page should have {hex}");
+    assert_eq!(of_the_page(), bytes, "the page should have {bytes:02x?}");
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("log")).unwrap();
     std::fs::write(folder.path().join("log/0000000000000001.seg"), bytes).unwrap();

@@ -7,6 +7,7 @@
 //!
 //! `CRASH_ROUNDS=500` for more rounds, `CRASH_SEED=7` for another course of events; `cargo xtask crash` sets both.
 
+#![expect(clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on should stop")]
 #![expect(clippy::print_stderr, reason = "500 rounds take minutes: somebody watches them")]
 
 use crate::{counters_agree, fsck_finds_nothing};
@@ -516,7 +517,7 @@ fn killed(folder: &Path, seed: u64, dice: &mut Dice) -> Said {
         wait(&lines, Duration::from_millis(dice.below(60) as u64), &mut said);
     } else {
         while said.last().is_none_or(|line| line != "ready") {
-            said.push(lines.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|_| {
+            said.push(lines.recv_timeout(Duration::from_mins(1)).unwrap_or_else(|_| {
                 panic!("seed {seed}: it does not start: {said:?}");
             }));
         }

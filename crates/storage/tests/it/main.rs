@@ -80,7 +80,7 @@ pub(crate) fn fsck_finds_nothing(folder: &Path) {
     }
     let mut options = Options::in_folder(folder);
     if !folder.join("index.sqlite").exists() {
-        options.index = "memory:".to_owned();
+        "memory:".clone_into(&mut options.index);
     }
     let report = fsck(&options, false, &ManualClock::at_unix_s(NOW_UNIX_S), &silent).unwrap();
     assert!(report.is_fine(), "fsck of {}: {:#?}", folder.display(), report.findings);

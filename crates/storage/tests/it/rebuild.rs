@@ -1,12 +1,13 @@
 //! The index is derived: thrown away, it comes back from the log, the same in everything anybody can ask.
 
+#![expect(clippy::indexing_slicing, reason = "a test that cannot go on should stop")]
+
 use crate::dump::{Letters, dump};
 use crate::{Folder, NOW_UNIX_S, copy_folder, letter};
-use db::AccountRow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{Error, Letter, Options, Patch, Store, Target};
+use storage::{Account, Error, Letter, Options, Patch, Store, Target};
 use types::{
     AccountId, Date, EmailId, Flag, FlagChange, Flags, MailboxId, ManualClock, SpecialUse, Uid,
     UidSet,
@@ -149,7 +150,7 @@ async fn rearrange(store: &Store, account: AccountId, n: usize, dice: &mut Dice)
 }
 
 /// The dump, and the rows of the accounts with all that is in them.
-async fn all(store: &Store) -> ((String, Letters), Vec<AccountRow>) {
+async fn all(store: &Store) -> ((String, Letters), Vec<Account>) {
     let dump = dump(store).await;
     (dump, store.index().read().unwrap().accounts().unwrap())
 }
@@ -173,7 +174,7 @@ async fn a_rebuilt_index_is_the_one_that_was_lost() {
 /// Opens copies of the running store's folder, without its index and with parts of it.
 async fn compare(
     folder: &Path,
-    live: &((String, Letters), Vec<AccountRow>),
+    live: &((String, Letters), Vec<Account>),
     clock: &Arc<ManualClock>,
 ) {
     let (sqlite, wal) = ("index.sqlite", "index.sqlite-wal");
@@ -230,7 +231,7 @@ async fn listens(store: &Store) {
 /// process that tries meanwhile is told who is at work.
 #[tokio::test]
 async fn nobody_sees_an_index_that_is_half_built() {
-    const LETTERS: u64 = 5_000;
+    const LETTERS: u32 = 5_000;
     let folder = Folder::new();
     let clock = Arc::new(ManualClock::at_unix_s(NOW_UNIX_S));
     let options = Options::in_folder(folder.path());
@@ -238,7 +239,7 @@ async fn nobody_sees_an_index_that_is_half_built() {
     let alice = store.put_account("alice@example.test", "").await.unwrap();
     let arrivals: Vec<_> = (0..LETTERS)
         .map(|n| {
-            let (store, letter) = (store.clone(), Letter::parse(letter(n as u32).into()));
+            let (store, letter) = (store.clone(), Letter::parse(letter(n).into()));
             tokio::spawn(async move { store.deliver(letter, vec![Target::inbox(alice)]).await })
         })
         .collect();
@@ -272,8 +273,8 @@ async fn nobody_sees_an_index_that_is_half_built() {
     assert!(refused > 0, "the index was built before anybody could ask");
 }
 
-async fn whole(store: &Store, alice: AccountId, letters: u64) {
+async fn whole(store: &Store, alice: AccountId, letters: u32) {
     let inbox = store.mailbox_by_name(alice, "INBOX").await.unwrap();
-    assert_eq!((inbox.total, inbox.unseen), (letters, letters));
-    assert_eq!(inbox.uid_next, Uid::new(u32::try_from(letters).unwrap() + 1));
+    assert_eq!((inbox.total, inbox.unseen), (letters.into(), letters.into()));
+    assert_eq!(inbox.uid_next, Uid::new(letters + 1));
 }

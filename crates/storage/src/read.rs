@@ -38,6 +38,9 @@ pub struct Changes {
 /// A range of a letter from this size on is read without the rest, once the whole was checked.
 const RANGE_BYTES: u32 = 1 << 20;
 
+/// Reads a stored part table, or some of it.
+pub(crate) type Decode = fn(&[u8]) -> std::result::Result<mparser::Index, mparser::IndexError>;
+
 /// The reading half of a store. What goes to the index or the segments blocks: callers run it off the async threads.
 pub(crate) struct Reader {
     pub(crate) index: Arc<dyn Index>,
@@ -166,14 +169,20 @@ impl Reader {
 
     // --- emails
 
-    /// The emails asked for that exist in this account, in the order asked; past the cache.
-    pub(crate) fn emails(&self, account: AccountId, ids: &[EmailId]) -> Result<Vec<Arc<Email>>> {
+    /// The emails asked for that exist in this account, in the order asked, past the cache; of their part tables what
+    /// `decode` reads.
+    pub(crate) fn emails(
+        &self,
+        account: AccountId,
+        ids: &[EmailId],
+        decode: Decode,
+    ) -> Result<Vec<Email>> {
         let mut emails = Vec::with_capacity(ids.len());
         let mut failed = None;
         self.index.read()?.scan_emails(ids, &mut |row| {
             if row.account == account {
-                match self.email(row) {
-                    Ok(email) => emails.push(Arc::new(email)),
+                match self.email_as(row, decode) {
+                    Ok(email) => emails.push(email),
                     Err(error) => failed = Some(error),
                 }
             }
@@ -201,7 +210,11 @@ impl Reader {
 
     /// A row with its part table decoded; one in a form of another version is parsed again.
     pub(crate) fn email(&self, row: EmailRef<'_>) -> Result<Email> {
-        let index = match mparser::Index::decode(row.index) {
+        self.email_as(row, mparser::Index::decode)
+    }
+
+    fn email_as(&self, row: EmailRef<'_>, decode: Decode) -> Result<Email> {
+        let index = match decode(row.index) {
             Ok(index) => index,
             Err(_) => mparser::Index::of(&self.bytes(row.id, row.blob)?),
         };

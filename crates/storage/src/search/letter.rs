@@ -76,8 +76,7 @@ impl Wanted {
         if self.body && !scan.is_done() {
             for part in index.parts.iter().filter(|part| is_text(part)) {
                 let text = text_of(part, bytes.get(&part.body));
-                scan.text(&text, |place| matches!(place, Place::Body | Place::Text))?;
-                scan.cut();
+                scan.whole(&text, |place| matches!(place, Place::Body | Place::Text))?;
             }
             scan.end(|place| matches!(place, Place::Body | Place::Text));
         }

@@ -17,7 +17,7 @@ mod letter;
 mod needles;
 mod work;
 
-use crate::read::Reader;
+use crate::read::{Decode, Reader};
 use crate::{Error, Result};
 use db::MessageRow;
 use memchr::memmem::Finder;
@@ -172,6 +172,18 @@ impl Plan {
     fn decide(&self, facts: &Facts<'_>) -> Option<bool> {
         self.root.decide(&self.needles, facts)
     }
+
+    /// What reads as much of a part table as the plan asks of it.
+    fn decode(&self) -> Decode {
+        // A field asked for by its name may be in the table.
+        let named = self.needles.any(|place| matches!(place, Place::Header(_)));
+        let text = self.needles.any(|place| !matches!(place, Place::Header(_)));
+        match (text, named || self.root.asks_header(), self.root.asks_parts()) {
+            (true, false, false) => Index::decode_places,
+            (false, true, false) if !named => Index::decode_header,
+            _ => Index::decode,
+        }
+    }
 }
 
 impl Node {
@@ -213,6 +225,26 @@ impl Node {
             Self::Table(_) | Self::Field(..) => 1,
             Self::Needle(_) => 2,
         }
+    }
+
+    fn any(&self, is: &dyn Fn(&Self) -> bool) -> bool {
+        match self {
+            Self::And(nodes) | Self::Or(nodes) => nodes.iter().any(|node| node.any(is)),
+            Self::Not(node) => node.any(is),
+            leaf => is(leaf),
+        }
+    }
+
+    /// Some criterion is about the envelope.
+    fn asks_header(&self) -> bool {
+        self.any(&|leaf| matches!(leaf, Self::Field(..) | Self::Table(Query::SentDays(..))))
+    }
+
+    /// Some criterion is about more of the parts than where their text is.
+    fn asks_parts(&self) -> bool {
+        self.any(
+            &|leaf| matches!(leaf, Self::Table(query) if !matches!(query, Query::SentDays(..))),
+        )
     }
 
     fn decide(&self, needles: &Needles, facts: &Facts<'_>) -> Option<bool> {

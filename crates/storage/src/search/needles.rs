@@ -1,13 +1,18 @@
 //! The texts a search looks for, and one letter's text held against all of them in one pass.
 
-use super::fold::{fold, fold_into};
+use super::fold::{fold, fold_into, is_plain};
 use crate::{Error, Result};
+use memchr::memchr2_iter;
 use memchr::memmem::Finder;
 
 /// Each text is looked for in every piece of every letter; people write a handful.
 const NEEDLES: usize = 64;
 /// As long as a line of a letter may be, several times over. So much stays in memory from one piece to the next.
 const NEEDLE_BYTES: usize = 8 * 1024;
+/// A shorter probe is in nearly every text.
+const PROBE_BYTES: usize = 3;
+/// What texts are made of, the most frequent first, over languages of Europe.
+const COMMON: &[u8] = b" eaiotnrszcldwumpykh.,gbfv-jx'q";
 /// Text that is folded at once: it stays in the cache of a core, and a search can be ended between two.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// The form of one character has at most so many bytes.
@@ -31,6 +36,38 @@ pub(super) struct Needle {
     pub(super) place: Place,
     /// The folded text; empty: it is enough that the field is there.
     finder: Finder<'static>,
+    /// What a plain text must have in it, where that can be told.
+    probe: Option<Probe>,
+}
+
+/// ASCII that is looked for without regard to case in a text as it stands: most texts do not have it, and need not be
+/// folded.
+struct Probe {
+    /// In lower case.
+    bytes: Vec<u8>,
+    /// Where its rarest character stands.
+    rarest: usize,
+}
+
+impl Probe {
+    /// Of a folded text, without its last character: that one can come from one with a mark.
+    fn of(folded: &[u8]) -> Option<Self> {
+        let (_, bytes) = folded.split_last().filter(|(_, bytes)| bytes.len() >= PROBE_BYTES)?;
+        // Which of its bytes stops the search least often.
+        let place = |byte: &u8| COMMON.iter().position(|common| common == byte);
+        let rarity = |(_, byte): &(usize, &u8)| place(byte).unwrap_or(COMMON.len());
+        let (rarest, _) = bytes.iter().enumerate().max_by_key(rarity)?;
+        folded.is_ascii().then(|| Self { bytes: bytes.to_vec(), rarest })
+    }
+
+    fn is_in(&self, text: &[u8]) -> bool {
+        let Some(byte) = self.bytes.get(self.rarest) else { return true };
+        memchr2_iter(*byte, byte.to_ascii_uppercase(), text).any(|at| {
+            let start = at.checked_sub(self.rarest);
+            let found = start.and_then(|start| text.get(start..)?.get(..self.bytes.len()));
+            found.is_some_and(|found| found.eq_ignore_ascii_case(&self.bytes))
+        })
+    }
 }
 
 /// Everything that must be looked for in the bytes of letters; a criterion knows its number.
@@ -43,7 +80,8 @@ impl Needles {
             return Err(Error::SearchLimit("it looks for too many texts at once"));
         }
         let finder = finder(text)?;
-        self.0.push(Needle { place, finder });
+        let probe = Probe::of(finder.needle());
+        self.0.push(Needle { place, finder, probe });
         Ok(self.0.len() - 1)
     }
 
@@ -154,6 +192,26 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
+    /// A text by itself, and nothing before or behind it in the same one.
+    pub(super) fn whole(&mut self, text: &str, is: fn(&Place) -> bool) -> Result<()> {
+        let can_be_told = text.len() <= CHUNK_BYTES && is_plain(text);
+        if can_be_told && !self.may_find(text.as_bytes(), is) {
+            return Ok(());
+        }
+        self.text(text, is)?;
+        self.cut();
+        Ok(())
+    }
+
+    /// Whether something that is still looked for can be in this plain text.
+    fn may_find(&self, text: &[u8], is: fn(&Place) -> bool) -> bool {
+        let mut open = self.needles.0.iter().zip(&self.found);
+        open.any(|(needle, found)| {
+            let asked = !*found && is(&needle.place);
+            asked && needle.probe.as_ref().is_none_or(|probe| probe.is_in(text))
+        })
+    }
+
     /// What follows is another text.
     pub(super) fn cut(&mut self) {
         self.folded.push(CUT);
@@ -218,6 +276,67 @@ mod tests {
         check(&mut scan, &["żółć", " gęś"], true, false);
         check(&mut scan, &["żółć  gęś"], false, false);
         check(&mut scan, &[], false, false);
+    }
+
+    /// Texts that are told unfolded are told as folded ones are.
+    #[test]
+    fn whole_texts() {
+        #[track_caller]
+        fn check(needle: &str, text: &str) {
+            let mut needles = Needles::default();
+            needles.add(Place::Body, needle).unwrap();
+            let stays = || false;
+            let mut scan = Scan::new(&needles, &stays);
+            scan.begin();
+            scan.whole("another text", body).unwrap();
+            scan.whole(text, body).unwrap();
+            scan.whole("one more", body).unwrap();
+            scan.end(body);
+            let (needle, folded) = (fold(needle), fold(text));
+            let others = ["another text", "one more"].map(fold);
+            let expect = [folded, others.concat()].iter().any(|text| {
+                needle.is_empty() || text.windows(needle.len()).any(|part| part == needle)
+            });
+            assert_eq!(scan.is_done(), expect, "{needle:?} {text}");
+        }
+        let texts = [
+            "",
+            "xyz",
+            "A wordo in it",
+            "a WORDÖ",
+            "a wordö!",
+            "wo\u{308}rdo",
+            "wor\u{301}",
+            "word…",
+            "ﬁnd",
+            "ĳs",
+            "the \u{212a}ing",
+            "żółw i wordo",
+            "wordow",
+            "…wordo…",
+            "wörd",
+            "Wordo",
+            "xwordo",
+            "word",
+            "work word wordo",
+            "kin",
+            "KING",
+            "ﬁ",
+            "fi",
+            "wo rdo",
+            "wo\u{a0}rdo",
+            "word\u{f3}",
+        ];
+        let needles = [
+            "", "w", "wo", "wor", "word", "wordo", "wordö", "find", "king", "ijs", "word...",
+            "wo rdo", "ółw i",
+        ];
+        for needle in needles {
+            for text in texts {
+                check(needle, text);
+                check(needle, &format!("{}{text}{}", "x".repeat(17), "ż y ".repeat(9)));
+            }
+        }
     }
 
     #[test]

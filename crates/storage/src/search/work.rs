@@ -9,7 +9,6 @@ use crate::{Error, Result};
 use db::{Location, MessageRow};
 use std::num::NonZero;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 use types::AccountId;
@@ -139,7 +138,7 @@ impl Job<'_> {
     ) -> Result<()> {
         self.go_on()?;
         let ids: Vec<_> = rows.iter().map(|row| row.email).collect();
-        let emails = self.reader.emails(self.account, &ids)?;
+        let emails = self.reader.emails(self.account, &ids, self.plan.decode())?;
         let mut emails = emails.into_iter().peekable();
         let mut letters = Vec::new();
         for row in rows {
@@ -158,7 +157,7 @@ impl Job<'_> {
     /// Looks at the bytes of the letters, in the order in which they lie in the log.
     fn read_and_scan(
         &self,
-        letters: &[(&MessageRow, Arc<Email>)],
+        letters: &[(&MessageRow, Email)],
         scan: &mut Scan<'_>,
         buffer: &mut Vec<u8>,
         found: &mut Vec<MessageRow>,

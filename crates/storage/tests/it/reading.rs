@@ -4,6 +4,7 @@
 
 use crate::{EVERY, NOW_UNIX_S, Scene, figure, letter, uid, uids};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use storage::{Error, Letter, Message, Store};
@@ -357,8 +358,13 @@ async fn ranges_of_many_letters_come_in_the_order_asked() {
         }
         let inbox = scene.inbox().await.id;
         let listed = scene.store.list(scene.alice, inbox, &UidSet::all()).await.unwrap();
-        let wanted =
-            [(2, 0..5), (1, 1_000_000..1_000_010), (1, 0..2_000_018), (0, 3..9), (0, 9..4)];
+        let wanted = [
+            (2, 0..5),
+            (1, 1_000_000..1_000_010),
+            (1, 0..2_000_018),
+            (0, 3..9),
+            (0, Range { start: 9, end: 4 }),
+        ];
         for _ in 0..2 {
             let asked = wanted.iter().map(|(at, range)| (listed[*at].1.clone(), range.clone()));
             let found = scene.store.ranges(asked.collect()).await.unwrap();

@@ -12,6 +12,7 @@ use db::{Index, Position};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -35,8 +36,10 @@ pub(crate) enum Work {
     Apply(Vec<Read>),
     /// Something that needs the transaction, after all before it.
     There(There),
-    /// Commit, so that what was acknowledged can be read.
-    Show(oneshot::Sender<Result<()>>),
+    /// Commit, so that the log can be read up to here. Its last frames may not have been handed over yet.
+    Show(u64, oneshot::Sender<Result<()>>),
+    /// Commit and end.
+    Stop,
 }
 
 /// How far the index is behind the log.
@@ -77,6 +80,7 @@ fn bytes_of(frames: &[Read]) -> usize {
 pub(crate) struct Applying {
     work: Sender<Work>,
     lag: Arc<Lag>,
+    thread: JoinHandle<()>,
 }
 
 impl Applying {
@@ -93,6 +97,14 @@ impl Applying {
     pub(crate) fn apply(&self, frames: Vec<Read>) -> Result<()> {
         self.lag.add(&frames);
         self.work.send(Work::Apply(frames)).map_err(|_| gone())
+    }
+
+    /// Finishes what is waiting and ends the thread: afterwards it holds nothing of the index.
+    pub(crate) fn stop(self) {
+        let sent = self.work.send(Work::Stop).is_ok();
+        if self.thread.join().is_err() || !sent {
+            tracing::debug!("the applier had ended already");
+        }
     }
 
     /// Does `work` in the applier's thread, after all before it, and waits for what comes of it.
@@ -130,6 +142,8 @@ struct Memory {
     checkpoints: SyncSender<()>,
     since_checkpoint: usize,
     since_whole_checkpoint: usize,
+    /// Those who wait to see the log up to a frame.
+    readers: Vec<(u64, oneshot::Sender<Result<()>>)>,
     /// The index cannot follow any more.
     broken: bool,
 }
@@ -138,22 +152,29 @@ impl Applier {
     pub(crate) fn start(self) -> Result<Applying> {
         let (work, waiting) = channel();
         let lag = Arc::<Lag>::default();
-        let checkpoints = self.start_checkpoints()?;
+        let (checkpoints, checkpointer) = self.start_checkpoints()?;
         let memory = Memory {
             lag: lag.clone(),
             checkpoints,
             since_checkpoint: 0,
             since_whole_checkpoint: 0,
+            readers: Vec::new(),
             broken: false,
         };
         let thread = std::thread::Builder::new().name("applier".to_owned());
-        let started = thread.spawn(move || self.run(&waiting, memory));
-        started.map_err(|e| Error::Poisoned(format!("the applier thread did not start: {e}")))?;
-        Ok(Applying { work, lag })
+        let started = thread.spawn(move || {
+            self.run(&waiting, memory);
+            // Its channel went with the memory.
+            if checkpointer.join().is_err() {
+                tracing::warn!("the checkpoint thread panicked");
+            }
+        });
+        let failed = |e| Error::Poisoned(format!("the applier thread did not start: {e}"));
+        Ok(Applying { work, lag, thread: started.map_err(failed)? })
     }
 
     /// Runs checkpoints beside the applier, one for each message on the channel.
-    fn start_checkpoints(&self) -> Result<SyncSender<()>> {
+    fn start_checkpoints(&self) -> Result<(SyncSender<()>, JoinHandle<()>)> {
         let (due, wanted) = sync_channel(1);
         let index = self.index.clone();
         let thread = std::thread::Builder::new().name("checkpoint".to_owned());
@@ -162,9 +183,8 @@ impl Applier {
                 checkpoint(&*index);
             }
         });
-        started
-            .map_err(|e| Error::Poisoned(format!("the checkpoint thread did not start: {e}")))?;
-        Ok(due)
+        let failed = |e| Error::Poisoned(format!("the checkpoint thread did not start: {e}"));
+        Ok((due, started.map_err(failed)?))
     }
 
     /// Ends when nobody can ask any more; what is not committed then, the next open replays.
@@ -188,12 +208,11 @@ impl Applier {
                         self.broken(&panicked(), &mut memory);
                     }
                 }
-                Ok(Work::Show(reader)) => {
+                Ok(Work::Show(lsn, reader)) => memory.readers.push((lsn, reader)),
+                Ok(Work::Stop) => {
                     self.commit(&mut pending, &mut memory);
-                    let behind = memory.broken || pending.waits();
-                    let poison = self.state.poison().filter(|_| behind);
-                    // A reader that has gone needs no answer.
-                    reader.send(poison.map_or(Ok(()), Err)).unwrap_or_default();
+                    checkpoint(&*self.index);
+                    return;
                 }
                 Err(RecvTimeoutError::Timeout) => self.commit(&mut pending, &mut memory),
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -201,6 +220,23 @@ impl Applier {
             if pending.is_due() {
                 self.commit(&mut pending, &mut memory);
             }
+            self.show(&mut pending, &mut memory);
+        }
+    }
+
+    /// Answers the readers who can be.
+    fn show(&self, pending: &mut Pending<'_>, memory: &mut Memory) {
+        for (lsn, reader) in std::mem::take(&mut memory.readers) {
+            let poison = self.state.poison();
+            if lsn > pending.applied().lsn && poison.is_none() {
+                memory.readers.push((lsn, reader));
+                continue;
+            }
+            self.commit(pending, memory);
+            let shown = lsn <= self.state.hidden.shown_lsn();
+            let answer = if shown { Ok(()) } else { Err(poison.unwrap_or(Error::Closed)) };
+            // A reader that has gone needs no answer.
+            reader.send(answer).unwrap_or_default();
         }
     }
 
@@ -264,7 +300,7 @@ fn panicked() -> Error {
     Error::Poisoned("the applier panicked".to_owned())
 }
 
-pub(crate) fn checkpoint(index: &dyn Index) {
+fn checkpoint(index: &dyn Index) {
     if let Err(error) = index.checkpoint() {
         tracing::warn!(%error, "the index could not be tidied up; trying again later");
     }

@@ -37,8 +37,9 @@ impl Hidden {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn has(&self, account: AccountId) -> bool {
-        self.lock().accounts.contains_key(&account)
+    /// The last change of the account, if readers cannot see it.
+    pub(crate) fn last(&self, account: AccountId) -> Option<u64> {
+        self.lock().accounts.get(&account).copied()
     }
 
     pub(crate) fn accounts(&self) -> Vec<AccountId> {
@@ -101,6 +102,10 @@ impl<'a> Pending<'a> {
     pub(crate) fn keep(&mut self, changes: usize, applied: Position) {
         self.changes += changes;
         self.applied = applied;
+    }
+
+    pub(crate) fn applied(&self) -> Position {
+        self.applied
     }
 
     /// Whether there is something to commit.

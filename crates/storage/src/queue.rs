@@ -110,15 +110,15 @@ impl WriterHandle {
 
     /// Waits until a reader sees everything acknowledged for the account.
     pub(crate) async fn show(&self, account: AccountId) -> Result<()> {
-        if !self.state.hidden.has(account) {
+        let Some(lsn) = self.state.hidden.last(account) else {
             return Ok(());
-        }
+        };
         if let Some(error) = self.state.poison() {
             return Err(error);
         }
         let (asked, shown) = oneshot::channel();
         let applier = self.applier.as_ref();
-        let sent = applier.is_some_and(|applier| applier.send(Work::Show(asked)).is_ok());
+        let sent = applier.is_some_and(|applier| applier.send(Work::Show(lsn, asked)).is_ok());
         match shown.await {
             Ok(done) if sent => done,
             _ => Err(self.state.poison().unwrap_or(Error::Closed)),

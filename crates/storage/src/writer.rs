@@ -6,7 +6,7 @@
 //! inside the index's open transaction, so that it sees what came before it.
 
 use crate::ahead::Ahead;
-use crate::applier::{Applier, Applying, checkpoint};
+use crate::applier::{Applier, Applying};
 use crate::log::{Log, Read, Segments};
 use crate::pending::{Hidden, Pending};
 use crate::queue::{Batch, Job, Queue, WriterHandle};
@@ -131,6 +131,7 @@ struct Desk {
     index: Arc<dyn Index>,
     segments: Arc<Segments>,
     state: Arc<WriterState>,
+    listeners: Arc<Listeners>,
     last_sync: Duration,
 }
 
@@ -160,9 +161,9 @@ impl Writer {
         let applying = applier.start()?;
         let (handle, queue) = WriterHandle::new(state.clone(), Some(applying.readers()));
         let last_sync = Duration::ZERO;
-        let desk = Desk { log, ahead, index, segments, state: state.clone(), last_sync };
+        let desk = Desk { log, ahead, index, segments, state: state.clone(), listeners, last_sync };
         let desk = Arc::new(Mutex::new(desk));
-        let work = Working { desk, applying, listeners, clock, reserve_bytes, state };
+        let work = Working { desk, applying, clock, reserve_bytes, state };
         let thread = std::thread::Builder::new().name("writer".to_owned());
         let started = thread.spawn(move || work.run(queue));
         started.map_err(|e| Error::Poisoned(format!("the writer thread did not start: {e}")))?;
@@ -174,7 +175,6 @@ impl Writer {
 struct Working {
     desk: Arc<Mutex<Desk>>,
     applying: Applying,
-    listeners: Arc<Listeners>,
     clock: Arc<dyn Clock>,
     reserve_bytes: u64,
     state: Arc<WriterState>,
@@ -196,11 +196,9 @@ impl Working {
                 self.write(jobs, &mut queue);
             }
             if let Some(done) = stop {
-                self.settle();
-                let index = lock(&self.desk).index.clone();
-                if self.applying.there(move |_| checkpoint(&*index)).is_err() {
-                    tracing::debug!("the applier had ended already");
-                }
+                let Self { desk, applying, .. } = self;
+                drop(desk);
+                applying.stop();
                 if done.send(()).is_err() {
                     tracing::debug!("nobody waits for the writer to stop");
                 }
@@ -236,12 +234,10 @@ impl Working {
             }
         }
         if let Err(error) = &done {
-            group.changed = HashMap::new();
             refuse_from_now_on(error, &self.state);
             tracing::error!(%error, changes = group.jobs.len(), "changes could not be written");
         }
         let answer = done.map_err(|error| self.state.poison().unwrap_or(error));
-        self.listeners.tell(&group.changed.into_iter().collect::<Vec<_>>());
         queue.expect_back(group.jobs.len());
         for job in group.jobs {
             job.answer(answer.clone());
@@ -277,10 +273,8 @@ impl Working {
             return Ok(());
         }
         desk.sync(group.fresh.len())?;
-        let lsn = desk.log.synced().lsn;
-        self.applying.apply(std::mem::take(&mut group.fresh))?;
-        self.state.hidden.add(group.changed.keys().copied(), lsn);
-        Ok(())
+        desk.announce(&group.changed);
+        self.applying.apply(std::mem::take(&mut group.fresh))
     }
 
     /// The applier's thread does it, and the jobs come back from there.
@@ -362,6 +356,14 @@ impl Desk {
         Ok(())
     }
 
+    /// Call when changes are durable, and before anything can make readers see them: who looks at them first and
+    /// then finds that nothing has changed since an earlier look would go back in time.
+    fn announce(&self, changed: &HashMap<AccountId, ModSeq>) {
+        self.state.hidden.add(changed.keys().copied(), self.log.synced().lsn);
+        let changed: Vec<_> = changed.iter().map(|(account, modseq)| (*account, *modseq)).collect();
+        self.listeners.tell(&changed);
+    }
+
     /// Resolves the rest of a batch in the index's transaction and makes all of it durable.
     fn change(&mut self, group: &mut Group, pending: &mut Pending<'_>) -> Result<()> {
         let mut told = Told::default();
@@ -384,7 +386,7 @@ impl Desk {
         pending.keep(frames, synced);
         self.ahead.bind(told.touched.into_iter(), synced.lsn, ids);
         group.changed.extend(told.changed);
-        self.state.hidden.add(group.changed.keys().copied(), synced.lsn);
+        self.announce(&group.changed);
         if told.accounts_put {
             pending.commit()?;
             self.state.figures.commits.inc();

@@ -62,8 +62,8 @@ async fn check(scene: &Scene, states: &[ModSeq], floor: ModSeq) {
     let all = scene.store.changes(scene.alice, floor, 1_000_000).await.unwrap();
     assert!(!all.more);
     assert_eq!(all.state, now);
-    let rounds = (now.0 - floor.0) as usize;
-    assert_eq!(all.changes.len(), rounds * MESSAGES as usize);
+    let rounds = now.0 - floor.0;
+    assert_eq!(all.changes.len() as u64, rounds * u64::from(MESSAGES));
     for below in [0, floor.0 - 1] {
         let told = scene.store.changes(scene.alice, ModSeq(below), 10).await;
         assert!(matches!(told, Err(Error::TooOld)), "{below} of {floor}");

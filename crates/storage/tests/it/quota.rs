@@ -17,11 +17,11 @@ async fn fits(scene: &Scene, raw: &str) -> bool {
         (Letter::parse(raw.to_owned().into()), vec![Target::inbox(scene.alice)]);
     match scene.store.deliver(letter, targets).await.unwrap().pop().unwrap() {
         Ok(_) => true,
-        Err(error @ Error::OverQuota) => {
+        Err(error) => {
+            assert!(matches!(error, Error::OverQuota), "{error}");
             assert_eq!(error.class(), ErrorClass::Full);
             false
         }
-        Err(error) => panic!("{error}"),
     }
 }
 

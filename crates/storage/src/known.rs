@@ -65,27 +65,44 @@ impl Asked {
         Some(self.found())
     }
 
-    /// Asks the index for what is not known, and which of the others are still there.
+    /// Asks the index for what is not known, and which of the others are still there: all of them in one snapshot,
+    /// for what was right at `moment` need not be in a snapshot that is a little newer.
     pub(crate) fn complete(
         self,
         reader: &Reader,
         read: &dyn Read,
         moment: Moment,
     ) -> Result<Vec<Arc<Email>>> {
-        let (sure, doubtful): (Vec<_>, Vec<_>) =
-            self.known.iter().flatten().partition(|known| known.was_there(moment));
-        let ids: Vec<EmailId> = doubtful.iter().map(|known| known.email.id).collect();
+        let ids: Vec<EmailId> = self.known.iter().flatten().map(|known| known.email.id).collect();
         let there: HashSet<EmailId> = match &ids[..] {
             [] => HashSet::new(),
             ids => read.existing(self.account, ids)?.into_iter().collect(),
         };
+        self.read_others(reader, read, moment, |id| there.contains(&id))
+    }
+
+    /// The same for emails that have just been found in messages of this snapshot.
+    pub(crate) fn complete_listed(
+        self,
+        reader: &Reader,
+        read: &dyn Read,
+        moment: Moment,
+    ) -> Result<Vec<Arc<Email>>> {
+        self.read_others(reader, read, moment, |_| true)
+    }
+
+    fn read_others(
+        &self,
+        reader: &Reader,
+        read: &dyn Read,
+        moment: Moment,
+        there: impl Fn(EmailId) -> bool,
+    ) -> Result<Vec<Arc<Email>>> {
         let mut found = HashMap::with_capacity(self.ids.len());
-        for known in doubtful.into_iter().filter(|known| there.contains(&known.email.id)) {
+        for known in self.known.iter().flatten().filter(|known| there(known.email.id)) {
             known.is_there(moment);
             found.insert(known.email.id, known.email.clone());
         }
-        let own = sure.into_iter().filter(|known| known.account == self.account);
-        found.extend(own.map(|known| (known.email.id, known.email.clone())));
         self.read_missing(reader, read, moment, &mut found)?;
         Ok(self.ids.iter().filter_map(|id| found.get(id).cloned()).collect())
     }

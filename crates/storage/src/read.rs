@@ -142,7 +142,7 @@ impl Reader {
         let asked = Asked::of(self, account.id, ids);
         let emails = match asked.there(moment) {
             Some(emails) => emails,
-            None => asked.complete(self, &*read, moment)?,
+            None => asked.complete_listed(self, &*read, moment)?,
         };
         Ok((rows, emails))
     }

@@ -6,8 +6,8 @@ use crate::letter::{Email, Letter};
 use crate::log::{Disk, Log, RealDisk, Segments, replay};
 use crate::ops::{
     Arrived, Copied, Copy, CreateMailbox, DeleteMailbox, Deliver, DestroyEmail, Expunge, Into,
-    LostAnswer, Patch, PatchEmail, PutAccount, RenameMailbox, SetQuota, StoreFlags, SubscribeMailbox, Target,
-    canonical_name,
+    LostAnswer, Patch, PatchEmail, PutAccount, RenameMailbox, SetQuota, StoreFlags,
+    SubscribeMailbox, Target, canonical_name,
 };
 use crate::pack::{Packed, Packer};
 use crate::pending::apply;

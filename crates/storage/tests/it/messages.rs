@@ -232,7 +232,10 @@ async fn an_answer_that_names_no_letter_is_found_by_its_subject() {
         let again = scene.deliver(&head("bob", "alice", &format!("Re: {subject}"), "")).await;
         let thread = store.thread(alice, again.thread).await.unwrap();
         assert!(thread.contains(&again.email));
-        assert_eq!(store.thread(alice, asked.thread).await.unwrap()[..2], [asked.email, answer.email]);
+        assert_eq!(
+            store.thread(alice, asked.thread).await.unwrap()[..2],
+            [asked.email, answer.email]
+        );
     }
 }
 

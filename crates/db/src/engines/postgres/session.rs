@@ -6,6 +6,7 @@
 use crate::{Error, Result};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::str::FromStr as _;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 use tokio::runtime::Runtime;
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, NoTls, Row, Statement};
@@ -65,6 +66,13 @@ impl Place {
                     .to_owned(),
             ));
         }
+        if let Some(host) = crosses_a_network(&config) {
+            return Err(refused(format!(
+                "letters and the password would go to {host} in the clear, as this build cannot encrypt the \
+                 connection; use a Unix socket, this machine or a tunnel, or add ?sslmode=disable if nobody else \
+                 can listen on that network"
+            )));
+        }
         config
             .application_name("openpoczta")
             .connect_timeout(CONNECT_TIMEOUT)
@@ -115,6 +123,24 @@ impl Place {
             _ => Error::Unreachable { place, why },
         }
     }
+}
+
+/// The first host that is not this machine, unless somebody said that it may be spoken to in the clear.
+fn crosses_a_network(config: &Config) -> Option<String> {
+    if config.get_ssl_mode() == SslMode::Disable {
+        return None;
+    }
+    let is_here = |host: &str| {
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    };
+    let addresses = config.get_hostaddrs();
+    if !addresses.is_empty() {
+        return addresses.iter().find(|a| !a.is_loopback()).map(ToString::to_string);
+    }
+    config.get_hosts().iter().find_map(|host| match host {
+        Host::Tcp(name) if !is_here(name) => Some(name.clone()),
+        Host::Tcp(_) | Host::Unix(_) => None,
+    })
 }
 
 /// Starting up, shutting down, too many connections: gone in a moment.
@@ -262,5 +288,28 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
             Poll::Ready(value) => return value,
             Poll::Pending => std::thread::park(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_machines_are_not_spoken_to_in_the_clear() {
+        #[track_caller]
+        fn check(url: &str, expect: Option<&str>) {
+            let config = Config::from_str(url).unwrap();
+            assert_eq!(crosses_a_network(&config).as_deref(), expect, "{url}");
+        }
+        check("postgres://mail@localhost/mail", None);
+        check("postgres://mail@127.0.0.1:5432/mail", None);
+        check("postgres://mail@/mail?host=/run/postgresql", None);
+        check("host=::1 user=mail", None);
+        check("postgres://mail@db.example.test/mail", Some("db.example.test"));
+        check("postgres://mail@localhost,192.0.2.1/mail", Some("192.0.2.1"));
+        check("postgres://mail@localhost/mail?hostaddr=192.0.2.1", Some("192.0.2.1"));
+        check("postgres://mail@db.example.test/mail?hostaddr=127.0.0.1", None);
+        check("postgres://mail@db.example.test/mail?sslmode=disable", None);
     }
 }

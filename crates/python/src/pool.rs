@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -18,8 +19,13 @@ pub(crate) struct Pool<W, D> {
 struct Shared<W, D> {
     queue: Mutex<Queue<W, D>>,
     changed: Condvar,
+    /// Counted with the queue locked.
+    changes: AtomicUsize,
     run: fn(W) -> D,
 }
+
+/// Looks before a thread sleeps: some 50 us.
+const LOOKS: usize = 2_000;
 
 struct Queue<W, D> {
     waiting: VecDeque<(u64, W)>,
@@ -35,7 +41,12 @@ impl<W: Send + 'static, D: Send + 'static> Pool<W, D> {
     pub(crate) fn new(threads: usize, run: fn(W) -> D) -> Self {
         let (waiting, done) = (VecDeque::new(), BTreeMap::new());
         let queue = Queue { waiting, done, sleeping: 0, stopping: false };
-        let shared = Arc::new(Shared { queue: Mutex::new(queue), changed: Condvar::new(), run });
+        let shared = Arc::new(Shared {
+            queue: Mutex::new(queue),
+            changed: Condvar::new(),
+            changes: AtomicUsize::new(0),
+            run,
+        });
         let start = |_| {
             let shared = Arc::clone(&shared);
             let thread = std::thread::Builder::new().name("libop".to_owned());
@@ -54,6 +65,7 @@ impl<W: Send + 'static, D: Send + 'static> Pool<W, D> {
         let mut queue = self.shared.lock();
         queue.waiting.push_back((self.pushed, work));
         self.pushed += 1;
+        self.shared.changes.fetch_add(1, Ordering::AcqRel);
         // Only the workers can be asleep: who pushes is who fetches.
         if queue.sleeping > 0 {
             self.shared.changed.notify_one();
@@ -90,7 +102,20 @@ impl<W, D> Shared<W, D> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'a>(&self, mut queue: MutexGuard<'a, Queue<W, D>>) -> MutexGuard<'a, Queue<W, D>> {
+    /// Until something may have changed. Looks for a moment before it sleeps: to wake up takes longer than most work.
+    fn wait<'a>(&'a self, queue: MutexGuard<'a, Queue<W, D>>) -> MutexGuard<'a, Queue<W, D>> {
+        let before = self.changes.load(Ordering::Acquire);
+        drop(queue);
+        for _ in 0..LOOKS {
+            if self.changes.load(Ordering::Acquire) != before {
+                return self.lock();
+            }
+            std::hint::spin_loop();
+        }
+        let mut queue = self.lock();
+        if self.changes.load(Ordering::Acquire) != before {
+            return queue;
+        }
         queue.sleeping += 1;
         let mut queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
         queue.sleeping -= 1;
@@ -101,6 +126,7 @@ impl<W, D> Shared<W, D> {
         let done = catch_unwind(AssertUnwindSafe(|| (self.run)(work)));
         let mut queue = self.lock();
         queue.done.insert(number, done);
+        self.changes.fetch_add(1, Ordering::AcqRel);
         if queue.sleeping > 0 {
             self.changed.notify_all();
         }
@@ -125,6 +151,7 @@ impl<W, D> Drop for Pool<W, D> {
     /// Waits for the pieces that are being worked on; those that wait are dropped.
     fn drop(&mut self) {
         self.shared.lock().stopping = true;
+        self.shared.changes.fetch_add(1, Ordering::AcqRel);
         self.shared.changed.notify_all();
         for thread in self.threads.drain(..) {
             // A thread catches what its work throws.

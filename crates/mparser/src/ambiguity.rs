@@ -69,6 +69,17 @@ impl Ambiguity {
         self.0 & other.0 == other.0
     }
 
+    /// Whether one bit of the other is in it.
+    pub fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Both together.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// As a number; bits keep their places.
     pub fn bits(self) -> u32 {
         self.0

@@ -5,8 +5,22 @@ use libfuzzer_sys::fuzz_target;
 use mparser::{DECODERS, Message, decode_charset, html_to_text};
 
 const LABELS: &[&str] = &[
-    "utf-8", "utf-7", "hz-gb-2312", "iso-2022-kr", "iso-2022-jp", "cp-850", "x-mac-ce", "windows-1250", "iso-8859-2",
-    "x-sjis", "gb18030", "big5", "euc-kr", "utf-16", "us-ascii", "nobody-knows",
+    "utf-8",
+    "utf-7",
+    "hz-gb-2312",
+    "iso-2022-kr",
+    "iso-2022-jp",
+    "cp-850",
+    "x-mac-ce",
+    "windows-1250",
+    "iso-8859-2",
+    "x-sjis",
+    "gb18030",
+    "big5",
+    "euc-kr",
+    "utf-16",
+    "us-ascii",
+    "nobody-knows",
 ];
 
 fuzz_target!(|raw: &[u8]| {

@@ -8,7 +8,8 @@ fuzz_target!(|raw: &[u8]| {
     let text = decode_header_text(raw);
     let written = encode_header_text(&text);
     assert!(written.is_ascii());
-    let plain: String = text.chars().map(|c| if c.is_control() || c == '\u{feff}' { ' ' } else { c }).collect();
+    let plain: String =
+        text.chars().map(|c| if c.is_control() || c == '\u{feff}' { ' ' } else { c }).collect();
     assert_eq!(decode_header_text(written.as_bytes()), plain);
     for mailbox in parse_addresses(raw) {
         drop(mailbox.address());
@@ -18,7 +19,15 @@ fuzz_target!(|raw: &[u8]| {
         assert_eq!(parse_date(date.rfc5322().as_bytes()), Some(date));
     }
     // As parameters of a type and of a file.
-    let fields = [&b"Content-Type: "[..], raw, b"\r\nContent-Disposition: ", raw, b"\r\nReferences: ", raw, b"\r\n\r\n"];
+    let fields = [
+        &b"Content-Type: "[..],
+        raw,
+        b"\r\nContent-Disposition: ",
+        raw,
+        b"\r\nReferences: ",
+        raw,
+        b"\r\n\r\n",
+    ];
     let letter = fields.concat();
     let message = Message::parse(&letter);
     drop((message.index().filename(0), message.index().thread_ids()));

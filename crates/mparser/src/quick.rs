@@ -144,7 +144,7 @@ fn skip(raw: &[u8], wanted: impl Fn(u8) -> bool) -> &[u8] {
 
 /// A value that needs no work to be text: one line, ASCII, no tab, no encoded word.
 pub(crate) fn text(raw: &[u8]) -> Option<&str> {
-    let text = simd::printable(raw.trim_ascii())?;
+    let text = simd::printable(without_blanks(raw))?;
     // Every encoded word has question marks.
     memchr::memchr(b'?', text.as_bytes()).is_none().then_some(text)
 }

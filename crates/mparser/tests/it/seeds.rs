@@ -2,7 +2,9 @@
 
 use crate::corpus::folder;
 use crate::shown::assert_sound;
-use mparser::{Ambiguity, Index, Message, decode_charset, decode_header_text, encode_header_text};
+use mparser::{
+    Ambiguity, Index, Message, View, decode_charset, decode_header_text, encode_header_text,
+};
 
 /// Every seed of a target; at least `least` of them.
 fn replay(target: &str, least: usize, check: fn(&[u8])) {
@@ -81,4 +83,25 @@ fn indexes() {
             assert!(Index::decode(&damaged).is_err(), "byte {at}");
         }
     });
+}
+
+#[test]
+fn views() {
+    for target in ["view", "mparser"] {
+        replay(target, 5, |raw| {
+            let letter = Message::parse(raw);
+            let (view, tree) = (View::parse(raw), View::parse_tree(raw));
+            for view in [&view, &tree, &View::parse_header(raw)] {
+                assert_eq!(view.subject(), letter.index().subject());
+                assert_eq!(view.from(), letter.index().from_());
+                assert_eq!(view.date(), letter.index().date());
+            }
+            assert_eq!(tree.parts().len(), letter.index().parts.len());
+            for (number, (part, in_tree)) in view.parts().zip(tree.parts()).enumerate() {
+                assert_eq!((in_tree.header(), in_tree.body()), (part.header(), part.body()));
+                assert_eq!(part.lines(), letter.index().parts[number].lines);
+                assert_eq!(in_tree.text(), letter.text(number));
+            }
+        });
+    }
 }

@@ -78,8 +78,8 @@ static COMMANDS: &[Command] = &[
     },
     Command {
         name: "fuzz",
-        arguments: "NAME SECONDS",
-        about: "run one fuzz target for that long (needs nightly Rust and cargo-fuzz)",
+        arguments: "NAME|all SECONDS [--save]",
+        about: "run a fuzz target, or all, for that long (needs nightly Rust and cargo-fuzz)",
         run: fuzz::run,
     },
     Command {

@@ -35,6 +35,9 @@ fuzz_target!(|raw: &[u8]| {
         assert_eq!(part.text_in(&mut buffer), letter.text(number));
         assert_eq!(in_tree.text(), letter.text(number));
     }
+    let files = letter.all_embedded();
+    let found = files.iter().map(|(part, f)| (*part, &*f.name, f.content.len()));
+    assert!(index.files.iter().map(|f| (f.part as usize, &*f.name, f.size as usize)).eq(found));
     let stored = index.encode();
     let header = Index::decode_header(&stored).unwrap();
     assert_eq!((&header.envelope, &header.defects), (&index.envelope, &index.defects));

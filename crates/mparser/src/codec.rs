@@ -7,22 +7,27 @@
 //! list    = number *item
 //! option  = 0 / 1 item
 //! ```
+//! Version 2 is version 1 with the list of files inside parts at its end; a letter without them is stored as version 1.
+//!
 //! Offsets are stored as distances, so that an ordinary letter takes a few hundred bytes. Reading believes
 //! nothing: every length is held against what is left before memory is taken for it.
 
 use crate::{
-    Defect, DefectKind, Encoding, Envelope, Index, Mailbox, MailboxKind, Part, PartKind, limits,
+    Defect, DefectKind, Encoding, Envelope, FileInside, Index, Mailbox, MailboxKind, Part,
+    PartKind, Wrapping, limits,
 };
 use std::ops::Range;
 
-/// Changes whenever the bytes mean something else. Older forms are not read: parse the letter again.
+/// Without files inside parts.
 const VERSION: u8 = 1;
+/// The same, with them.
+const VERSION_WITH_FILES: u8 = 2;
 const HEAD_BYTES: usize = 9;
 
 /// Why bytes are no index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IndexError {
-    /// Written by another version: parse the letter again.
+    /// Written by a later version: parse the letter again.
     Version,
     /// Cut off, changed, or never an index.
     Damaged,
@@ -124,11 +129,15 @@ pub(crate) fn encode(index: &Index) -> Vec<u8> {
         out.0.push(defect.kind.number());
         out.number(defect.offset);
     });
+    if !index.files.is_empty() {
+        out.list(&index.files, Writer::file);
+    }
+    let version = if index.files.is_empty() { VERSION } else { VERSION_WITH_FILES };
     let mut bytes = out.0;
     if let Some((head, body)) = bytes.split_at_mut_checked(HEAD_BYTES) {
         let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes();
         let checksum = checksum(body).to_le_bytes();
-        let fields = [VERSION].into_iter().chain(length).chain(checksum);
+        let fields = [version].into_iter().chain(length).chain(checksum);
         head.iter_mut().zip(fields).for_each(|(slot, byte)| *slot = byte);
     }
     bytes
@@ -136,7 +145,8 @@ pub(crate) fn encode(index: &Index) -> Vec<u8> {
 
 pub(crate) fn decode(bytes: &[u8]) -> Result<Index, IndexError> {
     let mut reader = Reader { rest: body_of(bytes)?, keep: true };
-    reader.index().filter(|_| reader.rest.is_empty()).ok_or(IndexError::Damaged)
+    let with_files = bytes.first() == Some(&VERSION_WITH_FILES);
+    reader.index(with_files).filter(|_| reader.rest.is_empty()).ok_or(IndexError::Damaged)
 }
 
 impl Index {
@@ -151,7 +161,8 @@ impl Index {
     /// preview are left empty.
     pub fn decode_header(bytes: &[u8]) -> Result<Self, IndexError> {
         let mut reader = Reader { rest: body_of(bytes)?, keep: false };
-        reader.header().filter(|_| reader.rest.is_empty()).ok_or(IndexError::Damaged)
+        let with_files = bytes.first() == Some(&VERSION_WITH_FILES);
+        reader.header(with_files).filter(|_| reader.rest.is_empty()).ok_or(IndexError::Damaged)
     }
 }
 
@@ -159,7 +170,9 @@ impl Index {
 fn body_of(bytes: &[u8]) -> Result<&[u8], IndexError> {
     match bytes.first() {
         None => return Err(IndexError::Damaged),
-        Some(version) if *version != VERSION => return Err(IndexError::Version),
+        Some(version) if !matches!(*version, VERSION | VERSION_WITH_FILES) => {
+            return Err(IndexError::Version);
+        }
         Some(_) => {}
     }
     let (head, body) = bytes.split_at_checked(HEAD_BYTES).ok_or(IndexError::Damaged)?;
@@ -256,6 +269,18 @@ impl Writer {
         self.option(part.envelope.as_ref(), |out, envelope| {
             out.envelope(envelope);
         });
+    }
+
+    fn file(&mut self, file: &FileInside) {
+        self.number(file.part);
+        self.0.push(match file.wrapping {
+            Wrapping::Uuencode => 0,
+            Wrapping::YEnc => 1,
+            Wrapping::Tnef => 2,
+        });
+        self.string(&file.name);
+        self.text(file.media_type.as_ref());
+        self.number(file.size);
     }
 
     fn envelope(&mut self, envelope: &Envelope) {
@@ -381,14 +406,36 @@ impl Reader<'_> {
         self.list(|reader| Some((reader.string()?, reader.string()?)))
     }
 
-    fn index(&mut self) -> Option<Index> {
+    fn index(&mut self, with_files: bool) -> Option<Index> {
         let beginning = self.beginning()?;
         let envelope = self.envelope()?;
         let preview = self.string()?;
-        Some(Index { envelope, preview, defects: self.defects()?, ..beginning })
+        let defects = self.defects()?;
+        let files = if with_files { self.files()? } else { Vec::new() };
+        let sound = files.iter().all(|file| (file.part as usize) < beginning.parts.len())
+            && files.len() <= limits::EMBEDDED_FILES
+            && with_files != files.is_empty();
+        sound.then_some(Index { envelope, preview, defects, files, ..beginning })
     }
 
-    fn header(&mut self) -> Option<Index> {
+    fn files(&mut self) -> Option<Vec<FileInside>> {
+        self.list(|reader| {
+            Some(FileInside {
+                part: reader.number()?,
+                wrapping: match reader.byte()? {
+                    0 => Wrapping::Uuencode,
+                    1 => Wrapping::YEnc,
+                    2 => Wrapping::Tnef,
+                    _ => return None,
+                },
+                name: reader.string()?,
+                media_type: reader.text()?,
+                size: reader.number()?,
+            })
+        })
+    }
+
+    fn header(&mut self, with_files: bool) -> Option<Index> {
         let size = self.number()?;
         let (lines, header_fields) = (self.number()?, self.number()?);
         self.number()?;
@@ -396,6 +443,9 @@ impl Reader<'_> {
         let envelope = self.keeping(true, Self::envelope)?;
         self.string()?;
         let defects = self.keeping(true, Self::defects)?;
+        if with_files {
+            self.files()?;
+        }
         Some(Index { size, lines, header_fields, envelope, defects, ..Index::default() })
     }
 
@@ -563,11 +613,32 @@ mod tests {
         }
     }
 
+    /// A letter with files inside its text is version 2, any other version 1.
+    #[test]
+    fn files_inside() {
+        let raw = b"Subject: s\n\nhi\nbegin 644 u.bin\n%:&5L;&\\\n`\nend\n";
+        let bytes = Index::of(raw).encode();
+        assert_eq!(bytes.first(), Some(&VERSION_WITH_FILES));
+        let index = Index::decode(&bytes).unwrap();
+        let file = index.files.first().unwrap();
+        assert_eq!((file.part, &*file.name, file.size), (0, "u.bin", 5));
+        assert_eq!(Index::decode_header(&bytes).unwrap().envelope, index.envelope);
+        assert_eq!(Index::decode_places(&bytes).unwrap().parts.len(), 1);
+        let mut as_old = bytes.clone();
+        as_old[0] = VERSION;
+        assert_eq!(Index::decode(&as_old), Err(IndexError::Damaged));
+        let mut lost = index;
+        lost.files[0].part = 1;
+        assert_eq!(Index::decode(&lost.encode()), Err(IndexError::Damaged));
+        lost.files.clear();
+        assert_eq!(lost.encode().first(), Some(&VERSION));
+    }
+
     #[test]
     fn hostile_bytes_are_refused() {
         let bytes = Index::of(LETTER).encode();
         assert_eq!(Index::decode(&[]), Err(IndexError::Damaged));
-        assert_eq!(Index::decode(&[VERSION + 1]), Err(IndexError::Version));
+        assert_eq!(Index::decode(&[VERSION_WITH_FILES + 1]), Err(IndexError::Version));
         for length in 1..bytes.len() {
             assert_eq!(Index::decode(&bytes[..length]), Err(IndexError::Damaged));
         }

@@ -1,7 +1,8 @@
 //! Files that are in a letter without being parts of it: uuencode and yEnc in the middle of text, attachments
 //! wrapped in `winmail.dat`, and letters that were encoded although RFC 2045 §6.4 forbids it.
 //!
-//! They are looked for when asked for, in the decoded content of one part; the table of parts stays what IMAP shows.
+//! They are looked for in the decoded content of one part; the table of parts stays what IMAP shows, and the index
+//! says in [`Index::files`] what was found.
 //!
 //! ```
 //! let raw = b"Subject: s\r\n\r\nhi\r\nbegin 644 u.bin\r\n%:&5L;&\\\r\n`\r\nend\r\n";
@@ -12,7 +13,8 @@
 
 use crate::charset::header_bytes;
 use crate::lines::{line_at, trim_end_blanks};
-use crate::{Message, PartKind, decode_uuencode, limits, tnef};
+use crate::message::small;
+use crate::{Encoding, FileInside, Index, Message, Part, PartKind, decode_uuencode, limits, tnef};
 
 /// How a file lies in the content of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,16 +49,13 @@ impl Message<'_> {
         let Some(p) = self.index().parts.get(part).filter(|p| p.kind == PartKind::Leaf) else {
             return Vec::new();
         };
-        if p.media_type == "text" && p.subtype == "plain" {
-            return files_in_text(&self.bytes(part), p.param("charset"));
+        match &*p.media_type {
+            "text" if p.subtype == "plain" && may_have_files(p, self.body(part)) => {
+                files_in_text(&self.bytes(part), p.param("charset"))
+            }
+            "application" if is_tnef(p) => files_in_tnef(&self.bytes(part)),
+            _ => Vec::new(),
         }
-        let is_file = p.media_type == "application";
-        let by_type = matches!(&*p.subtype, "ms-tnef" | "vnd.ms-tnef");
-        let by_name = || p.filename().is_some_and(|name| name.eq_ignore_ascii_case("winmail.dat"));
-        if is_file && (by_type || by_name()) {
-            return files_in_tnef(&self.bytes(part));
-        }
-        Vec::new()
     }
 
     /// The files inside all parts, each with the number of its part.
@@ -97,6 +96,30 @@ impl Message<'_> {
         }
         p.encoding.undo(self.body(part))
     }
+}
+
+/// The index with what [`Message::all_embedded`] finds.
+pub(crate) fn note_files(raw: &[u8], index: Index) -> Index {
+    let letter = Message::with_index(raw, index);
+    let files = letter.all_embedded().into_iter().map(|(part, file)| FileInside {
+        part: small(part),
+        wrapping: file.wrapping,
+        name: file.name,
+        media_type: file.media_type,
+        size: small(file.content.len()),
+    });
+    let files = files.collect();
+    Index { files, ..letter.into_index() }
+}
+
+/// Whether the text, still encoded, has the word that a file begins with. Quoted-printable leaves letters as they are.
+fn may_have_files(part: &Part, body: &[u8]) -> bool {
+    part.encoding == Encoding::Base64 || memchr::memmem::find(body, b"begin ").is_some()
+}
+
+fn is_tnef(part: &Part) -> bool {
+    let by_name = || part.filename().is_some_and(|n| n.eq_ignore_ascii_case("winmail.dat"));
+    matches!(&*part.subtype, "ms-tnef" | "vnd.ms-tnef") || by_name()
 }
 
 fn files_in_tnef(stream: &[u8]) -> Vec<EmbeddedFile> {
@@ -269,6 +292,10 @@ mod tests {
     fn check(raw: &[u8], expect: &[(&str, &str)], text_left: &str) {
         let message = Message::parse(raw);
         let files = message.all_embedded();
+        let stored = Index::decode(&message.index().encode()).unwrap();
+        let noted = stored.files.iter().map(|f| (f.part as usize, &*f.name, f.size as usize));
+        let found = files.iter().map(|(part, f)| (*part, &*f.name, f.content.len()));
+        assert!(noted.eq(found), "{stored:?}");
         let files: Vec<(&str, String)> = files
             .iter()
             .map(|(_, f)| (&*f.name, String::from_utf8_lossy(&f.content).into_owned()))

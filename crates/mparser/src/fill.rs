@@ -7,7 +7,7 @@ use crate::headers::Field;
 use crate::message::slice;
 use crate::params::{Value, parse_value};
 use crate::scan::{NO_PARENT, Record, Scan, Shape, default_type, encoding, split_type};
-use crate::{Envelope, Index, Part, PartKind, address, index, limits};
+use crate::{Envelope, Index, Part, PartKind, address, embedded, index, limits};
 
 /// The index of a letter that was scanned.
 pub(crate) fn fill(raw: &[u8], mut scan: Scan) -> Index {
@@ -38,9 +38,10 @@ pub(crate) fn fill(raw: &[u8], mut scan: Scan) -> Index {
         envelope,
         preview: String::new(),
         defects: filler.defects.into_list(),
+        files: Vec::new(),
     };
     index.preview = index::preview(&index, raw);
-    index
+    embedded::note_files(raw, index)
 }
 
 struct Filler<'a> {

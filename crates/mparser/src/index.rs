@@ -5,8 +5,8 @@ use crate::headers::{Field, find, header_fields};
 use crate::message::{slice, small};
 use crate::params::parse_value;
 use crate::{
-    Defect, DefectKind, Encoding, IndexError, Mailbox, NamedAddress, codec, decode_header_text,
-    fill, html, limits, parse_date, scan,
+    Defect, DefectKind, Encoding, IndexError, Mailbox, NamedAddress, Wrapping, codec,
+    decode_header_text, fill, html, limits, parse_date, scan,
 };
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -32,6 +32,23 @@ pub struct Index {
     pub preview: String,
     /// What is wrong, in the order of the letter.
     pub defects: Vec<Defect>,
+    /// Files that are inside parts, in the order of the letter: what [`crate::Message::all_embedded`] opens.
+    pub files: Vec<FileInside>,
+}
+
+/// A file inside a part: in its text, or in the TNEF stream of Outlook (`winmail.dat`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileInside {
+    /// Number of the part.
+    pub part: u32,
+    /// How it was wrapped.
+    pub wrapping: Wrapping,
+    /// Its name without folders; empty when it has none.
+    pub name: String,
+    /// `type/subtype` when the wrapping names one.
+    pub media_type: Option<String>,
+    /// Bytes of the file itself.
+    pub size: u32,
 }
 
 /// What a part is made of.

@@ -77,7 +77,7 @@ pub use defects::{Defect, DefectKind};
 pub use embedded::{EmbeddedFile, Wrapping};
 pub use headers::{Field, HEADERS, Header, HeaderRow, Headers, header_fields, unfold};
 pub use html::html_to_text;
-pub use index::{Envelope, Index, Part, PartKind};
+pub use index::{Envelope, FileInside, Index, Part, PartKind};
 pub use media::KNOWN_TYPES;
 pub use message::Message;
 pub use protection::Protection;

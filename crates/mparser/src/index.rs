@@ -295,6 +295,11 @@ impl Index {
         own.map(|(number, _)| number).collect()
     }
 
+    /// Whether there is anything a reader would save: a part, or a file inside one.
+    pub fn has_attachments(&self) -> bool {
+        !self.files.is_empty() || !self.attachments().is_empty()
+    }
+
     fn is_saved(&self, part: &Part) -> bool {
         let disposition = part.disposition.as_ref().map(|(kind, _)| kind.as_str());
         let in_related =

@@ -1,8 +1,9 @@
-//! `GET /blob/{accountId}/{blobId}/{name}?type=&inline=1`: a letter (`b17`) or a part of one (`b17.3`), decoded
-//! (RFC 8620 §6.2). Always a download, but for pictures with `inline=1`.
+//! `GET /blob/{accountId}/{blobId}/{name}?type=&inline=1`: a letter (`b17`), a part of one (`b17.3`), decoded, or a file
+//! inside that (`b17.3.0`) (RFC 8620 §6.2). Always a download, but for pictures with `inline=1`.
 
 use super::guard;
-use crate::jmap::{body, ids};
+use crate::jmap::body;
+use crate::jmap::ids::{self, Blob};
 use crate::{Error, Result, Service, letter};
 use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
@@ -54,21 +55,24 @@ pub(super) async fn download(
         let who = guard::who(&service, &request).await?;
         let missing = || Error::NotFound("the blob");
         let own = ids::account(&account) == Some(who.account);
-        let (email, part) = ids::blob(&blob).filter(|_| own).ok_or_else(missing)?;
+        let (email, wanted_blob) = ids::blob(&blob).filter(|_| own).ok_or_else(missing)?;
         let found = service.store.emails(who.account, &[email]).await?;
         let email = found.first().ok_or_else(missing)?;
         let tag = format!("\"{blob}\"");
         if is_known(&request.headers, &tag) {
             return Ok(not_modified(&tag));
         }
-        let bytes = match part {
-            None => service.store.bytes(email).await?,
-            Some(part) => {
-                let part = email.index.parts.get(part).ok_or_else(missing)?;
-                if part.kind == PartKind::Multipart {
-                    return Err(missing());
-                }
-                body::bytes(&service.store, email, part).await?
+        let store = &service.store;
+        let part = |at: usize| {
+            let part = email.index.parts.get(at).filter(|part| part.kind != PartKind::Multipart);
+            part.ok_or_else(missing)
+        };
+        let bytes = match wanted_blob {
+            Blob::Letter => store.bytes(email).await?,
+            Blob::Part(at) => body::bytes(store, email, part(at)?).await?,
+            Blob::File(at, number) => {
+                let file = body::file(store, email, part(at)?, number).await?;
+                file.ok_or_else(missing)?
             }
         };
         Ok(answer(bytes, &name, &wanted, &tag))

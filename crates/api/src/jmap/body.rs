@@ -1,9 +1,11 @@
 //! Which parts of a letter are its text, which its HTML, which are attached (RFC 8621 §4.1.4).
 
+use super::ids::{self, Blob};
 use crate::Result;
 use bytes::Bytes;
-use mparser::{DefectKind, Encoding, Index, Message, Part, PartKind};
+use mparser::{DefectKind, Encoding, FileInside, Index, Message, Part, PartKind, Wrapping};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 use storage::{Email, Store};
 use types::EmailId;
 
@@ -180,7 +182,7 @@ pub(crate) fn part_object(tree: &Tree<'_>, email: EmailId, at: usize, wanted: &[
         let value = match name.as_str() {
             "partId" | "blobId" if multipart => Value::Null,
             "partId" => at.to_string().into(),
-            "blobId" => super::ids::of_blob(email, Some(at)).into(),
+            "blobId" => ids::of_blob(email, Blob::Part(at)).into(),
             "size" => decoded_bytes(part).into(),
             "name" => tree.index.filename(at).into(),
             "type" => format!("{}/{}", part.media_type, part.subtype).into(),
@@ -189,6 +191,54 @@ pub(crate) fn part_object(tree: &Tree<'_>, email: EmailId, at: usize, wanted: &[
             "cid" => content_id(part).into(),
             "language" => languages(part),
             "location" => part.location.clone().into(),
+            _ => continue,
+        };
+        object.insert(name.clone(), value);
+    }
+    Value::Object(object)
+}
+
+/// The attachments of a letter as `EmailBodyPart`s: parts, and the files inside them. What Outlook wraps in a
+/// `winmail.dat` stands in its place; such a file has no part of its own, so its `partId` is `null`.
+pub(crate) fn attachments(
+    tree: &Tree<'_>,
+    shape: &Shape,
+    email: EmailId,
+    wanted: &[String],
+) -> Value {
+    let files = &tree.index.files;
+    let inside = |at: usize| files.iter().filter(move |f| f.part as usize == at).enumerate();
+    let object =
+        |(at, number): (usize, usize), file| file_object(email, (at, number), file, wanted);
+    let mut list = Vec::new();
+    for &at in &shape.attachments {
+        if inside(at).all(|(_, file)| file.wrapping != Wrapping::Tnef) {
+            list.push(part_object(tree, email, at, wanted));
+        }
+        list.extend(inside(at).map(|(number, file)| object((at, number), file)));
+    }
+    let shown: BTreeSet<usize> = shape.text.iter().chain(&shape.html).copied().collect();
+    for at in shown.into_iter().filter(|at| !shape.attachments.contains(at)) {
+        list.extend(inside(at).map(|(number, file)| object((at, number), file)));
+    }
+    list.into()
+}
+
+fn file_object(
+    email: EmailId,
+    (at, number): (usize, usize),
+    file: &FileInside,
+    wanted: &[String],
+) -> Value {
+    let mut object = Map::new();
+    for name in wanted {
+        let value = match name.as_str() {
+            "blobId" => ids::of_blob(email, Blob::File(at, number)).into(),
+            "size" => file.size.into(),
+            "name" => Some(&*file.name).filter(|name| !name.is_empty()).into(),
+            "type" => file.media_type.as_deref().unwrap_or("application/octet-stream").into(),
+            "disposition" => "attachment".into(),
+            "partId" | "charset" | "cid" | "language" | "location" => Value::Null,
             _ => continue,
         };
         object.insert(name.clone(), value);
@@ -256,6 +306,18 @@ pub(crate) async fn bytes(store: &Store, email: &Email, part: &Part) -> Result<B
         return Ok(raw);
     }
     Ok(decoded(part, &raw, |letter| Bytes::from(letter.bytes(0).into_owned())))
+}
+
+/// A file inside a part, by its number in that part.
+pub(crate) async fn file(
+    store: &Store,
+    email: &Email,
+    part: &Part,
+    number: usize,
+) -> Result<Option<Bytes>> {
+    let raw = store.range(email, part.body.clone()).await?;
+    let files = decoded(part, &raw, |letter| letter.embedded(0));
+    Ok(files.into_iter().nth(number).map(|file| Bytes::from(file.content)))
 }
 
 /// Decodes a part read alone: a letter of one part that has no header.

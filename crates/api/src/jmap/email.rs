@@ -1,9 +1,9 @@
 //! The properties of an email: one table, read by Email/get and checked against the schema.
 
-use super::body::{Shape, Tree, part_object, structure};
+use super::body::{Shape, Tree, attachments, part_object, structure};
 use super::header::address_list;
 use super::home::Home;
-use super::ids;
+use super::ids::{self, Blob};
 use schemars::JsonSchema;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -34,14 +34,14 @@ pub(crate) struct Property {
 /// Sorted by name.
 #[rustfmt::skip]
 pub(crate) static PROPERTIES: &[Property] = &[
-    Property { name: "attachments", by_default: true, value: |v| v.parts(&v.shape.attachments) },
+    Property { name: "attachments", by_default: true, value: |v| attachments(&v.tree, &v.shape, v.email.id, v.part_properties) },
     Property { name: "bcc", by_default: true, value: |v| addresses(&v.email.index.bcc_()) },
-    Property { name: "blobId", by_default: true, value: |v| ids::of_blob(v.email.id, None).into() },
+    Property { name: "blobId", by_default: true, value: |v| ids::of_blob(v.email.id, Blob::Letter).into() },
     Property { name: "bodyStructure", by_default: false, value: |v| structure(&v.tree, v.email.id, 0, v.part_properties) },
     Property { name: "bodyValues", by_default: true, value: |v| v.body_values.clone().into() },
     Property { name: "cc", by_default: true, value: |v| addresses(&v.email.index.cc_()) },
     Property { name: "from", by_default: true, value: |v| addresses(&v.email.index.from_()) },
-    Property { name: "hasAttachment", by_default: true, value: |v| (!v.email.index.attachments().is_empty()).into() },
+    Property { name: "hasAttachment", by_default: true, value: |v| v.email.index.has_attachments().into() },
     Property { name: "hasRemoteImages", by_default: false, value: |v| v.remote_images.into() },
     Property { name: "headers", by_default: false, value: |v| super::header::every(v.header.as_deref().unwrap_or_default()) },
     Property { name: "htmlBody", by_default: true, value: |v| v.parts(&v.shape.html) },

@@ -31,15 +31,29 @@ pub(crate) fn thread(id: &str) -> Option<ThreadId> {
     number(id, 't').filter(|n| i64::try_from(*n).is_ok()).map(ThreadId)
 }
 
-/// `b17` is a whole letter, `b17.3` its part with index 3 in the part table.
-pub(crate) fn blob(id: &str) -> Option<(EmailId, Option<usize>)> {
-    let (letter, part) = match id.split_once('.') {
-        Some((letter, part)) => (letter, Some(number(&format!("p{part}"), 'p')?)),
-        None => (id, None),
+/// What a blob id names in a letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blob {
+    /// `b17`
+    Letter,
+    /// `b17.3`: the part with index 3 in the part table.
+    Part(usize),
+    /// `b17.3.0`: the first file inside that part (`mparser::Index::files`).
+    File(usize, usize),
+}
+
+pub(crate) fn blob(id: &str) -> Option<(EmailId, Blob)> {
+    let mut pieces = id.split('.');
+    let email = number(pieces.next()?, 'b').filter(|n| i64::try_from(*n).is_ok())?;
+    let mut next =
+        || pieces.next().map(|digits| usize::try_from(number(&format!("p{digits}"), 'p')?).ok());
+    let blob = match (next(), next(), next()) {
+        (None, ..) => Blob::Letter,
+        (Some(part), None, _) => Blob::Part(part?),
+        (Some(part), Some(file), None) => Blob::File(part?, file?),
+        _ => return None,
     };
-    let email = number(letter, 'b').filter(|n| i64::try_from(*n).is_ok())?;
-    let part = part.map(usize::try_from).transpose().ok()?;
-    Some((EmailId(email), part))
+    Some((EmailId(email), blob))
 }
 
 pub(crate) fn of_account(id: AccountId) -> String {
@@ -58,10 +72,11 @@ pub(crate) fn of_thread(id: ThreadId) -> String {
     format!("t{id}")
 }
 
-pub(crate) fn of_blob(email: EmailId, part: Option<usize>) -> String {
-    match part {
-        Some(part) => format!("b{email}.{part}"),
-        None => format!("b{email}"),
+pub(crate) fn of_blob(email: EmailId, blob: Blob) -> String {
+    match blob {
+        Blob::Letter => format!("b{email}"),
+        Blob::Part(part) => format!("b{email}.{part}"),
+        Blob::File(part, file) => format!("b{email}.{part}.{file}"),
     }
 }
 
@@ -79,9 +94,12 @@ mod tests {
     fn there_and_back() {
         assert_eq!(email("e17"), Some(EmailId(17)));
         assert_eq!(of_email(EmailId(17)), "e17");
-        assert_eq!(blob("b17"), Some((EmailId(17), None)));
-        assert_eq!(blob("b17.3"), Some((EmailId(17), Some(3))));
-        assert_eq!(of_blob(EmailId(17), Some(3)), "b17.3");
+        for (id, expect) in
+            [("b17", Blob::Letter), ("b17.3", Blob::Part(3)), ("b17.3.0", Blob::File(3, 0))]
+        {
+            assert_eq!(blob(id), Some((EmailId(17), expect)));
+            assert_eq!(of_blob(EmailId(17), expect), id);
+        }
         assert_eq!(mailbox("m4294967295"), Some(MailboxId(u32::MAX)));
     }
 
@@ -104,7 +122,7 @@ mod tests {
         ] {
             assert_eq!(email(bad), None, "{bad:?}");
         }
-        for bad in ["b1.", "b.1", "b1.01", "b1.2.3", "b1.-1", "b"] {
+        for bad in ["b1.", "b.1", "b1.01", "b1.2.3.4", "b1.-1", "b"] {
             assert_eq!(blob(bad), None, "{bad:?}");
         }
         assert_eq!(mailbox("m4294967296"), None);

@@ -98,3 +98,53 @@ async fn downloads() {
     let again = crate::client::request(house.address, &line, &headers, b"").await;
     assert_eq!((again.status, again.body.len()), (304, 0));
 }
+
+/// MS-OXTNEF §2.1.3: a file `name` that says `content`.
+fn winmail(name: &str, content: &[u8]) -> Vec<u8> {
+    let mut stream = vec![0x78, 0x9f, 0x3e, 0x22, 0, 0];
+    let title = [name.as_bytes(), b"\0"].concat();
+    for (id, data) in
+        [(0x0006_9002_u32, &[0; 14][..]), (0x0001_8010, &title), (0x0006_800f, content)]
+    {
+        stream.push(2);
+        stream.extend(id.to_le_bytes());
+        stream.extend(u32::try_from(data.len()).unwrap().to_le_bytes());
+        stream.extend(data);
+        stream.extend(data.iter().fold(0_u16, |sum, byte| sum + u16::from(*byte)).to_le_bytes());
+    }
+    stream
+}
+
+/// What Outlook wraps, and what old programs put into the text, are attachments as any other.
+#[tokio::test]
+async fn files_inside_parts() {
+    let house = House::open().await;
+    let alice = house.login("alice").await;
+    let stream = mparser::encode_base64(&winmail("plan.pdf", b"%PDF-1.7"));
+    let letter = format!(
+        "Subject: from Outlook\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n\
+         --b\n\nHello\nbegin 644 u.bin\n%:&5L;&\\\n`\nend\n\
+         --b\nContent-Type: application/ms-tnef; name=winmail.dat\n\
+         Content-Transfer-Encoding: base64\n\n{stream}\n--b--\n"
+    );
+    let arrived = house.deliver(house.alice, &letter).await;
+    let id = format!("e{}", arrived.email);
+    let got = house.ok(&alice, "Email/get", json!({"ids": [id]})).await;
+    let email = &got["list"][0];
+    assert_eq!(email["hasAttachment"], true);
+    let attachments = email["attachments"].as_array().unwrap();
+    let shown: Vec<_> =
+        attachments.iter().map(|a| (&a["name"], &a["size"], &a["partId"])).collect();
+    let null = &serde_json::Value::Null;
+    assert_eq!(shown, [(&json!("plan.pdf"), &json!(8), null), (&json!("u.bin"), &json!(5), null)]);
+    for (attachment, content) in attachments.iter().zip([&b"%PDF-1.7"[..], b"hello"]) {
+        let blob = attachment["blobId"].as_str().unwrap();
+        let path = format!("/blob/{}/{blob}/file", alice.account);
+        let file = house.get(&alice, &path).await;
+        assert_eq!((file.status, &*file.body), (200, content));
+    }
+    for wrong in ["2.1", "2.0.0", "0.0", "9.0"] {
+        let path = format!("/blob/{}/b{}.{wrong}/file", alice.account, arrived.email);
+        assert_eq!(house.get(&alice, &path).await.status, 404, "{wrong}");
+    }
+}

@@ -115,6 +115,36 @@ const WORDS: &[&str] = &[
     "quoted-printable",
 ];
 
+/// Places in [`WORDS`] of the words of each length, [`NO_PLACE`] behind the last.
+static PLACES: [[u8; MOST_OF_A_LENGTH]; LONGEST_WORD + 1] = places();
+const LONGEST_WORD: usize = 25;
+const MOST_OF_A_LENGTH: usize = 12;
+const NO_PLACE: u8 = u8::MAX;
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "done by the compiler: what does not fit does not compile"
+)]
+#[expect(clippy::cast_possible_truncation, reason = "there are fewer than 255 words")]
+const fn places() -> [[u8; MOST_OF_A_LENGTH]; LONGEST_WORD + 1] {
+    let mut places = [[NO_PLACE; MOST_OF_A_LENGTH]; LONGEST_WORD + 1];
+    let mut counts = [0; LONGEST_WORD + 1];
+    let mut at = 0;
+    while at < WORDS.len() {
+        let length = WORDS[at].len();
+        places[length][counts[length]] = at as u8;
+        counts[length] += 1;
+        at += 1;
+    }
+    places
+}
+
+/// Where a word stands in [`WORDS`]. A letter has some twenty short strings, so it matters how they are found.
+fn place_of(text: &str) -> Option<usize> {
+    let places = PLACES.get(text.len())?.iter().map(|place| usize::from(*place));
+    places.take_while(|place| *place < WORDS.len()).find(|place| WORDS.get(*place) == Some(&text))
+}
+
 pub(crate) fn encode(index: &Index) -> Vec<u8> {
     let mut out = Writer(Vec::with_capacity(512));
     out.0.resize(HEAD_BYTES, 0);
@@ -207,7 +237,7 @@ impl Writer {
     }
 
     fn string(&mut self, text: &str) {
-        if let Some(place) = WORDS.iter().position(|word| *word == text) {
+        if let Some(place) = place_of(text) {
             return self.length(place * 2 + 1);
         }
         // 2 GiB of text cannot come out of a letter of 4 GiB and its limits; if it did, it would be cut here.
@@ -580,6 +610,16 @@ mod tests {
         --x\r\nContent-Type: application/x-odd\r\nContent-Disposition: attachment; filename=a.odd\r\n\
         Content-Transfer-Encoding: x-odd\r\nContent-Language: pl, en\r\nContent-ID: <c@example.test>\r\n\
         Content-MD5: abc\r\nContent-Location: http://example.test/\r\n\r\nodd\r\n--x--\r\n";
+
+    #[test]
+    fn words_have_their_places() {
+        for (place, word) in WORDS.iter().enumerate() {
+            assert_eq!(place_of(word), Some(place), "{word}");
+        }
+        for text in ["x", "Text", "texts", "application/pgp-signaturE", &"x".repeat(26)] {
+            assert_eq!(place_of(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn returns() {

@@ -121,6 +121,10 @@ fn fuzz(name: &str, seconds: u32) -> Result<Outcome> {
         outcome.read(&line);
     }
     outcome.clean = child.wait().context("cannot wait for the fuzzer")?.success();
+    ensure!(
+        outcome.clean || outcome.inputs > 0,
+        "{name} could not be built or started; what cargo said is above"
+    );
     Ok(outcome)
 }
 

@@ -29,11 +29,11 @@ pub struct AccountRow {
 }
 
 impl AccountRow {
-    /// Whether no letter at all fits any more.
-    pub fn is_full(&self) -> bool {
-        let full = |limit, used| limit > 0 && used >= limit;
-        full(self.limit.size_bytes, self.used.size_bytes)
-            || full(self.limit.messages, self.used.messages)
+    /// Whether the account may hold so much more.
+    pub fn has_room(&self, more: Amount) -> bool {
+        let after = self.used.plus(more);
+        let fits = |limit, after| limit == 0 || after <= limit;
+        fits(self.limit.size_bytes, after.size_bytes) && fits(self.limit.messages, after.messages)
     }
 }
 

@@ -9,7 +9,7 @@
 //! use std::sync::Arc;
 //! let config = mda::Config { hostname: "mx.example.test".into(), domains: vec!["example.test".into()], ..Default::default() };
 //! let mda = mda::Mda::new(store, config, Arc::new(types::SystemClock));
-//! let alice = mda.recipient(&"alice+lists@example.test".parse().unwrap()).await?;
+//! let alice = mda.recipient(&"alice+lists@example.test".parse().unwrap(), 0).await?;
 //! let envelope = Arc::new(mda::Envelope {
 //!     sender: None,
 //!     recipients: vec![alice],
@@ -45,7 +45,7 @@ use metrics::{Metrics, Outcome};
 use prometheus_client::registry::Registry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use storage::{Into, Letter, Store, Target};
+use storage::{Amount, Into, Letter, Store, Target};
 use types::{AccountId, Address, Clock, Flags, SpecialUse};
 
 /// Letters from here on are looked at by a thread that may take its time; smaller ones take microseconds.
@@ -104,19 +104,26 @@ impl Mda {
         format!("{name}@{}", self.default_domain)
     }
 
-    /// The account an address belongs to; `user+tag` is `user`.
-    pub async fn recipient(&self, address: &Address) -> Result<Recipient, Refusal> {
+    /// The account an address belongs to; `user+tag` is `user`. `size_bytes` is what the sender says the letter has, 0 when
+    /// it does not say (RFC 1870 §6.1).
+    pub async fn recipient(
+        &self,
+        address: &Address,
+        size_bytes: u64,
+    ) -> Result<Recipient, Refusal> {
         if !self.domains.contains(address.domain()) {
             return Err(Refusal::OtherDomain);
         }
-        match self.store.account_by_key(&address.account_key()).await {
-            // Now, so that the letter need not come, and the others it is for get it once. Whether this letter
-            // still fits is seen when it is here.
-            Ok(Some(account)) if account.is_full() => Err(Refusal::MailboxFull),
-            Ok(Some(account)) => Ok(Recipient { address: address.clone(), account: account.id }),
-            Ok(None) => Err(Refusal::UnknownUser),
-            Err(error) => Err(Refusal::of_letter(&error)),
+        let refusal = |error: storage::Error| Refusal::of_letter(&error);
+        let found = self.store.account_by_key(&address.account_key()).await.map_err(refusal)?;
+        let account = found.ok_or(Refusal::UnknownUser)?;
+        // Now, so that the letter need not come, and the others it is for get it once. Whether it really fits is seen
+        // when it is here.
+        let letter = Amount { size_bytes: size_bytes.max(1), messages: 1 };
+        if !self.store.has_room(&account, letter).await.map_err(refusal)? {
+            return Err(Refusal::MailboxFull);
         }
+        Ok(Recipient { address: address.clone(), account: account.id })
     }
 
     /// Takes one letter through the steps and stores it for all recipients in one commit. One answer for each

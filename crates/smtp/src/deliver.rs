@@ -119,6 +119,7 @@ fn each(answers: &[Result<Delivered, Refusal>], to: &[Recipient], id: &str) -> V
 
 /// SMTP has one reply for all. If one recipient's copy could not be stored, the sender must know, even if the
 /// others get the letter twice: twice is better than never. Trying again helps, so temporary failures go first.
+/// A mailbox that is too full is told apart before, at RCPT, by the SIZE of the letter.
 fn one(answers: &[Result<Delivered, Refusal>], id: &str) -> Reply {
     let refusals = answers.iter().filter_map(|a| a.as_ref().err());
     let replies = refusals.map(|refusal| Reply::of_refusal(*refusal, id));

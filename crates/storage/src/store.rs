@@ -58,6 +58,9 @@ impl Drop for Inner {
     }
 }
 
+/// More than the index is ever behind the log: what the applier lets it be, and a batch of the writer.
+const UNCOUNTED: Amount = Amount { size_bytes: 32 << 20, messages: 8_000 };
+
 impl Store {
     /// Opens or makes the data folder, replays the log's tail, starts the writer. Blocks. With the address of a
     /// database as index everything is there: no folder is made, and other servers may be at work in it.
@@ -192,7 +195,7 @@ impl Store {
         self.change(PutAccount { key: key.to_owned(), secret: secret.to_owned() }).await
     }
 
-    /// `key` is [`types::Address::account_key`].
+    /// `key` is [`types::Address::account_key`]. What the account holds may lag behind what was acknowledged.
     pub async fn account_by_key(&self, key: &str) -> Result<Option<AccountRow>> {
         let key = key.to_owned();
         self.blocking(move |reader| Ok(reader.index.read()?.account_by_key(&key)?)).await
@@ -203,10 +206,21 @@ impl Store {
         self.rows(account, move |read| read.account(account)?.ok_or(Error::NoAccount)).await
     }
 
+    /// Whether so much more fits. `known` is the account as [`Store::account_by_key`] gave it, so that only who is near the
+    /// limit is counted up to the last acknowledged change.
+    pub async fn has_room(&self, known: &AccountRow, more: Amount) -> Result<bool> {
+        if known.has_room(more.plus(UNCOUNTED)) {
+            return Ok(true);
+        }
+        Ok(self.account(known.id).await?.has_room(more))
+    }
+
     /// Sets what the account may hold; 0: no limit. Under what it holds already: no more letters come in and none
     /// are copied until enough are deleted ([`Error::OverQuota`]); all else goes on.
     pub async fn set_quota(&self, account: AccountId, limit: Amount) -> Result<()> {
-        self.change(SetQuota { account, limit }).await
+        self.change(SetQuota { account, limit }).await?;
+        // Whoever asks for the account by its key knows the limit from now on.
+        self.account(account).await.map(drop)
     }
 
     /// The reading side of the accounts, for `auth`: keys and secrets are those last put. Counters and mail of

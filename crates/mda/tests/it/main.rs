@@ -33,7 +33,7 @@ impl World {
     async fn envelope(&self, recipients: &[&str]) -> Arc<Envelope> {
         let mut found = Vec::new();
         for address in recipients {
-            found.push(self.mda.recipient(&address.parse().unwrap()).await.unwrap());
+            found.push(self.mda.recipient(&address.parse().unwrap(), 0).await.unwrap());
         }
         Arc::new(Envelope {
             sender: Some("sender@b.test".parse().unwrap()),
@@ -63,7 +63,7 @@ async fn recipients() {
         ("alice@other.test", Err(Refusal::OtherDomain)),
         ("alice@mx.example.test", Err(Refusal::OtherDomain)),
     ] {
-        let found = world.mda.recipient(&address.parse().unwrap()).await;
+        let found = world.mda.recipient(&address.parse().unwrap(), 0).await;
         let found = found.map(|r| r.address.to_string());
         assert_eq!(found, expect.map(str::to_owned), "{address}");
     }

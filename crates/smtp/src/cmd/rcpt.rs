@@ -37,7 +37,7 @@ async fn add(session: &mut Session, mail: &mut Transaction, arg: &str) -> Reply 
         Ok(address) => address,
         Err(reply) => return reply,
     };
-    match mda.recipient(&address).await {
+    match mda.recipient(&address, mail.size_bytes.unwrap_or_default()).await {
         Ok(recipient) => accept(mail, recipient),
         Err(Refusal::OtherDomain) if session.kind() == Kind::Submission => {
             let text = "mail to other domains cannot be sent from here yet";

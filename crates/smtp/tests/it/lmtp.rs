@@ -211,7 +211,37 @@ async fn a_full_mailbox_does_not_hinder_the_others() {
             ),
         )
         .await;
-    assert!(world.store.account(alice).await.unwrap().is_full());
     world.talk(Lmtp, &format!("{LHLO}{}", to_both("452 4.2.2 *", ""))).await;
     assert_eq!((world.inbox("alice").await.len(), world.inbox("bob").await.len()), (1, 3));
+}
+
+/// The sender says how large the letter is: who has no room is told at RCPT, the others get it once (RFC 1870 §6.1).
+#[tokio::test]
+async fn a_mailbox_too_full_for_the_size_is_refused_at_rcpt() {
+    let world = World::new().await;
+    let alice = world.store.account_by_key("alice@example.test").await.unwrap().unwrap().id;
+    let limit = storage::Amount { size_bytes: 900, messages: 0 };
+    world.store.set_quota(alice, limit).await.unwrap();
+    let letter = |size: u32, alice: &str| {
+        format!(
+            "
+        C: MAIL FROM:<a@b.test> SIZE={size}
+        S: 250 *
+        C: RCPT TO:<bob@example.test>
+        S: 250 *
+        C: RCPT TO:<alice@example.test>
+        S: {alice}
+        C: RSET
+        S: 250 *"
+        )
+    };
+    let (fits, too_large) = (letter(900, "250 2.1.5 *"), letter(901, "452 4.2.2 *"));
+    world
+        .talk(
+            smtp::Kind::Smtp,
+            &format!(
+                "\n        S: 220 *\n        C: HELO c.test\n        S: 250 *{fits}{too_large}"
+            ),
+        )
+        .await;
 }

@@ -32,13 +32,6 @@ impl Facts<'_> {
     /// Refuses what would make the account hold more than it may, with [`Error::OverQuota`]. For changes that add
     /// something only: whoever is over a limit that was lowered must still be able to move and delete.
     pub(super) fn check_quota(&self, account: AccountId, more: Amount) -> Result<()> {
-        let row = self.account(account)?;
-        let after = row.used.plus(more);
-        let over = |limit, after| limit > 0 && after > limit;
-        if over(row.limit.size_bytes, after.size_bytes) || over(row.limit.messages, after.messages)
-        {
-            return Err(Error::OverQuota);
-        }
-        Ok(())
+        if self.account(account)?.has_room(more) { Ok(()) } else { Err(Error::OverQuota) }
     }
 }

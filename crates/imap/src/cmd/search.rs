@@ -30,7 +30,7 @@ pub(crate) struct Search {
     clippy::struct_excessive_bools,
     reason = "the four words of RFC 4731, any of them at once"
 )]
-struct Give {
+pub(super) struct Give {
     min: bool,
     max: bool,
     all: bool,
@@ -54,27 +54,13 @@ impl Verb for Search {
             give = Some(return_options(p)?);
             p.sp()?;
         }
-        if p.word("CHARSET") {
-            p.sp()?;
-            let charset = p.astring()?;
-            let known = ["UTF-8", "US-ASCII"];
-            if !known.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(&charset)) {
-                p.skip_rest();
-                return Ok(Self { by_uid: p.by_uid, give, program: None });
-            }
-            p.sp()?;
-        }
-        let program = Some(keys::program(p)?);
+        let known = !p.word("CHARSET") || charset(p)?;
+        let program = if known { Some(keys::program(p)?) } else { None };
         Ok(Self { by_uid: p.by_uid, give, program })
     }
 
     async fn run(self, session: &mut Session) -> Answer {
-        let Some(program) = self.program else {
-            let text = "text is read in UTF-8 and US-ASCII";
-            return Err(Error::no("BADCHARSET (US-ASCII UTF-8)", text));
-        };
-        let query = resolve(session, program).await?;
-        let found = find(session, query).await?;
+        let found = found(session, self.program).await?;
         let numbers: Vec<u32> = if self.by_uid {
             found.into_iter().map(Uid::get).collect()
         } else {
@@ -94,10 +80,49 @@ impl Verb for Search {
     }
 }
 
+/// SP and the charset of what follows, with the space behind it. `false`: one we do not read, and the rest
+/// of the command is skipped, since nobody knows what it says.
+fn charset(p: &mut Parser<'_>) -> Parsed<bool> {
+    p.sp()?;
+    charset_name(p)
+}
+
+fn charset_name(p: &mut Parser<'_>) -> Parsed<bool> {
+    let charset = p.astring()?;
+    let known = ["UTF-8", "US-ASCII"];
+    if !known.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(&charset)) {
+        p.skip_rest();
+        return Ok(false);
+    }
+    p.sp()?;
+    Ok(true)
+}
+
+/// ```text
+/// search-criteria = charset 1*(SP search-key)
+/// ```
+/// As SORT and THREAD have it (RFC 5256 §5). `None`: the text is in a charset we do not read.
+pub(super) fn criteria(p: &mut Parser<'_>) -> Parsed<Option<Program>> {
+    if charset_name(p)? { keys::program(p).map(Some) } else { Ok(None) }
+}
+
+/// What the client knows of what the program finds, ascending.
+pub(super) async fn found(
+    session: &mut Session,
+    program: Option<Program>,
+) -> Result<Vec<Uid>, Error> {
+    let Some(program) = program else {
+        let text = "text is read in UTF-8 and US-ASCII";
+        return Err(Error::no("BADCHARSET (US-ASCII UTF-8)", text));
+    };
+    let query = resolve(session, program).await?;
+    find(session, query).await
+}
+
 /// ```text
 /// search-return-opts = "(" [search-return-opt *(SP search-return-opt)] ")"
 /// ```
-fn return_options(p: &mut Parser<'_>) -> Parsed<Give> {
+pub(super) fn return_options(p: &mut Parser<'_>) -> Parsed<Give> {
     let mut give = Give::default();
     p.list(limits::OPTIONS, |p| {
         match p.one_of(&["MIN", "MAX", "ALL", "COUNT"], "MIN, MAX, ALL or COUNT")? {
@@ -144,7 +169,7 @@ async fn find(session: &mut Session, query: Query) -> Result<Vec<Uid>, Error> {
 /// ```text
 /// esearch-response = "ESEARCH" [SP "(" "TAG" SP string ")"] [SP "UID"] *(SP search-return-data)
 /// ```
-fn esearch(tag: &str, by_uid: bool, give: Give, numbers: &[u32]) -> String {
+pub(super) fn esearch(tag: &str, by_uid: bool, give: Give, numbers: &[u32]) -> String {
     let mut quoted = Vec::new();
     encode::string(&mut quoted, tag);
     let mut line = format!("* ESEARCH (TAG {})", String::from_utf8_lossy(&quoted));

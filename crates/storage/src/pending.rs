@@ -16,7 +16,7 @@ use types::AccountId;
 
 /// A commit is due after so many changes: the next open after a crash applies at most these again, and those
 /// that still waited to be applied.
-const COMMIT_CHANGES: usize = 2_000;
+const COMMIT_CHANGES: usize = 4_000;
 /// Or after this time, so that a slow trickle does not wait for ever.
 const COMMIT_AFTER: Duration = Duration::from_secs(1);
 

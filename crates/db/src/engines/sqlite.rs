@@ -12,13 +12,13 @@ use crate::{
     AccountRow, Amount, BlobRef, ChangeKind, ChangeRow, EmailRef, EmailRow, Error, Index, Location,
     MailboxRow, MessageRef, MessageRow, Position, Read, Result, Txn, rows,
 };
-use rusqlite::{Connection, OptionalExtension, Params, Row, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, Statement, params};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use types::{
     AccountId, EmailId, MailboxId, ModSeq, SpecialUse, ThreadId, Uid, UidSet, UidValidity,
 };
@@ -187,7 +187,70 @@ struct Cache {
     waiting_mailboxes: Vec<(AccountId, MailboxId)>,
     /// An email that waits for its first copy, to be written with its place.
     email: Option<EmailRow>,
+    /// New rows that are written many at a time, before anything looks at their tables.
+    emails: Vec<(EmailRow, Option<(MailboxId, Uid)>)>,
+    messages: Vec<(AccountId, MailboxId, MessageRow)>,
+    threads: Vec<[i64; 3]>,
 }
+
+/// New rows are written when so many wait.
+const NEW_ROWS: usize = 256;
+/// So many with one statement: setting one up costs as much as a row.
+const ROWS_AT_ONCE: usize = 32;
+
+/// `INSERT … VALUES (…)` of one row, and of [`ROWS_AT_ONCE`].
+struct Insert {
+    one: String,
+    many: String,
+}
+
+impl Insert {
+    fn into(table: &str, columns: usize) -> Self {
+        let row = format!("({})", vec!["?"; columns].join(","));
+        let rows = vec![&row[..]; ROWS_AT_ONCE].join(",");
+        let one = format!("{table} VALUES {row}");
+        Self { one, many: format!("{table} VALUES {rows}") }
+    }
+
+    /// Inserts `items`; `bind` binds the columns of one from the given place on.
+    fn rows<T>(
+        &self,
+        connection: &Connection,
+        items: &[T],
+        bind: impl Fn(&mut Statement<'_>, &mut Places, &T) -> rusqlite::Result<()>,
+    ) -> Result<()> {
+        let (chunks, rest) = items.as_chunks::<ROWS_AT_ONCE>();
+        let chunks = chunks.iter().map(|chunk| (&self.many, &chunk[..]));
+        for (sql, items) in chunks.chain(rest.chunks(1).map(|item| (&self.one, item))) {
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut places = Places(0);
+            for item in items {
+                bind(&mut statement, &mut places, item)?;
+            }
+            statement.raw_execute()?;
+        }
+        Ok(())
+    }
+}
+
+/// Counts the parameters of a statement.
+struct Places(usize);
+
+impl Places {
+    fn bind(
+        &mut self,
+        statement: &mut Statement<'_>,
+        value: impl rusqlite::ToSql,
+    ) -> rusqlite::Result<()> {
+        self.0 += 1;
+        statement.raw_bind_parameter(self.0, value)
+    }
+}
+
+static EMAILS: LazyLock<Insert> = LazyLock::new(|| Insert::into("INSERT INTO email", 11));
+static MESSAGES: LazyLock<Insert> = LazyLock::new(|| Insert::into("INSERT INTO message", 11));
+static THREADS: LazyLock<Insert> =
+    LazyLock::new(|| Insert::into("INSERT OR REPLACE INTO thread_of", 3));
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -550,19 +613,71 @@ impl SqliteRead<'_> {
 }
 
 impl SqliteTxn<'_> {
-    fn db(&self) -> &Connection {
+    /// As it is, for tables that hold no new rows back.
+    fn connection(&self) -> &Connection {
         &self.writer.connection
+    }
+
+    /// The connection once all new rows are written.
+    fn db(&self) -> Result<&Connection> {
+        self.flush_new()?;
+        Ok(self.connection())
     }
 
     /// The connection as a reader that must not see stale rows: waiting ones are written first.
     fn rows(&self) -> Result<&Connection> {
         self.flush()?;
-        Ok(self.db())
+        Ok(self.connection())
+    }
+
+    /// Writes new rows, in the order of their keys: neighbours are then put on a page together.
+    fn flush_new(&self) -> Result<()> {
+        let mut cache = self.writer.cache.borrow_mut();
+        let Cache { emails, messages, threads, .. } = &mut *cache;
+        let connection = self.connection();
+        EMAILS.rows(connection, emails, |statement, places, (row, place)| {
+            let (mailbox, uid) = place.map_or((0, 0), |(mailbox, uid)| (mailbox.0, uid.get()));
+            places.bind(statement, db_int(row.id.0))?;
+            places.bind(statement, db_int(row.account.0))?;
+            places.bind(statement, db_int(row.thread.0))?;
+            places.bind(statement, row.received_unix_s)?;
+            places.bind(statement, db_int(row.blob.location.segment))?;
+            places.bind(statement, db_int(row.blob.location.offset))?;
+            places.bind(statement, row.blob.size_bytes)?;
+            places.bind(statement, row.blob.hash)?;
+            places.bind(statement, mailbox)?;
+            places.bind(statement, uid)?;
+            places.bind(statement, &row.index)
+        })?;
+        emails.clear();
+        messages.sort_unstable_by_key(|(account, mailbox, row)| (*account, *mailbox, row.uid));
+        MESSAGES.rows(connection, messages, |statement, places, (account, mailbox, row)| {
+            places.bind(statement, db_int(account.0))?;
+            places.bind(statement, mailbox.0)?;
+            places.bind(statement, row.uid.get())?;
+            places.bind(statement, db_int(row.email.0))?;
+            places.bind(statement, db_int(row.modseq.0))?;
+            places.bind(statement, db_int(row.modseq.0))?;
+            places.bind(statement, row.flags.bits())?;
+            places.bind(statement, rows::keywords(&row.flags))?;
+            places.bind(statement, row.received_unix_s)?;
+            places.bind(statement, row.saved_unix_s)?;
+            places.bind(statement, row.size_bytes)
+        })?;
+        messages.clear();
+        // Of two for one key the later stays the later.
+        threads.sort_by_key(|[account, hash, _]| (*account, *hash));
+        THREADS.rows(connection, threads, |statement, places, row| {
+            row.iter().try_for_each(|column| places.bind(statement, *column))
+        })?;
+        threads.clear();
+        Ok(())
     }
 
     /// Writes what the cache holds back.
     fn flush(&self) -> Result<()> {
         self.flush_email()?;
+        self.flush_new()?;
         let mut cache = self.writer.cache.borrow_mut();
         let Cache { accounts, mailboxes, waiting_accounts, waiting_mailboxes, .. } = &mut *cache;
         for account in waiting_accounts.drain(..) {
@@ -582,27 +697,15 @@ impl SqliteTxn<'_> {
 
     fn flush_email(&self) -> Result<()> {
         let waiting = self.writer.cache.borrow_mut().email.take();
-        waiting.map_or(Ok(()), |row| self.write_email(&row, None))
+        waiting.map_or(Ok(()), |row| self.write_email(row, None))
     }
 
-    fn write_email(&self, row: &EmailRow, place: Option<(MailboxId, Uid)>) -> Result<()> {
-        let (mailbox, uid) = place.map_or((0, 0), |(mailbox, uid)| (mailbox.0, uid.get()));
-        self.execute(
-            "INSERT INTO email VALUES (?,?,?,?,?,?,?,?,?,?,?)",
-            params![
-                db_int(row.id.0),
-                db_int(row.account.0),
-                db_int(row.thread.0),
-                row.received_unix_s,
-                db_int(row.blob.location.segment),
-                db_int(row.blob.location.offset),
-                row.blob.size_bytes,
-                row.blob.hash,
-                mailbox,
-                uid,
-                row.index
-            ],
-        )
+    fn write_email(&self, row: EmailRow, place: Option<(MailboxId, Uid)>) -> Result<()> {
+        let mut cache = self.writer.cache.borrow_mut();
+        cache.emails.push((row, place));
+        let is_full = cache.emails.len() >= NEW_ROWS;
+        drop(cache);
+        if is_full { self.flush_new() } else { Ok(()) }
     }
 
     /// Remembers where a copy is: in the email's own row if that knows no place.
@@ -610,13 +713,13 @@ impl SqliteTxn<'_> {
         let waiting = self.writer.cache.borrow_mut().email.take();
         if let Some(row) = waiting {
             if row.id == email {
-                return self.write_email(&row, Some((mailbox, uid)));
+                return self.write_email(row, Some((mailbox, uid)));
             }
-            self.write_email(&row, None)?;
+            self.write_email(row, None)?;
         }
         let place = params![db_int(email.0), mailbox.0, uid.get()];
         let sql = "UPDATE email SET mailbox = ?2, uid = ?3 WHERE id = ?1 AND uid = 0";
-        if self.db().prepare_cached(sql)?.execute(place)? == 0 {
+        if self.db()?.prepare_cached(sql)?.execute(place)? == 0 {
             self.execute("INSERT INTO home VALUES (?,?,?)", place)?;
         }
         Ok(())
@@ -625,7 +728,7 @@ impl SqliteTxn<'_> {
     fn delete_home(&self, email: EmailId, mailbox: MailboxId, uid: Uid) -> Result<()> {
         let place = params![db_int(email.0), mailbox.0, uid.get()];
         let sql = "DELETE FROM home WHERE email = ? AND mailbox = ? AND uid = ?";
-        if self.db().prepare_cached(sql)?.execute(place)? == 0 {
+        if self.db()?.prepare_cached(sql)?.execute(place)? == 0 {
             let sql = "UPDATE email SET mailbox = 0, uid = 0
                  WHERE id = ?1 AND mailbox = ?2 AND uid = ?3";
             self.execute(sql, place)?;
@@ -649,7 +752,7 @@ impl SqliteTxn<'_> {
     }
 
     fn write_account(&self, row: &AccountRow) -> Result<()> {
-        self.execute(
+        self.put(
             "INSERT INTO account VALUES (?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO UPDATE SET
              key = ?2, secret = ?3, modseq = ?4, last_mailbox = ?5, last_uid_validity = ?6,
              limit_bytes = ?7, limit_messages = ?8, used_bytes = ?9, used_messages = ?10,
@@ -672,7 +775,7 @@ impl SqliteTxn<'_> {
     }
 
     fn write_mailbox(&self, account: AccountId, row: &MailboxRow) -> Result<()> {
-        self.execute(
+        self.put(
             "INSERT INTO mailbox VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (account, id)
              DO UPDATE SET name = ?3, special_use = ?4, subscribed = ?5, uid_validity = ?6,
              uid_next = ?7, modseq = ?8, created = ?9, total = ?10, unseen = ?11, deleted = ?12,
@@ -695,8 +798,14 @@ impl SqliteTxn<'_> {
         )
     }
 
+    /// For tables that hold no new rows back.
+    fn put(&self, sql: &str, params: impl Params) -> Result<()> {
+        self.connection().prepare_cached(sql)?.execute(params)?;
+        Ok(())
+    }
+
     fn execute(&self, sql: &str, params: impl Params) -> Result<()> {
-        self.db().prepare_cached(sql)?.execute(params)?;
+        self.db()?.prepare_cached(sql)?.execute(params)?;
         Ok(())
     }
 }
@@ -750,26 +859,26 @@ forward! {
         mailbox: MailboxId,
         uids: &UidSet,
     ) -> Result<Vec<MessageRow>> {
-        self.db().messages(account, mailbox, uids)
+        self.db()?.messages(account, mailbox, uids)
     }
 
     fn homes(&self, account: AccountId, email: EmailId) -> Result<Vec<(MailboxId, MessageRow)>> {
         self.flush_email()?;
-        self.db().homes(account, email)
+        self.db()?.homes(account, email)
     }
 
     fn email(&self, email: EmailId) -> Result<Option<EmailRow>> {
         self.flush_email()?;
-        self.db().email(email)
+        self.db()?.email(email)
     }
 
     fn thread(&self, account: AccountId, thread: ThreadId) -> Result<Vec<EmailId>> {
         self.flush_email()?;
-        self.db().thread(account, thread)
+        self.db()?.thread(account, thread)
     }
 
     fn thread_of(&self, account: AccountId, message_id_hash: u64) -> Result<Option<ThreadId>> {
-        self.db().thread_of(account, message_id_hash)
+        self.db()?.thread_of(account, message_id_hash)
     }
 
     fn last_ids(&self) -> Result<(AccountId, EmailId)> {
@@ -777,7 +886,7 @@ forward! {
         if let Some(ids) = cache.last_ids {
             return Ok(ids);
         }
-        let ids = self.db().last_ids()?;
+        let ids = self.connection().last_ids()?;
         cache.last_ids = Some(ids);
         Ok(ids)
     }
@@ -787,7 +896,7 @@ forward! {
         if let Some((row, _)) = cache.accounts.get(&account) {
             return Ok(Some(row.clone()));
         }
-        let row = self.db().account(account)?;
+        let row = self.connection().account(account)?;
         if let Some(row) = &row {
             cache.accounts.insert(account, (row.clone(), false));
         }
@@ -799,7 +908,7 @@ forward! {
         if let Some((row, _)) = cache.mailboxes.get(&(account, mailbox)) {
             return Ok(Some(row.clone()));
         }
-        let row = self.db().mailbox(account, mailbox)?;
+        let row = self.connection().mailbox(account, mailbox)?;
         if let Some(row) = &row {
             cache.mailboxes.insert((account, mailbox), (row.clone(), false));
         }
@@ -841,21 +950,13 @@ impl Txn for SqliteTxn<'_> {
         mailbox: MailboxId,
         row: &MessageRow,
     ) -> Result<()> {
-        self.execute(
-            "INSERT INTO message VALUES (?1,?2,?3,?4,?5,?5,?6,?7,?8,?9,?10)",
-            params![
-                db_int(account.0),
-                mailbox.0,
-                row.uid.get(),
-                db_int(row.email.0),
-                db_int(row.modseq.0),
-                row.flags.bits(),
-                rows::keywords(&row.flags),
-                row.received_unix_s,
-                row.saved_unix_s,
-                row.size_bytes
-            ],
-        )?;
+        let mut cache = self.writer.cache.borrow_mut();
+        cache.messages.push((account, mailbox, row.clone()));
+        let is_full = cache.messages.len() >= NEW_ROWS;
+        drop(cache);
+        if is_full {
+            self.flush_new()?;
+        }
         self.add_home(row.email, mailbox, row.uid)
     }
 
@@ -889,7 +990,7 @@ impl Txn for SqliteTxn<'_> {
         let key = params![db_int(account.0), mailbox.0, uid.get()];
         let sql = "DELETE FROM message WHERE account = ? AND mailbox = ? AND uid = ?
              RETURNING added";
-        let added = one(self.db(), sql, key, |row| uint(row, 0))?;
+        let added = one(self.db()?, sql, key, |row| uint(row, 0))?;
         let floor = self.account(account)?.map_or(ModSeq(0), |row| row.changes_floor);
         // From now on only the change log can tell when it came.
         if let Some(added) = added.filter(|added| *added > floor.0) {
@@ -912,7 +1013,7 @@ impl Txn for SqliteTxn<'_> {
     fn delete_email(&mut self, email: EmailId) -> Result<()> {
         self.flush_email()?;
         let sql = "DELETE FROM email WHERE id = ? RETURNING thread";
-        let thread: Option<i64> = one(self.db(), sql, [db_int(email.0)], |row| row.get(0))?;
+        let thread: Option<i64> = one(self.db()?, sql, [db_int(email.0)], |row| row.get(0))?;
         let Some(thread) = thread else { return Ok(()) };
         let sql = "DELETE FROM thread_of WHERE thread = ?1
              AND NOT EXISTS (SELECT 1 FROM email WHERE id = ?1 AND thread = ?1)
@@ -926,10 +1027,9 @@ impl Txn for SqliteTxn<'_> {
         message_id_hash: u64,
         thread: ThreadId,
     ) -> Result<()> {
-        self.execute(
-            "INSERT OR REPLACE INTO thread_of VALUES (?,?,?)",
-            [db_int(account.0), db_int(message_id_hash), db_int(thread.0)],
-        )
+        let row = [db_int(account.0), db_int(message_id_hash), db_int(thread.0)];
+        self.writer.cache.borrow_mut().threads.push(row);
+        Ok(())
     }
 
     fn add_change(&mut self, account: AccountId, row: &ChangeRow) -> Result<()> {
@@ -944,7 +1044,7 @@ impl Txn for SqliteTxn<'_> {
         let sql =
             "SELECT modseq FROM change WHERE account = ? ORDER BY modseq DESC LIMIT 1 OFFSET ?";
         let key = [db_int(account.0), i64::try_from(keep).unwrap_or(i64::MAX)];
-        let first_too_much = one(self.db(), sql, key, |row| uint(row, 0))?;
+        let first_too_much = one(self.db()?, sql, key, |row| uint(row, 0))?;
         Ok(first_too_much.map(|modseq| ModSeq(modseq.saturating_sub(1))))
     }
 
@@ -966,7 +1066,7 @@ impl Txn for SqliteTxn<'_> {
                 db_int(email.0),
             ],
         )?;
-        self.db().execute_batch("COMMIT")?;
+        self.db()?.execute_batch("COMMIT")?;
         self.done = true;
         let mut cache = self.writer.cache.borrow_mut();
         if cache.accounts.len() + cache.mailboxes.len() > WRITER_CACHE_ROWS {

@@ -40,9 +40,11 @@ impl LostAnswer {
             return None;
         }
         let (subject, is_answer) = base(&letter.subject());
+        if !is_answer || subject.chars().count() < SUBJECT_CHARS {
+            return None;
+        }
         let sender = letter.from_().into_iter().next()?.address.to_lowercase();
-        let speaks = subject.chars().count() >= SUBJECT_CHARS && !sender.is_empty();
-        (is_answer && speaks).then_some(Self { subject, sender })
+        (!sender.is_empty()).then_some(Self { subject, sender })
     }
 
     /// For each account the thread that it seems to belong to.

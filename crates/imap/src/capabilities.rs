@@ -1,5 +1,6 @@
 //! The table of what we say we can. Nothing stands here that does not work.
 
+use crate::order::thread::ALGORITHMS;
 use types::Limits;
 
 /// When a capability is shown.
@@ -43,6 +44,8 @@ pub static CAPABILITIES: &[Capability] = &[
     row("CHILDREN", AfterLogin, "RFC 3348"),
     row("ENABLE", Always, "RFC 5161"),
     row("ESEARCH", AfterLogin, "RFC 4731"),
+    row("ESORT", AfterLogin, "RFC 5267"),
+    row("I18NLEVEL=1", AfterLogin, "RFC 5255"),
     row("ID", Always, "RFC 2971"),
     row("IDLE", Always, "RFC 2177"),
     row("LIST-EXTENDED", AfterLogin, "RFC 5258"),
@@ -54,8 +57,14 @@ pub static CAPABILITIES: &[Capability] = &[
     row("OBJECTID", AfterLogin, "RFC 8474"),
     row("PREVIEW", AfterLogin, "RFC 8970"),
     row("SASL-IR", Always, "RFC 4959"),
+    row("SORT", AfterLogin, "RFC 5256"),
+    row("SORT=DISPLAY", AfterLogin, "RFC 5957"),
     row("SPECIAL-USE", AfterLogin, "RFC 6154"),
     row("STATUS=SIZE", AfterLogin, "RFC 8438"),
+    Capability {
+        values: |_| ALGORITHMS.iter().map(|(name, ..)| (*name).to_owned()).collect(),
+        ..row("THREAD=", AfterLogin, "RFC 5256")
+    },
     row("UIDPLUS", AfterLogin, "RFC 4315"),
     row("UNSELECT", AfterLogin, "RFC 3691"),
     row("WITHIN", AfterLogin, "RFC 5032"),

@@ -9,6 +9,7 @@
 //! | `session` | one connection: reads a command, finds its row, answers, tells what else happened |
 //! | `selected` | the mailbox as this session has been told it is: message numbers, UIDs, what is still to tell |
 //! | `fetch/` | the pieces of a FETCH answer |
+//! | `order/` | messages sorted and in threads |
 //! | `wire`, `parse/` | bytes to commands, bounded before anything is allocated |
 //! | `reply`, `encode` | errors to `NO [CODE] sentence`, in one place; strings, sets |
 //! | `mailbox_name`, `pattern` | modified UTF-7; LIST's wildcards |
@@ -35,6 +36,7 @@ mod encode;
 mod fetch;
 mod mailbox_name;
 mod metrics;
+mod order;
 mod parse;
 mod pattern;
 mod reply;

@@ -113,9 +113,11 @@ transcripts! {
     rename
     search
     select
+    sort
     status
     store
     subscribe
+    thread
     unselect
     unsubscribe
 }

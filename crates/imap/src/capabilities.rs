@@ -42,6 +42,7 @@ pub static CAPABILITIES: &[Capability] = &[
         ..row("AUTH=", ToLogIn, "RFC 9051 §6.2.2")
     },
     row("CHILDREN", AfterLogin, "RFC 3348"),
+    row("CREATE-SPECIAL-USE", AfterLogin, "RFC 6154 §3"),
     row("ENABLE", Always, "RFC 5161"),
     row("ESEARCH", AfterLogin, "RFC 4731"),
     row("ESORT", AfterLogin, "RFC 5267"),
@@ -49,6 +50,7 @@ pub static CAPABILITIES: &[Capability] = &[
     row("ID", Always, "RFC 2971"),
     row("IDLE", Always, "RFC 2177"),
     row("LIST-EXTENDED", AfterLogin, "RFC 5258"),
+    row("LIST-MYRIGHTS", AfterLogin, "RFC 8440"),
     row("LIST-STATUS", AfterLogin, "RFC 5819"),
     row("LITERAL+", Always, "RFC 7888"),
     row("LOGINDISABLED", NoLogin, "RFC 3501 §6.2.3"),

@@ -97,6 +97,7 @@ pub static COMMANDS: &[Command] = &[
     row::<cmd::logout::Logout>("LOGOUT", Always, "RFC 9051 §6.1.3"),
     row::<cmd::lsub::Lsub>("LSUB", Authenticated, "RFC 3501 §6.3.9"),
     row::<cmd::move_::Move>("MOVE", Selected, "RFC 9051 §6.4.8"),
+    row::<cmd::myrights::MyRights>("MYRIGHTS", Authenticated, "RFC 4314 §3.5"),
     row::<cmd::namespace::Namespace>("NAMESPACE", Authenticated, "RFC 9051 §6.3.10"),
     row::<cmd::noop::Noop>("NOOP", Always, "RFC 9051 §6.1.2"),
     row::<cmd::rename::Rename>("RENAME", Authenticated, "RFC 9051 §6.3.6"),

@@ -1,4 +1,4 @@
-//! LIST (RFC 9051 §6.3.9), with selection and return options (RFC 5258, RFC 5819, RFC 6154).
+//! LIST (RFC 9051 §6.3.9), with selection and return options (RFC 5258, RFC 5819, RFC 6154, RFC 8440).
 //!
 //! ```text
 //! list             = "LIST" [SP list-select-opts] SP mailbox SP mbox-or-pat [SP list-return-opts]
@@ -7,11 +7,11 @@
 //! list-return-opts = "RETURN" SP "(" [return-option *(SP return-option)] ")"
 //! ```
 
-use super::status;
+use super::{myrights, status};
 use crate::commands::Verb;
 use crate::encode;
 use crate::parse::{Parsed, Parser, limits};
-use crate::pattern::{self, PATTERN_BYTES};
+use crate::pattern::{self, Pattern};
 use crate::reply::{Answer, Done, Error};
 use crate::session::Session;
 use std::collections::HashSet;
@@ -37,6 +37,7 @@ struct Select {
 #[derive(Default)]
 struct Give {
     subscribed: bool,
+    rights: bool,
     status: Vec<&'static status::Item>,
 }
 
@@ -80,9 +81,11 @@ impl Verb for List {
         let mailboxes = session.store().mailboxes(account).await?;
         let tree = Tree::of(&mailboxes, |mailbox| self.select.wants(mailbox));
         for mailbox in &mailboxes {
+            // Thousands of mailboxes and dozens of patterns keep nobody else waiting.
+            tokio::task::consume_budget().await;
             let own = self.select.wants(mailbox);
             let below = self.select.recursive && tree.chosen.contains(mailbox.name.as_str());
-            if !(own || below) || !patterns.iter().any(|p| pattern::matches(p, &mailbox.name)) {
+            if !(own || below) || !patterns.iter().any(|p| p.matches(&mailbox.name)) {
                 continue;
             }
             self.say(session, mailbox, &tree, below);
@@ -103,9 +106,17 @@ impl List {
         let out = session.wire.out();
         line(out, "LIST", &attributes, &mailbox.name);
         if below {
-            out.extend_from_slice(b" (\"CHILDINFO\" (\"SUBSCRIBED\"))");
+            let option = match (self.select.subscribed, self.select.special_use) {
+                (true, false) => r#""SUBSCRIBED""#,
+                (false, _) => r#""SPECIAL-USE""#,
+                (true, true) => r#""SUBSCRIBED" "SPECIAL-USE""#,
+            };
+            out.extend_from_slice(format!(" (\"CHILDINFO\" ({option}))").as_bytes());
         }
         out.extend_from_slice(b"\r\n");
+        if self.give.rights {
+            myrights::say(session, mailbox);
+        }
         if !self.give.status.is_empty() {
             status::say(session, mailbox, &self.give.status);
         }
@@ -161,13 +172,10 @@ impl<'a> Tree<'a> {
 }
 
 /// The reference is put in front. Wildcards in a very long pattern would only cost time.
-pub(super) fn full_patterns(reference: &str, patterns: &[String]) -> Result<Vec<String>, Error> {
-    let full: Vec<_> = patterns.iter().map(|pattern| format!("{reference}{pattern}")).collect();
-    let too_long = |p: &String| p.len() > PATTERN_BYTES && p.contains(['*', '%']);
-    if full.iter().any(too_long) {
-        return Err(Error::no("LIMIT", "the pattern is too long for one with wildcards"));
-    }
-    Ok(full)
+pub(super) fn full_patterns(reference: &str, patterns: &[String]) -> Result<Vec<Pattern>, Error> {
+    let full = patterns.iter().map(|pattern| Pattern::new(format!("{reference}{pattern}")));
+    let too_long = || Error::no("LIMIT", "the pattern is too long for one with wildcards");
+    full.collect::<Option<_>>().ok_or_else(too_long)
 }
 
 /// ```text
@@ -194,13 +202,16 @@ fn selection(p: &mut Parser<'_>) -> Parsed<Select> {
 }
 
 /// ```text
-/// return-option = "SUBSCRIBED" / "CHILDREN" / "SPECIAL-USE" / "STATUS" SP "(" status-att ... ")"
+/// return-option = "SUBSCRIBED" / "CHILDREN" / "SPECIAL-USE" / "MYRIGHTS" /
+///                 "STATUS" SP "(" status-att ... ")"
 /// ```
 fn return_option(p: &mut Parser<'_>, give: &mut Give) -> Parsed<()> {
-    match p.one_of(&["SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS"], "a return option")? {
+    let options = ["SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "MYRIGHTS", "STATUS"];
+    match p.one_of(&options, "a return option")? {
         0 => give.subscribed = true,
         // Children and uses are always said.
         1 | 2 => {}
+        3 => give.rights = true,
         _ => {
             p.sp()?;
             give.status = status::items(p)?;

@@ -7,7 +7,6 @@
 use super::list::{Tree, full_patterns, line};
 use crate::commands::Verb;
 use crate::parse::{Parsed, Parser};
-use crate::pattern;
 use crate::reply::{Answer, Done};
 use crate::session::Session;
 
@@ -25,16 +24,16 @@ impl Verb for Lsub {
     }
 
     async fn run(self, session: &mut Session) -> Answer {
+        let percent = self.pattern.ends_with('%');
         let patterns = full_patterns(&self.reference, &[self.pattern])?;
         let account = session.account()?;
         let mailboxes = session.store().mailboxes(account).await?;
         let tree = Tree::of(&mailboxes, |mailbox| mailbox.subscribed);
-        let percent = patterns.iter().any(|p| p.ends_with('%'));
         for mailbox in &mailboxes {
             // With % a mailbox that only leads to a subscribed one is shown as such.
             let leads = percent && tree.chosen.contains(mailbox.name.as_str());
             let shown = mailbox.subscribed || leads;
-            if !shown || !patterns.iter().any(|p| pattern::matches(p, &mailbox.name)) {
+            if !shown || !patterns.iter().any(|p| p.matches(&mailbox.name)) {
                 continue;
             }
             let attribute = if mailbox.subscribed { tree.children(mailbox) } else { "\\Noselect" };

@@ -17,6 +17,7 @@ pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod lsub;
 pub(crate) mod move_;
+pub(crate) mod myrights;
 pub(crate) mod namespace;
 pub(crate) mod noop;
 pub(crate) mod rename;

@@ -108,6 +108,7 @@ transcripts! {
     lsub
     manners
     r#move
+    myrights
     namespace
     noop
     rename

@@ -48,6 +48,20 @@ impl Ahead {
         }
     }
 
+    /// [`Ahead::forget`] will give all rows up. What it is told must then be all that readers do not see.
+    pub(crate) fn is_full(&self) -> bool {
+        self.accounts.len() + self.mailboxes.len() > ROWS
+    }
+
+    pub(crate) fn binds_any(&self) -> bool {
+        !self.bound.is_empty()
+    }
+
+    /// Whether changes of the account are only in the index's transaction.
+    pub(crate) fn is_bound(&self, account: AccountId) -> bool {
+        self.bound.contains_key(&account)
+    }
+
     /// Call before a batch: readers of the index see the log up to `shown_lsn`, it ends at `last_lsn`.
     pub(crate) fn forget(
         &mut self,
@@ -59,7 +73,7 @@ impl Ahead {
         if self.older_threads.1 <= shown_lsn {
             self.older_threads = (std::mem::take(&mut self.threads), last_lsn);
         }
-        if self.accounts.len() + self.mailboxes.len() > ROWS {
+        if self.is_full() {
             self.accounts.clear();
             self.mailboxes.clear();
             self.bound.extend(hidden().into_iter().map(|account| (account, last_lsn)));
@@ -100,10 +114,6 @@ fn not_here<T>() -> Result<T> {
 }
 
 impl AheadTxn<'_> {
-    pub(crate) fn is_bound(&self, account: AccountId) -> bool {
-        self.ahead.borrow().bound.contains_key(&account)
-    }
-
     fn shown(&self) -> Result<&dyn Read> {
         if let Some(shown) = self.shown.get() {
             return Ok(&**shown);

@@ -76,18 +76,38 @@ fn bytes_of(frames: &[Read]) -> usize {
     frames.iter().map(|frame| frame.ops.len()).sum()
 }
 
-/// The way to the applier.
+/// The applier, as long as it runs.
 pub(crate) struct Applying {
+    way: Way,
+    thread: JoinHandle<()>,
+}
+
+/// The way to the applier.
+#[derive(Clone)]
+pub(crate) struct Way {
     work: Sender<Work>,
     lag: Arc<Lag>,
-    thread: JoinHandle<()>,
 }
 
 impl Applying {
     pub(crate) fn readers(&self) -> Sender<Work> {
-        self.work.clone()
+        self.way.work.clone()
     }
 
+    pub(crate) fn way(&self) -> Way {
+        self.way.clone()
+    }
+
+    /// Finishes what is waiting and ends the thread: afterwards it holds nothing of the index.
+    pub(crate) fn stop(self) {
+        let sent = self.way.work.send(Work::Stop).is_ok();
+        if self.thread.join().is_err() || !sent {
+            tracing::debug!("the applier had ended already");
+        }
+    }
+}
+
+impl Way {
     /// Waits while the index is too far behind.
     pub(crate) fn wait(&self) {
         self.lag.wait();
@@ -97,14 +117,6 @@ impl Applying {
     pub(crate) fn apply(&self, frames: Vec<Read>) -> Result<()> {
         self.lag.add(&frames);
         self.work.send(Work::Apply(frames)).map_err(|_| gone())
-    }
-
-    /// Finishes what is waiting and ends the thread: afterwards it holds nothing of the index.
-    pub(crate) fn stop(self) {
-        let sent = self.work.send(Work::Stop).is_ok();
-        if self.thread.join().is_err() || !sent {
-            tracing::debug!("the applier had ended already");
-        }
     }
 
     /// Does `work` in the applier's thread, after all before it, and waits for what comes of it.
@@ -170,7 +182,7 @@ impl Applier {
             }
         });
         let failed = |e| Error::Poisoned(format!("the applier thread did not start: {e}"));
-        Ok(Applying { work, lag, thread: started.map_err(failed)? })
+        Ok(Applying { way: Way { work, lag }, thread: started.map_err(failed)? })
     }
 
     /// Runs checkpoints beside the applier, one for each message on the channel.

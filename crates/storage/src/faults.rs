@@ -1,5 +1,6 @@
 //! Disk errors at every call of a scripted workload: what was acknowledged is there afterwards.
 
+mod crowd;
 mod packing;
 mod power;
 
@@ -47,7 +48,7 @@ struct FaultyFile {
 }
 
 impl AppendFile for FaultyFile {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn append(&self, bytes: &[u8]) -> io::Result<()> {
         if let Err(error) = self.disk.call() {
             self.file.append(&bytes[..bytes.len() / 2])?;
             return Err(error);
@@ -55,12 +56,12 @@ impl AppendFile for FaultyFile {
         self.file.append(bytes)
     }
 
-    fn sync(&mut self) -> io::Result<()> {
+    fn sync(&self) -> io::Result<()> {
         self.disk.call()?;
         self.file.sync()
     }
 
-    fn truncate(&mut self, length: u64) -> io::Result<()> {
+    fn truncate(&self, length: u64) -> io::Result<()> {
         self.disk.call()?;
         self.file.truncate(length)
     }

@@ -18,6 +18,7 @@
 
 mod ahead;
 mod applier;
+mod commit;
 mod direct;
 mod error;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Semaphore, oneshot};
 use types::AccountId;
 
@@ -15,16 +16,21 @@ const QUEUE: usize = 4096;
 /// How long a caller waits for a place in the queue.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A batch ends at this many bytes of letters or changes, so that the first in it need not wait for ever.
-const BATCH_BYTES: usize = 16 << 20;
-const BATCH_CHANGES: usize = 1024;
+pub(crate) const BATCH_BYTES: usize = 16 << 20;
+pub(crate) const BATCH_CHANGES: usize = 1024;
 /// How long a batch waits at most for callers who were just answered and tend to come back.
 const GATHER_TIMEOUT: Duration = Duration::from_millis(1);
 /// Of a crowd each who comes would wake the writer; it naps instead and takes all who are there then.
-const CROWD: usize = 16;
+pub(crate) const CROWD: usize = 16;
 const NAP: Duration = Duration::from_micros(50);
+
+/// From so many callers on their runtime answers them itself.
+const MANY: usize = 4;
 
 /// An intent and the one who waits for its outcome.
 pub(crate) trait Job: Send {
+    /// The caller's runtime, if its threads always run.
+    fn runtime(&self) -> Option<&Handle>;
     fn letter(&self) -> Option<(&Bytes, [u8; 16])>;
     fn accounts(&self) -> Vec<AccountId>;
     fn is_delivery(&self) -> bool;
@@ -36,9 +42,14 @@ struct Waiting<I: Intent> {
     intent: I,
     outcome: Result<I::Outcome>,
     caller: oneshot::Sender<Result<I::Outcome>>,
+    runtime: Option<Handle>,
 }
 
 impl<I: Intent> Job for Waiting<I> {
+    fn runtime(&self) -> Option<&Handle> {
+        self.runtime.as_ref()
+    }
+
     fn letter(&self) -> Option<(&Bytes, [u8; 16])> {
         self.intent.letter()
     }
@@ -64,6 +75,35 @@ impl<I: Intent> Job for Waiting<I> {
     }
 }
 
+/// Answers all of a batch. Many callers are woken by their own runtime: a thread outside it would take a lock for
+/// each, and be pushed off its core by the first.
+pub(crate) fn answer_all(mut jobs: Vec<Box<dyn Job>>, batch: &Result<()>) {
+    let runtime = jobs.first().and_then(|job| job.runtime().cloned());
+    if let Some(runtime) = runtime.filter(|_| jobs.len() >= MANY) {
+        let is_there =
+            |job: &mut Box<dyn Job>| job.runtime().is_some_and(|other| other.id() == runtime.id());
+        let there = jobs.extract_if(.., is_there).collect();
+        let answers = Answers { jobs: there, batch: batch.clone() };
+        // A runtime that is ending drops it instead.
+        drop(runtime.spawn(async move { drop(answers) }));
+    }
+    drop(Answers { jobs, batch: batch.clone() });
+}
+
+/// Answers when it is dropped, so that nothing can keep it from it.
+struct Answers {
+    jobs: Vec<Box<dyn Job>>,
+    batch: Result<()>,
+}
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        for job in self.jobs.drain(..) {
+            job.answer(self.batch.clone());
+        }
+    }
+}
+
 enum Command {
     Change(Box<dyn Job>),
     Stop(oneshot::Sender<()>),
@@ -84,7 +124,7 @@ impl WriterHandle {
         let (queue, waiting) = channel();
         let places = Arc::new(Semaphore::new(QUEUE));
         let handle = Self { queue, places: places.clone(), state, applier };
-        (handle, Queue { waiting, places, next: Batch::default(), taken: (0, 0), expected: 0 })
+        (handle, Queue { waiting, places, next: Batch::default(), expected: 0 })
     }
 
     /// Hands an intent over and waits until it is durable or refused.
@@ -101,7 +141,9 @@ impl WriterHandle {
             },
         };
         let (caller, answer) = oneshot::channel();
-        let job = Box::new(Waiting { intent, outcome: Err(Error::Closed), caller });
+        let runtime = Handle::try_current().ok();
+        let runtime = runtime.filter(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread);
+        let job = Box::new(Waiting { intent, outcome: Err(Error::Closed), caller, runtime });
         self.queue.send(Command::Change(job)).map_err(|_| Error::Closed)?;
         // The writer gives the place back when it takes the change.
         place.forget();
@@ -157,11 +199,8 @@ impl Batch {
         }
     }
 
-    /// `taken`: changes and bytes that are in the same batch already.
-    fn has_room(&self, taken: (usize, usize)) -> bool {
-        self.bytes + taken.1 < BATCH_BYTES
-            && self.jobs.len() + taken.0 < BATCH_CHANGES
-            && self.stop.is_none()
+    fn has_room(&self) -> bool {
+        self.bytes < BATCH_BYTES && self.jobs.len() < BATCH_CHANGES && self.stop.is_none()
     }
 
     fn is_empty(&self) -> bool {
@@ -173,19 +212,20 @@ impl Batch {
 pub(crate) struct Queue {
     waiting: Receiver<Command>,
     places: Arc<Semaphore>,
-    /// What came while the last batch was written.
     next: Batch,
-    /// Changes and bytes handed out for the current one.
-    taken: (usize, usize),
-    /// Changes that are worth a short wait: that many callers were at work together.
+    /// For [`Queue::take_all`]: so many callers were at work together.
     expected: usize,
 }
 
 impl Queue {
+    /// Tells how many wait.
+    pub(crate) fn crowd(&self) -> Crowd {
+        Crowd(self.places.clone())
+    }
+
     /// What is there for the next batch, or the first that comes; empty when nothing comes for `idle`; `None` when
     /// all senders are gone.
     pub(crate) fn take(&mut self, idle: Option<Duration>) -> Option<Batch> {
-        self.taken = (0, 0);
         self.collect();
         if self.next.is_empty() {
             let first = match idle {
@@ -208,50 +248,53 @@ impl Queue {
         Instant::now() + GATHER_TIMEOUT.min(last_sync / 2)
     }
 
-    /// More for the batch that was taken, while others are expected; none: it is time to write it.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the writer is a thread, no executor waits for it"
-    )]
-    pub(crate) fn more(&mut self, until: Instant) -> Vec<Box<dyn Job>> {
+    /// What comes until then, as soon as something does, while `expected` more changes may come. Nothing: it is time
+    /// to write what there is.
+    pub(crate) fn more(&mut self, until: Instant, expected: usize) -> Batch {
         self.collect();
-        while self.next.is_empty() && self.taken.0 < self.expected {
+        while self.next.is_empty() && expected > 0 {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            if self.expected - self.taken.0 > CROWD {
-                std::thread::sleep(NAP.min(left));
+            if expected > CROWD {
+                nap(left);
             } else if let Ok(command) = self.waiting.recv_timeout(left) {
                 self.next.add(command);
             }
             self.collect();
         }
-        // Who wants it to stop has the batch before that finished.
-        let stop = self.next.stop.take();
-        let more = if self.taken.0 < self.expected { self.hand_out().jobs } else { Vec::new() };
-        self.next.stop = stop;
-        more
+        self.hand_out()
+    }
+
+    /// [`Queue::take`], after a nap if nothing is there: whoever comes meanwhile need not wake anybody.
+    pub(crate) fn take_rested(&mut self) -> Option<Batch> {
+        self.collect();
+        if self.next.is_empty() {
+            nap(NAP);
+        }
+        self.take(None)
     }
 
     /// [`Queue::take`] with all that comes in time.
     pub(crate) fn take_all(&mut self, idle: Option<Duration>, last: Duration) -> Option<Batch> {
         let mut batch = self.take(idle)?;
         let until = Self::gather_until(last);
-        while batch.stop.is_none() && !batch.jobs.is_empty() {
-            let more = self.more(until);
+        while batch.has_room() && !batch.jobs.is_empty() {
+            let more = self.more(until, self.expected.saturating_sub(batch.jobs.len()));
             if more.is_empty() {
                 break;
             }
-            batch.jobs.extend(more);
+            batch.bytes += more.bytes;
+            batch.jobs.extend(more.jobs);
+            batch.stop = more.stop;
         }
         Some(batch)
     }
 
-    /// Call between the sync of a batch and its answers: its callers may come back, and join those who
+    /// Call between the commit of a batch and its answers: its callers may come back, and join those who
     /// came meanwhile.
     pub(crate) fn expect_back(&mut self, answered: usize) {
-        self.taken = (0, 0);
         self.collect();
         self.expected = (answered + self.next.jobs.len()).min(BATCH_CHANGES);
     }
@@ -259,16 +302,29 @@ impl Queue {
     fn hand_out(&mut self) -> Batch {
         let batch = std::mem::take(&mut self.next);
         self.places.add_permits(batch.jobs.len());
-        self.taken = (self.taken.0 + batch.jobs.len(), self.taken.1 + batch.bytes);
         batch
     }
 
     fn collect(&mut self) {
-        while self.next.has_room(self.taken) {
+        while self.next.has_room() {
             match self.waiting.try_recv() {
                 Ok(command) => self.next.add(command),
                 Err(_) => return,
             }
         }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the writer is a thread, no executor waits for it")]
+fn nap(at_most: Duration) {
+    std::thread::sleep(NAP.min(at_most));
+}
+
+/// Callers whose changes nobody has taken yet.
+pub(crate) struct Crowd(Arc<Semaphore>);
+
+impl Crowd {
+    pub(crate) fn waiting(&self) -> usize {
+        QUEUE.saturating_sub(self.0.available_permits())
     }
 }

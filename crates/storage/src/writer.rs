@@ -6,9 +6,10 @@
 //! inside the index's open transaction, so that it sees what came before it.
 
 use crate::ahead::Ahead;
-use crate::applier::{Applier, Applying};
+use crate::applier::{Applier, Way};
+use crate::commit::{Commits, Desk, Gathering, Locked, Trouble};
 use crate::log::{Log, Read, Segments};
-use crate::pending::{Hidden, Pending};
+use crate::pending::Hidden;
 use crate::queue::{Batch, Job, Queue, WriterHandle};
 use crate::watch::Listeners;
 use crate::{Error, Result};
@@ -17,9 +18,9 @@ use db::{BlobRef, Index, Op, Txn};
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
-use types::{AccountId, Clock, EmailId, ModSeq};
+use std::sync::{Arc, OnceLock};
+use tokio::sync::oneshot;
+use types::{AccountId, Clock, ModSeq};
 
 /// What somebody wants to be true.
 pub(crate) trait Intent: Send + 'static {
@@ -60,9 +61,9 @@ pub(crate) struct Facts<'a> {
 pub(crate) struct Told {
     pub(crate) changed: HashMap<AccountId, ModSeq>,
     /// Accounts there are facts about.
-    touched: HashSet<AccountId>,
+    pub(crate) touched: HashSet<AccountId>,
     /// Who asks for an account by its key reads the index as it is committed.
-    accounts_put: bool,
+    pub(crate) accounts_put: bool,
 }
 
 impl Facts<'_> {
@@ -124,289 +125,143 @@ pub(crate) struct Writer {
     pub(crate) reserve_bytes: u64,
 }
 
-/// What a batch is resolved with. The applier's thread takes it while the writer waits for it there.
-struct Desk {
-    log: Log,
-    ahead: Ahead,
-    index: Arc<dyn Index>,
-    segments: Arc<Segments>,
-    state: Arc<WriterState>,
-    listeners: Arc<Listeners>,
-    last_sync: Duration,
-}
-
-/// A batch on its way.
-struct Group {
-    jobs: Vec<Box<dyn Job>>,
-    now_unix_s: i64,
-    /// Deliveries, resolved and not yet applied.
-    fresh: Vec<Read>,
-    /// Places of the jobs that need the index's transaction.
-    rest: Vec<usize>,
-    changed: HashMap<AccountId, ModSeq>,
+/// The thread itself.
+struct Working {
+    commits: Arc<Commits>,
+    applying: Way,
+    clock: Arc<dyn Clock>,
+    reserve_bytes: u64,
 }
 
 impl Writer {
     pub(crate) fn start(self) -> Result<WriterHandle> {
         let state = Arc::<WriterState>::default();
         let Self { log, segments, index, listeners, clock, reserve_bytes } = self;
-        let applied = log.synced();
         let ahead = Ahead::new(index.read()?.last_ids()?);
         let applier = Applier {
             index: index.clone(),
             segments: segments.clone(),
             state: state.clone(),
-            applied,
+            applied: log.synced(),
         };
-        let applying = applier.start()?;
-        let (handle, queue) = WriterHandle::new(state.clone(), Some(applying.readers()));
-        let last_sync = Duration::ZERO;
-        let desk = Desk { log, ahead, index, segments, state: state.clone(), listeners, last_sync };
-        let desk = Arc::new(Mutex::new(desk));
-        let work = Working { desk, applying, clock, reserve_bytes, state };
+        let applier = applier.start()?;
+        let applying = applier.way();
+        let (handle, queue) = WriterHandle::new(state.clone(), Some(applier.readers()));
+        let crowd = queue.crowd();
+        let desk = Desk::new(log, ahead, index, segments);
+        let commits = Commits::new(desk, state, listeners, applying.clone(), crowd);
+        let syncer = commits.clone().start()?;
+        let work = Working { commits, applying, clock, reserve_bytes };
         let thread = std::thread::Builder::new().name("writer".to_owned());
-        let started = thread.spawn(move || work.run(queue));
+        let started = thread.spawn(move || {
+            let stopped = work.run(queue);
+            work.commits.stop();
+            if syncer.join().is_err() {
+                tracing::debug!("the syncing thread panicked");
+            }
+            // The desk holds the index.
+            drop(work);
+            if let Some(done) = stopped {
+                applier.stop();
+                if done.send(()).is_err() {
+                    tracing::debug!("nobody waits for the writer to stop");
+                }
+            }
+        });
         started.map_err(|e| Error::Poisoned(format!("the writer thread did not start: {e}")))?;
         Ok(handle)
     }
 }
 
-/// The thread itself.
-struct Working {
-    desk: Arc<Mutex<Desk>>,
-    applying: Applying,
-    clock: Arc<dyn Clock>,
-    reserve_bytes: u64,
-    state: Arc<WriterState>,
-}
-
-fn lock(desk: &Mutex<Desk>) -> MutexGuard<'_, Desk> {
-    desk.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Working {
-    fn run(self, mut queue: Queue) {
+    /// Until it is told to stop: then it gives back whom to tell; or until nobody can ask any more.
+    fn run(&self, mut queue: Queue) -> Option<oneshot::Sender<()>> {
         loop {
-            self.applying.wait();
-            let Some(Batch { jobs, stop, .. }) = queue.take(None) else {
-                self.state.gone.store(true, Ordering::Release);
-                return;
+            let Some(Batch { jobs, stop, .. }) = self.gather(&mut queue) else {
+                self.commits.drain();
+                self.commits.state.gone.store(true, Ordering::Release);
+                return None;
             };
             if !jobs.is_empty() {
-                self.write(jobs, &mut queue);
+                self.take_in(jobs);
             }
-            if let Some(done) = stop {
-                let Self { desk, applying, .. } = self;
-                drop(desk);
-                applying.stop();
-                if done.send(()).is_err() {
-                    tracing::debug!("nobody waits for the writer to stop");
-                }
-                return;
+            if stop.is_some() {
+                self.commits.drain();
+                return stop;
+            }
+            self.commits.look();
+        }
+    }
+
+    fn gather(&self, queue: &mut Queue) -> Option<Batch> {
+        match self.commits.gathering() {
+            Gathering::Open(until, expected) => Some(queue.more(until, expected)),
+            Gathering::Crowd => {
+                self.applying.wait();
+                queue.take_rested()
+            }
+            Gathering::Nothing => {
+                self.applying.wait();
+                queue.take(None)
             }
         }
     }
 
-    /// Has all that is acknowledged applied and committed.
-    fn settle(&self) {
-        let settled = self.applying.there(|pending| pending.commit().map(|_| ()));
-        if let Err(error) = settled.and_then(|committed| committed) {
-            refuse_from_now_on(&error, &self.state);
-        }
-    }
-
-    /// Makes a batch durable and answers everybody in it.
-    fn write(&self, jobs: Vec<Box<dyn Job>>, queue: &mut Queue) {
+    /// Resolves what can be ahead of the index; the rest is noted.
+    fn take_in(&self, jobs: Vec<Box<dyn Job>>) {
         let now_unix_ms = self.clock.now_unix_ms();
-        let mut group = Group {
-            jobs,
-            now_unix_s: now_unix_ms.div_euclid(1000),
-            fresh: Vec::new(),
-            rest: Vec::new(),
-            changed: HashMap::new(),
+        let has_letters = jobs.iter().any(|job| job.letter().is_some());
+        let all_free = |desk: &Desk| jobs.iter().all(|job| desk.is_free_delivery(&**job));
+        let mut desk = match self.prepare(now_unix_ms, has_letters, all_free) {
+            Ok(desk) => desk,
+            Err(error) => return self.commits.refuse(jobs, &error),
         };
-        let mut done = self.prepare(&group.jobs, now_unix_ms);
-        if done.is_ok() {
-            let work = || self.make_durable(&mut group, queue);
-            done = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(panicked()));
-            if done.is_err() {
-                self.start_afresh();
-            }
-        }
-        if let Err(error) = &done {
-            refuse_from_now_on(error, &self.state);
-            tracing::error!(%error, changes = group.jobs.len(), "changes could not be written");
-        }
-        let answer = done.map_err(|error| self.state.poison().unwrap_or(error));
-        queue.expect_back(group.jobs.len());
-        for job in group.jobs {
-            job.answer(answer.clone());
+        let state = &self.commits.state;
+        let now_unix_s = now_unix_ms.div_euclid(1000);
+        let work = || desk.resolve(jobs, now_unix_s, state);
+        let done = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(panicked()));
+        let done = done.map_err(Trouble::Change);
+        let done = done.and_then(|()| desk.log.write_early().map_err(Trouble::Disk));
+        if let Err(trouble) = done {
+            self.commits.undo(desk, trouble);
         }
     }
 
-    /// What can be refused before anything has happened.
-    fn prepare(&self, batch: &[Box<dyn Job>], now_unix_ms: i64) -> Result<()> {
-        if let Some(error) = self.state.poison() {
+    /// What can be refused before anything has happened. The desk stays locked, so that nothing changes that.
+    fn prepare(
+        &self,
+        now_unix_ms: i64,
+        has_letters: bool,
+        all_free: impl Fn(&Desk) -> bool,
+    ) -> Result<Locked<'_>> {
+        let commits = &self.commits;
+        commits.wait_for_room();
+        let mut desk = commits.desk();
+        let is_due = desk.log.is_due(now_unix_ms);
+        // What needs the index's transaction is for this thread alone.
+        if is_due || desk.ahead.is_full() || desk.away && !all_free(&desk) {
+            drop(desk);
+            commits.drain();
+            desk = commits.desk();
+        }
+        // After a failed sync no segment may begin: the end of the one before is not known.
+        if let Some(error) = commits.state.poison() {
             return Err(error);
         }
-        let desk = &mut *lock(&self.desk);
-        desk.log.roll(now_unix_ms)?;
-        let (shown, last) = (self.state.hidden.shown_lsn(), desk.log.synced().lsn);
-        desk.ahead.forget(shown, last, || self.state.hidden.accounts());
+        if is_due {
+            desk.log.begin_segment(now_unix_ms)?;
+        }
+        let (shown, last) = (commits.state.hidden.shown_lsn(), desk.log.pushed().lsn);
+        desk.ahead.forget(shown, last, || commits.state.hidden.accounts());
         // Refuses letters while there is still room for the changes that free some.
-        let has_letters = batch.iter().any(|job| job.letter().is_some());
         if has_letters && desk.segments.free_bytes()? < self.reserve_bytes {
             return Err(Error::DiskFull);
         }
-        Ok(())
-    }
-
-    /// Resolves, appends, syncs. After an error nothing of the batch may stay.
-    fn make_durable(&self, group: &mut Group, queue: &mut Queue) -> Result<()> {
-        let mut desk = lock(&self.desk);
-        desk.deliver(group, queue)?;
-        if !group.rest.is_empty() {
-            drop(desk);
-            return self.resolve_rest(group);
-        }
-        if group.fresh.is_empty() {
-            return Ok(());
-        }
-        desk.sync(group.fresh.len())?;
-        desk.announce(&group.changed);
-        self.applying.apply(std::mem::take(&mut group.fresh))
-    }
-
-    /// The applier's thread does it, and the jobs come back from there.
-    fn resolve_rest(&self, group: &mut Group) -> Result<()> {
-        let desk = self.desk.clone();
-        let empty = Group {
-            jobs: Vec::new(),
-            fresh: Vec::new(),
-            rest: Vec::new(),
-            changed: HashMap::new(),
-            ..*group
-        };
-        let mut away = std::mem::replace(group, empty);
-        let (back, done) = self.applying.there(move |pending| {
-            let mut desk = lock(&desk);
-            let work = || desk.change(&mut away, pending);
-            let done = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(panicked()));
-            if done.is_err() {
-                desk.take_back(pending);
-            }
-            (away, done)
-        })?;
-        *group = back;
-        done
-    }
-
-    /// After a batch that failed: what was resolved ahead is not true, what is acknowledged gets visible.
-    fn start_afresh(&self) {
-        let forgotten = lock(&self.desk).log.forget();
-        if let Err(error) = forgotten {
-            refuse_from_now_on(&error, &self.state);
-        }
-        self.settle();
-        let desk = &mut *lock(&self.desk);
-        match desk.index.read().and_then(|read| read.last_ids()) {
-            Ok(ids) => desk.ahead = Ahead::new(ids),
-            Err(error) => {
-                let error =
-                    Error::Poisoned(format!("a failed change could not be undone: {error}"));
-                refuse_from_now_on(&error, &self.state);
-            }
-        }
+        Ok(desk)
     }
 }
 
-impl Desk {
-    /// Resolves those deliveries that can be, from rows in memory; the other jobs are noted. Takes in who comes
-    /// meanwhile.
-    fn deliver(&mut self, group: &mut Group, queue: &mut Queue) -> Result<()> {
-        let Self { log, ahead, index, state, last_sync, .. } = self;
-        let until = Queue::gather_until(*last_sync);
-        let mut told = Told::default();
-        let mut txn = ahead.txn(&**index);
-        let mut place = 0;
-        while place < group.jobs.len() {
-            for job in group.jobs.iter_mut().skip(place) {
-                let free = |account| !txn.is_bound(account);
-                if job.is_delivery() && job.accounts().into_iter().all(free) {
-                    let frame = resolve(log, job, &mut txn, &mut told, group.now_unix_s, state)?;
-                    group.fresh.extend(frame);
-                } else {
-                    group.rest.push(place);
-                }
-                place += 1;
-            }
-            log.write_early()?;
-            group.jobs.extend(queue.more(until));
-        }
-        group.changed = told.changed;
-        Ok(())
-    }
-
-    fn sync(&mut self, frames: usize) -> Result<()> {
-        let from = Instant::now();
-        self.log.sync()?;
-        self.last_sync = from.elapsed();
-        self.state.figures.batches.inc();
-        self.state.figures.changes.inc_by(frames as u64);
-        Ok(())
-    }
-
-    /// Call when changes are durable, and before anything can make readers see them: who looks at them first and
-    /// then finds that nothing has changed since an earlier look would go back in time.
-    fn announce(&self, changed: &HashMap<AccountId, ModSeq>) {
-        self.state.hidden.add(changed.keys().copied(), self.log.synced().lsn);
-        let changed: Vec<_> = changed.iter().map(|(account, modseq)| (*account, *modseq)).collect();
-        self.listeners.tell(&changed);
-    }
-
-    /// Resolves the rest of a batch in the index's transaction and makes all of it durable.
-    fn change(&mut self, group: &mut Group, pending: &mut Pending<'_>) -> Result<()> {
-        let mut told = Told::default();
-        let txn = pending.txn()?;
-        for frame in &group.fresh {
-            crate::pending::apply(txn, frame)?;
-        }
-        let mut frames = group.fresh.len();
-        for place in &group.rest {
-            let Some(job) = group.jobs.get_mut(*place) else { continue };
-            let frame = resolve(&mut self.log, job, txn, &mut told, group.now_unix_s, &self.state)?;
-            frames += usize::from(frame.is_some());
-        }
-        let ids: (AccountId, EmailId) = txn.last_ids()?;
-        if frames == 0 {
-            return Ok(());
-        }
-        self.sync(frames)?;
-        let synced = self.log.synced();
-        pending.keep(frames, synced);
-        self.ahead.bind(told.touched.into_iter(), synced.lsn, ids);
-        group.changed.extend(told.changed);
-        self.announce(&group.changed);
-        if told.accounts_put {
-            pending.commit()?;
-            self.state.figures.commits.inc();
-        }
-        Ok(())
-    }
-
-    /// Undoes a batch that failed in the index's transaction, and only that.
-    fn take_back(&mut self, pending: &mut Pending<'_>) {
-        let forgotten = self.log.forget();
-        let undo = || pending.undo(&self.segments, self.log.synced()).and(forgotten);
-        let undone = catch_unwind(AssertUnwindSafe(undo)).unwrap_or_else(|_| Err(panicked()));
-        if let Err(error) = undone {
-            let error = Error::Poisoned(format!("a failed change could not be undone: {error}"));
-            refuse_from_now_on(&error, &self.state);
-        }
-    }
-}
-
-fn panicked() -> Error {
+pub(crate) fn panicked() -> Error {
     Error::Poisoned("the writer panicked".to_owned())
 }
 
@@ -419,7 +274,7 @@ pub(crate) fn refuse_from_now_on(error: &Error, state: &WriterState) {
 }
 
 /// Resolves one intent and pushes its frame; `None` when it put no fact.
-fn resolve(
+pub(crate) fn resolve(
     log: &mut Log,
     job: &mut Box<dyn Job>,
     txn: &mut dyn Txn,
@@ -430,7 +285,9 @@ fn resolve(
     let letter = job.letter().map(|(bytes, hash)| (bytes.clone(), hash));
     let blob = letter.as_ref().map(|(bytes, hash)| log.place(bytes, *hash));
     let letter = letter.map(|(bytes, _)| bytes);
-    let mut facts = Facts { txn, now_unix_s, blob, ops: Vec::new(), told };
+    // One piece of memory is enough for most: a part table takes some 500 bytes.
+    let ops = Vec::with_capacity(if blob.is_some() { 1024 } else { 128 });
+    let mut facts = Facts { txn, now_unix_s, blob, ops, told };
     let outcome = job.resolve(&mut facts);
     let ops = facts.ops;
     match outcome {

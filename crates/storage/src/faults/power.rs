@@ -180,13 +180,13 @@ struct PowerFile {
 }
 
 impl AppendFile for PowerFile {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn append(&self, bytes: &[u8]) -> io::Result<()> {
         let last = self.state.lock().unwrap().call()?;
         self.file.append(bytes)?;
         if last { Err(lost()) } else { Ok(()) }
     }
 
-    fn sync(&mut self) -> io::Result<()> {
+    fn sync(&self) -> io::Result<()> {
         let mut state = self.state.lock().unwrap();
         if state.call()? {
             return Err(lost());
@@ -196,7 +196,7 @@ impl AppendFile for PowerFile {
         Ok(())
     }
 
-    fn truncate(&mut self, length: u64) -> io::Result<()> {
+    fn truncate(&self, length: u64) -> io::Result<()> {
         let mut state = self.state.lock().unwrap();
         if state.call()? {
             return Err(lost());

@@ -5,13 +5,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// A file that only grows.
-pub(crate) trait AppendFile: Send {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
-    /// All appended bytes survive a power cut once this returns.
-    fn sync(&mut self) -> io::Result<()>;
+/// A file that only grows. One thread appends and cuts; another may sync meanwhile.
+pub(crate) trait AppendFile: Send + Sync {
+    fn append(&self, bytes: &[u8]) -> io::Result<()>;
+    /// All bytes appended before the call survive a power cut once this returns.
+    fn sync(&self) -> io::Result<()>;
     /// Cuts the file to `length` bytes and syncs that.
-    fn truncate(&mut self, length: u64) -> io::Result<()>;
+    fn truncate(&self, length: u64) -> io::Result<()>;
 }
 
 pub(crate) trait Disk: Send + Sync {
@@ -55,15 +55,16 @@ impl Disk for RealDisk {
 }
 
 impl AppendFile for File {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.write_all(bytes)
+    fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut file: &Self = self;
+        file.write_all(bytes)
     }
 
-    fn sync(&mut self) -> io::Result<()> {
+    fn sync(&self) -> io::Result<()> {
         self.sync_data()
     }
 
-    fn truncate(&mut self, length: u64) -> io::Result<()> {
+    fn truncate(&self, length: u64) -> io::Result<()> {
         self.set_len(length)?;
         self.sync_all()
     }

@@ -12,11 +12,12 @@ mod segments;
 pub(crate) use disk::{AppendFile, Disk, RealDisk};
 pub(crate) use frame::{Frame, blob_hash, gone_letter, is_gone};
 pub(crate) use replay::{Read, replay, reread, walk};
-pub(crate) use segments::{SegmentFile, SegmentWriter, Segments};
+pub(crate) use segments::{SegmentEnd, SegmentFile, SegmentWriter, Segments};
 
 use crate::Result;
 use bytes::Bytes;
 use db::{BlobRef, Location, Position};
+use std::io;
 use std::sync::Arc;
 
 /// A segment is closed after this time, full or not: frames count seconds from its making in 24 bits.
@@ -32,7 +33,19 @@ const COPY_BYTES: usize = 64 * 1024;
 /// What is pushed is written before the sync from this size on.
 const EARLY_BYTES: usize = 128 * 1024;
 
-/// The writing end of the log, used by one thread.
+/// A sync that was asked for: what it makes durable, and where.
+pub(crate) struct Syncing {
+    file: Arc<SegmentEnd>,
+    until: Position,
+}
+
+impl Syncing {
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.file.sync()
+    }
+}
+
+/// The writing end of the log, used by one thread at a time.
 pub(crate) struct Log {
     segments: Arc<Segments>,
     current: SegmentWriter,
@@ -86,20 +99,25 @@ impl Log {
         })
     }
 
-    /// Begins a batch: takes its time, and begins the next segment when this one is full.
-    pub(crate) fn roll(&mut self, now_unix_ms: i64) -> Result<()> {
+    /// Takes the time of the frames that come next. `true`: they belong in the next segment.
+    pub(crate) fn is_due(&mut self, now_unix_ms: i64) -> bool {
         let age_s = now_unix_ms.saturating_sub(self.current.created_unix_ms) / 1000;
         let idle_ms = now_unix_ms.saturating_sub(self.last_unix_ms);
         self.last_unix_ms = now_unix_ms;
-        let offset = self.synced.end.offset;
+        let offset = self.pushed.end.offset;
         let is_old = age_s > SEGMENT_DAYS * 86_400 && offset > SegmentFile::HEADER_BYTES;
         let is_idle = idle_ms >= IDLE_MS && offset >= self.segment_bytes / 8;
         let is_wanted = self.segments.wants_seal() && offset > SegmentFile::HEADER_BYTES;
         if offset < self.segment_bytes && !is_old && !is_idle && !is_wanted {
             let age_s = u32::try_from(age_s.max(0)).unwrap_or(u32::MAX);
             self.after_s = self.after_s.max(age_s).min(Frame::LAST_AFTER_S);
-            return Ok(());
+            return false;
         }
+        true
+    }
+
+    /// Begins the next segment. All that is pushed must be synced.
+    pub(crate) fn begin_segment(&mut self, now_unix_ms: i64) -> Result<()> {
         self.after_s = 0;
         let (segment, lsn) = (self.synced.end.segment + 1, self.synced.lsn + 1);
         self.current = self.segments.create(segment, lsn, now_unix_ms)?;
@@ -152,7 +170,8 @@ impl Log {
         self.pushed
     }
 
-    /// Forgets frames that are pushed and not synced. After an error the log may not be used any more.
+    /// Forgets frames that are pushed and not synced; none may be about to be. After an error the log may not be
+    /// used any more.
     pub(crate) fn forget(&mut self) -> Result<()> {
         self.chunks.clear();
         self.tail.clear();
@@ -163,13 +182,25 @@ impl Log {
         Ok(())
     }
 
+    /// After a failed sync: what is pushed counts for nothing, and the file is left as it is.
+    pub(crate) fn give_up(&mut self) {
+        self.chunks.clear();
+        self.tail.clear();
+        self.pushed = self.synced;
+        self.unsynced = false;
+    }
+
     /// Hands what is pushed to the system, if that is much: copied while others still come, it need not be
-    /// copied when all wait. After an error nothing since the last sync counts, as with [`Log::sync`].
-    pub(crate) fn write_early(&mut self) -> Result<()> {
+    /// copied when all wait.
+    pub(crate) fn write_early(&mut self) -> io::Result<()> {
         if self.tail.len() >= EARLY_BYTES { self.write() } else { Ok(()) }
     }
 
-    fn write(&mut self) -> Result<()> {
+    /// Hands what is pushed to the system. After an error call [`Log::cut_back`].
+    pub(crate) fn write(&mut self) -> io::Result<()> {
+        if self.tail.is_empty() && self.chunks.is_empty() {
+            return Ok(());
+        }
         let chunks = std::mem::take(&mut self.chunks);
         let mut tail = std::mem::take(&mut self.tail);
         let written = chunks
@@ -177,26 +208,39 @@ impl Log {
             .map(|chunk| &chunk[..])
             .chain([&tail[..]])
             .try_for_each(|bytes| self.current.append(bytes));
-        self.unsynced = written.is_ok();
-        if let Err(error) = written {
-            self.pushed = self.synced;
-            return Err(self.current.cut_back(self.synced.end.offset, &error));
-        }
+        self.unsynced = true;
+        written?;
         tail.clear();
         tail.shrink_to(1 << 20);
         self.tail = tail;
         Ok(())
     }
 
+    /// After a write that failed: nothing since the last sync counts. Either the file was cut back to its old end
+    /// ([`crate::Error::DiskFull`]), or the log may not be used any more. No sync may be under way.
+    pub(crate) fn cut_back(&mut self, error: &io::Error) -> crate::Error {
+        self.give_up();
+        self.current.cut_back(self.synced.end.offset, error)
+    }
+
+    /// What [`Syncing::sync`] is to make durable: all that is written.
+    pub(crate) fn begin_sync(&mut self) -> Syncing {
+        self.unsynced = false;
+        Syncing { file: self.current.end(), until: self.pushed }
+    }
+
+    /// Call when it has. More may have been pushed and written meanwhile.
+    pub(crate) fn end_sync(&mut self, synced: &Syncing) {
+        self.synced = synced.until;
+    }
+
     /// Writes what is pushed and makes it durable. After an error nothing of it counts: either the file was
     /// cut back to its old end ([`crate::Error::DiskFull`]), or the log may not be used any more.
     pub(crate) fn sync(&mut self) -> Result<()> {
-        if !self.tail.is_empty() || !self.chunks.is_empty() {
-            self.write()?;
-        }
-        self.unsynced = false;
-        self.current.sync()?;
-        self.synced = self.pushed;
+        self.write().map_err(|error| self.cut_back(&error))?;
+        let syncing = self.begin_sync();
+        syncing.sync()?;
+        self.end_sync(&syncing);
         Ok(())
     }
 }

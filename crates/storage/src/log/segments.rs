@@ -53,10 +53,23 @@ enum Bytes {
 
 /// The segment that is being written.
 pub(crate) struct SegmentWriter {
-    file: Box<dyn AppendFile>,
-    path: PathBuf,
+    end: Arc<SegmentEnd>,
     pub(crate) created_unix_ms: i64,
     key: [u8; 32],
+}
+
+/// Its file. Shared with whoever syncs it, while more is written.
+pub(crate) struct SegmentEnd {
+    file: Box<dyn AppendFile>,
+    path: PathBuf,
+}
+
+impl SegmentEnd {
+    /// A failed sync says nothing about what is on the disk, whatever its error: the log is done with.
+    pub(crate) fn sync(&self) -> Result<()> {
+        let path = self.path.display();
+        self.file.sync().map_err(|e| Error::Poisoned(format!("could not sync {path}: {e}")))
+    }
 }
 
 impl Segments {
@@ -194,14 +207,17 @@ impl Segments {
             reason: e.to_string(),
         })?;
         let header = header(id, first_lsn, now_unix_ms, &key);
-        let made = self.disk.create(&path).and_then(|mut file| {
+        let made = self.disk.create(&path).and_then(|file| {
             file.append(&header)?;
             file.sync()?;
             self.disk.sync_folder(&self.folder)?;
             Ok(file)
         });
         match made {
-            Ok(file) => Ok(SegmentWriter { file, path, created_unix_ms: now_unix_ms, key }),
+            Ok(file) => {
+                let end = Arc::new(SegmentEnd { file, path });
+                Ok(SegmentWriter { end, created_unix_ms: now_unix_ms, key })
+            }
             Err(error) => {
                 // A half-made segment holds nothing; without it the next try can use its name.
                 if self.disk.remove(&path).is_err() {
@@ -217,7 +233,9 @@ impl Segments {
         let segment = self.segment(id)?;
         let (created_unix_ms, key) = (segment.created_unix_ms, segment.key);
         match self.disk.open(&path) {
-            Ok(file) => Ok(SegmentWriter { file, path, created_unix_ms, key }),
+            Ok(file) => {
+                Ok(SegmentWriter { end: Arc::new(SegmentEnd { file, path }), created_unix_ms, key })
+            }
             Err(error) => Err(failed("could not open for writing", &path, &error)),
         }
     }
@@ -272,7 +290,7 @@ impl Segments {
     /// Cuts a torn end off a segment and makes that durable.
     pub(crate) fn truncate(&self, id: u64, length: u64) -> Result<()> {
         let path = self.path(id);
-        let cut = self.disk.open(&path).and_then(|mut file| file.truncate(length));
+        let cut = self.disk.open(&path).and_then(|file| file.truncate(length));
         cut.map_err(|e| failed("could not cut the torn end off", &path, &e))
     }
 
@@ -365,32 +383,30 @@ impl SegmentWriter {
         &self.key
     }
 
-    pub(crate) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.append(bytes)
+    pub(crate) fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        self.end.file.append(bytes)
     }
 
-    /// A failed sync says nothing about what is on the disk, whatever its error: the log is done with.
-    pub(crate) fn sync(&mut self) -> Result<()> {
-        let path = self.path.display();
-        self.file.sync().map_err(|e| Error::Poisoned(format!("could not sync {path}: {e}")))
+    pub(crate) fn end(&self) -> Arc<SegmentEnd> {
+        self.end.clone()
     }
 
     /// Takes back what was written since the last sync.
-    pub(crate) fn take_back(&mut self, length: u64) -> Result<()> {
-        let path = self.path.display();
-        self.file.truncate(length).map_err(|e| {
+    pub(crate) fn take_back(&self, length: u64) -> Result<()> {
+        let path = self.end.path.display();
+        self.end.file.truncate(length).map_err(|e| {
             Error::Poisoned(format!("could not take back what was written to {path}: {e}"))
         })
     }
 
     /// After a failed write: takes back what was written since the last sync. A full disk that lets us do
     /// that is the only failure after which the file can be trusted.
-    pub(crate) fn cut_back(&mut self, length: u64, error: &io::Error) -> Error {
+    pub(crate) fn cut_back(&self, length: u64, error: &io::Error) -> Error {
         let full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
-        if full && self.file.truncate(length).is_ok() {
+        if full && self.end.file.truncate(length).is_ok() {
             return Error::DiskFull;
         }
-        match failed("could not write", &self.path, error) {
+        match failed("could not write", &self.end.path, error) {
             Error::DiskFull => Error::Poisoned("the disk is full and the log cannot be cut".into()),
             other => other,
         }

@@ -23,7 +23,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Self> {
         let bench = words.next().unwrap_or_default();
-        let most = if bench == "storage" { 64 } else { 32 };
+        let most = if matches!(&*bench, "storage" | "deliveries") { 64 } else { 32 };
         let mut args = Self {
             bench,
             server: "target/release/openpoczta".into(),

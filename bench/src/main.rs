@@ -40,6 +40,11 @@ struct Bench {
 
 static BENCHES: &[Bench] = &[
     Bench {
+        name: "deliveries",
+        about: "Store::deliver beside raw append+fdatasync, the first part of `storage`",
+        run: storage::run_alone,
+    },
+    Bench {
         name: "dovecot",
         about: "LMTP deliveries and an IMAP search beside a private Dovecot",
         run: dovecot::run,

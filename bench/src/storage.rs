@@ -66,13 +66,28 @@ struct Round {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    measure(args, |args, runtime, folder| {
+        let mut rows = deliveries(args, runtime, folder)?;
+        rows.extend(reads::run(args, runtime, folder)?);
+        rows.extend(packing::rows(args, runtime, folder)?);
+        Ok(rows)
+    })
+}
+
+/// Deliveries alone.
+pub(crate) fn run_alone(args: &Args) -> Result<()> {
+    measure(args, deliveries)
+}
+
+fn measure(
+    args: &Args,
+    rows: impl FnOnce(&Args, &Runtime, &Path) -> Result<Vec<Row>>,
+) -> Result<()> {
     let folder = tempfile::Builder::new().prefix("opbench-").tempdir_in(&args.folder);
     let folder = folder.with_context(|| format!("cannot write in {}", args.folder.display()))?;
     let busy = cpu::busy();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let mut rows = runtime_rows(args, &runtime, folder.path())?;
-    rows.extend(reads::run(args, &runtime, folder.path())?);
-    rows.extend(packing::rows(args, &runtime, folder.path())?);
+    let rows = rows(args, &runtime, folder.path())?;
     if let Some(busy) = busy {
         println!("{busy}");
     }
@@ -83,7 +98,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn runtime_rows(args: &Args, runtime: &Runtime, folder: &Path) -> Result<Vec<Row>> {
+fn deliveries(args: &Args, runtime: &Runtime, folder: &Path) -> Result<Vec<Row>> {
     let pool = Pool::new(LETTER_BYTES, SEED);
     let mut cases = Vec::new();
     for accounts in ACCOUNTS {
@@ -155,9 +170,16 @@ impl Case {
         let frames: Vec<Bytes> = letters.iter().map(frame).collect();
         settle();
         self.forget_cached()?;
+        let threads_before = cpu_of_threads()?;
         let cpu_before = cpu::used_ms(std::process::id())?;
-        let bound_seconds = bound(runtime, self.writers, frames, folder)?;
+        let (bound_seconds, committer) = bound(runtime, self.writers, frames, folder)?;
         let bound_cpu_ms = (cpu::used_ms(std::process::id())? - cpu_before) / count;
+        eprintln!(
+            "  the bound: {:.0}/s; CPU us/append by thread: committer {:.1}, {}",
+            count / bound_seconds,
+            committer / count,
+            since(&threads_before, count)?
+        );
         settle();
         let threads_before = cpu_of_threads()?;
         let before = (
@@ -168,16 +190,11 @@ impl Case {
         let seconds = self.deliver(runtime, letters)?;
         let cpu_ms = (cpu::used_ms(std::process::id())? - before.0) / count;
         settle();
-        let threads = cpu_of_threads()?;
-        let split = threads.iter().map(|(name, ns)| {
-            let ns = ns.saturating_sub(threads_before.get(name).copied().unwrap_or(0));
-            format!("{name} {:.1}", exact(usize::try_from(ns).unwrap_or(0)) / 1000.0 / count)
-        });
         eprintln!(
             "  {:.2} of the bound, {:.0}/s; CPU us/delivery by thread: {}",
             bound_seconds / seconds,
             count / seconds,
-            split.collect::<Vec<_>>().join(", ")
+            since(&threads_before, count)?
         );
         let written = written_bytes()? - before.1;
         self.rounds.push(Round {
@@ -315,11 +332,20 @@ fn in_parallel<W: Future<Output = Result<()>> + Send + 'static>(
 
 type Waiting = (Bytes, oneshot::Sender<bool>);
 
-fn bound(runtime: &Runtime, writers: usize, frames: Vec<Bytes>, folder: &Path) -> Result<f64> {
+/// Seconds, and the committer's CPU in us.
+fn bound(
+    runtime: &Runtime,
+    writers: usize,
+    frames: Vec<Bytes>,
+    folder: &Path,
+) -> Result<(f64, f64)> {
     let path = folder.join("bound.log");
     let file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
     let (queue, waiting) = mpsc::channel::<Waiting>(4096);
-    let committer = std::thread::spawn(move || commit(waiting, file));
+    let committer = std::thread::spawn(move || {
+        commit(waiting, file);
+        used_by_this_thread_us()
+    });
     let work = Arc::new(Mutex::new(frames));
     let seconds = in_parallel(runtime, writers, || {
         let (work, queue) = (work.clone(), queue.clone());
@@ -333,9 +359,9 @@ fn bound(runtime: &Runtime, writers: usize, frames: Vec<Bytes>, folder: &Path) -
         }
     });
     drop(queue);
-    ensure!(committer.join().is_ok(), "the committer panicked");
+    let committer = committer.join().ok().context("the committer panicked")?;
     std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-    seconds
+    Ok((seconds?, committer))
 }
 
 fn commit(mut waiting: mpsc::Receiver<Waiting>, mut file: File) {
@@ -363,6 +389,23 @@ fn written_bytes() -> Result<f64> {
     let text = std::fs::read_to_string("/proc/self/io").context("cannot read /proc/self/io")?;
     let line = text.lines().find_map(|line| line.strip_prefix("write_bytes: "));
     Ok(line.context("/proc/self/io has no write_bytes")?.parse()?)
+}
+
+/// CPU of the calling thread.
+fn used_by_this_thread_us() -> f64 {
+    let used = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let ns: usize = used.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0);
+    exact(ns) / 1000.0
+}
+
+/// CPU of each thread since `before`, in us for each of `count`.
+fn since(before: &BTreeMap<String, u64>, count: f64) -> Result<String> {
+    let now = cpu_of_threads()?;
+    let split = now.iter().map(|(name, ns)| {
+        let ns = ns.saturating_sub(before.get(name).copied().unwrap_or(0));
+        format!("{name} {:.1}", exact(usize::try_from(ns).unwrap_or(0)) / 1000.0 / count)
+    });
+    Ok(split.collect::<Vec<_>>().join(", "))
 }
 
 /// Nanoseconds of CPU that each thread has used, those of one name together.

@@ -39,6 +39,12 @@ def lazy_overview(letter):
     return (found.subject, found.from_, found.to, found.message_id, found.date, found.parts)
 
 
-def many_full(letters, threads):
-    """Read one after the other and let go, as a program does that cannot keep a mailbox in memory."""
+def many_decoded(letters, threads):
+    """Every value decoded by the threads; let go one after the other, as a program does that cannot keep a mailbox in memory."""
     deque(mparser.parse_many(letters, threads=threads, full=True), maxlen=0)
+
+
+def many_read(letters, threads):
+    """The same, and every value read as a Python object by the thread that iterates."""
+    for message in mparser.parse_many(letters, threads=threads, full=True):
+        message.to_dict()

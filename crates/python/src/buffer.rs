@@ -2,7 +2,8 @@
 //!
 //! Two kinds of owners, two rules.
 //!
-//! `bytes` never change. They are borrowed as a plain slice, also while Python runs other threads.
+//! `bytes` never change. They are borrowed as a plain slice, also while Python runs other threads. What `parse_many` read
+//! from a file does not change either; it becomes a `bytes` object when Python asks for the bytes.
 //!
 //! Everything else (`bytearray`, `mmap`, `memoryview`) may change between two calls. Its buffer is exported as long as the
 //! letter lives, so that Python refuses to resize it and the address stays good. No slice of it is ever kept: each
@@ -14,6 +15,7 @@
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyBufferError, PyTypeError};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyMemoryView, PySlice};
 use std::ops::Range;
 
@@ -21,8 +23,22 @@ use std::ops::Range;
 pub(crate) enum Source {
     /// They never change.
     Bytes { owner: Py<PyBytes>, range: Range<usize> },
+    /// They came out of a file: no Python object has them before one is asked for.
+    Read(Box<FileBytes>),
     /// They may change whenever Python code runs.
     Buffer { view: Py<PyMemoryView>, buffer: PyUntypedBuffer, range: Range<usize> },
+}
+
+/// Bytes out of a file, and the `bytes` object made of them.
+pub(crate) struct FileBytes {
+    bytes: Vec<u8>,
+    object: PyOnceLock<Py<PyBytes>>,
+}
+
+impl FileBytes {
+    fn object<'py>(&self, py: Python<'py>) -> &Bound<'py, PyBytes> {
+        self.object.get_or_init(py, || PyBytes::new(py, &self.bytes).unbind()).bind(py)
+    }
 }
 
 impl Source {
@@ -37,6 +53,10 @@ impl Source {
     pub(crate) fn of_bytes(bytes: Bound<'_, PyBytes>) -> Self {
         let range = 0..bytes.as_bytes().len();
         Self::Bytes { owner: bytes.unbind(), range }
+    }
+
+    pub(crate) fn of_file(bytes: Vec<u8>) -> Self {
+        Self::Read(Box::new(FileBytes { bytes, object: PyOnceLock::new() }))
     }
 
     fn of_buffer(data: &Bound<'_, PyAny>) -> PyResult<Self> {
@@ -65,6 +85,9 @@ impl Source {
             Self::Bytes { owner, .. } => {
                 Self::Bytes { owner: owner.clone_ref(py), range: start..end }
             }
+            Self::Read(file) => {
+                Self::Bytes { owner: file.object(py).clone().unbind(), range: start..end }
+            }
             Self::Buffer { view, .. } => {
                 let buffer = PyUntypedBuffer::get(view.bind(py))?;
                 Self::Buffer { view: view.clone_ref(py), buffer, range: start..end }
@@ -75,6 +98,7 @@ impl Source {
     fn range(&self) -> Range<usize> {
         match self {
             Self::Bytes { range, .. } | Self::Buffer { range, .. } => range.clone(),
+            Self::Read(file) => 0..file.bytes.len(),
         }
     }
 
@@ -88,6 +112,7 @@ impl Source {
             Self::Bytes { owner, range } => {
                 Some(owner.as_bytes(py).get(range.clone()).unwrap_or_default())
             }
+            Self::Read(file) => Some(&file.bytes),
             Self::Buffer { .. } => None,
         }
     }
@@ -95,7 +120,7 @@ impl Source {
     /// Reads the bytes. `read` must not run Python code: it may make new `str` and `bytes` objects, and nothing else.
     pub(crate) fn read<R>(&self, py: Python<'_>, read: impl FnOnce(&[u8]) -> R) -> R {
         match self {
-            Self::Bytes { .. } => read(self.shared(py).unwrap_or_default()),
+            Self::Bytes { .. } | Self::Read(_) => read(self.shared(py).unwrap_or_default()),
             Self::Buffer { buffer, range, .. } => {
                 let (start, length) = (buffer.buf_ptr().cast::<u8>(), buffer.len_bytes());
                 let all: &[u8] = if start.is_null() || length == 0 {
@@ -128,6 +153,7 @@ impl Source {
         let end = own.start.saturating_add(span.end).clamp(start, own.end);
         let view = match self {
             Self::Bytes { owner, .. } => PyMemoryView::from(owner.bind(py))?,
+            Self::Read(file) => PyMemoryView::from(file.object(py))?,
             Self::Buffer { view, .. } => PyMemoryView::from(view.bind(py))?,
         };
         let (Ok(start), Ok(end)) = (isize::try_from(start), isize::try_from(end)) else {
@@ -142,6 +168,7 @@ impl Source {
             Self::Bytes { owner, range } if range.len() == owner.as_bytes(py).len() => {
                 owner.bind(py).clone()
             }
+            Self::Read(file) => file.object(py).clone(),
             _ => self.read(py, |raw| PyBytes::new(py, raw)),
         }
     }

@@ -5,14 +5,17 @@
 )]
 
 use crate::buffer::Source;
+use crate::decoded::{Decoded, Leaf, Values};
+use crate::eager;
 use crate::headers::{self, Headers, Span};
 use crate::part::{Part, text};
 use crate::values::{self, Breach, Defect, EmbeddedFile};
 use mparser::{Index, NamedAddress, Outline, PartKind, View};
 use pyo3::exceptions::PyKeyError;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use std::sync::{Arc, OnceLock};
 
 /// From here on a letter is read with the GIL released: reading it takes longer than handing the GIL over and back.
@@ -21,11 +24,12 @@ pub(crate) const DETACH_BYTES: usize = 32 * 1024;
 /// The same when only its tree is read, which is some ten times as fast.
 pub(crate) const TREE_DETACH_BYTES: usize = 256 * 1024;
 
-/// A letter. Nothing is decoded before it is asked for, and what is read is not kept: hold on to a value you need twice.
+/// A letter. A value is decoded when it is asked for, unless `parse_many(full=True)` decoded it before; what is read is not
+/// kept: hold on to a value you need twice.
 #[pyclass(frozen, module = "libop.mparser")]
 pub(crate) struct Message {
     source: Source,
-    outline: Outline,
+    known: Known,
     /// Letters after `:2,` in the name of a Maildir file.
     flags: Option<String>,
     spans: OnceLock<Arc<[Span]>>,
@@ -34,6 +38,14 @@ pub(crate) struct Message {
     index: OnceLock<Box<Index>>,
     /// The letter with its lines counted, which few ask for.
     counted: OnceLock<Box<Outline>>,
+}
+
+/// What was read of a letter before anybody asks.
+pub(crate) enum Known {
+    /// Where its parts and fields stand.
+    Outline(Outline),
+    /// Every value, too.
+    Values(Decoded),
 }
 
 /// Read any bytes as a letter. They are not copied and must stay as they are while the Message is used.
@@ -47,7 +59,7 @@ pub(crate) fn parse(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Message
         }
         _ => source.read(py, |raw| View::parse_tree(raw).into_outline()),
     };
-    Ok(Message::new(source, outline, None))
+    Ok(Message::new(source, Known::Outline(outline), None))
 }
 
 /// Read only the letter's own header: many times quicker on a big letter, which then seems to have one part.
@@ -56,14 +68,14 @@ pub(crate) fn parse(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Message
 pub(crate) fn parse_header(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Message> {
     let source = Source::of(data, "parse_header", "data")?;
     let outline = source.read(py, |raw| View::parse_header(raw).into_outline());
-    Ok(Message::new(source, outline, None))
+    Ok(Message::new(source, Known::Outline(outline), None))
 }
 
 impl Message {
-    pub(crate) fn new(source: Source, outline: Outline, flags: Option<String>) -> Self {
+    pub(crate) fn new(source: Source, known: Known, flags: Option<String>) -> Self {
         Self {
             source,
-            outline,
+            known,
             flags,
             spans: OnceLock::new(),
             paths: OnceLock::new(),
@@ -77,14 +89,41 @@ impl Message {
         &self.source
     }
 
+    fn outline(&self) -> &Outline {
+        match &self.known {
+            Known::Outline(outline) => outline,
+            Known::Values(values) => values.outline(),
+        }
+    }
+
+    fn decoded(&self) -> Option<&Values> {
+        match &self.known {
+            Known::Outline(_) => None,
+            Known::Values(values) => Some(values),
+        }
+    }
+
+    /// A part without parts of its own, when it was decoded before.
+    pub(crate) fn leaf(&self, number: usize) -> Option<&Leaf> {
+        self.decoded()?.leaf(number)
+    }
+
     /// Reads the letter; `read` may make new `str` and `bytes` objects, but must not run other Python code.
     pub(crate) fn read<R>(&self, py: Python<'_>, read: impl FnOnce(&View<'_>) -> R) -> R {
-        self.source.read(py, |raw| read(&self.outline.view(raw)))
+        self.source.read(py, |raw| read(&self.outline().view(raw)))
+    }
+
+    /// Reads the letter in bytes that never change, a copy if need be: `read` may run Python code.
+    fn unchanging<R>(&self, py: Python<'_>, read: impl FnOnce(&View<'_>) -> R) -> R {
+        match self.source.shared(py) {
+            Some(raw) => read(&self.view(raw)),
+            None => read(&self.view(self.source.to_bytes(py).as_bytes())),
+        }
     }
 
     /// The letter in bytes that never change.
     pub(crate) fn view<'a>(&'a self, raw: &'a [u8]) -> View<'a> {
-        self.outline.view(raw)
+        self.outline().view(raw)
     }
 
     fn counted(&self, py: Python<'_>) -> &Outline {
@@ -153,15 +192,6 @@ impl Message {
     ) -> PyResult<Bound<'py, PyList>> {
         values::addresses(py, self.read(py, read))
     }
-
-    fn shown<'py>(
-        &self,
-        py: Python<'py>,
-        find: fn(&View<'_>) -> Option<usize>,
-    ) -> Option<Bound<'py, PyString>> {
-        let number = self.read(py, find)?;
-        text(self, py, number)
-    }
 }
 
 #[pymethods]
@@ -169,24 +199,36 @@ impl Message {
     /// The decoded subject, or None.
     #[getter]
     fn subject<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyString>> {
+        if let Some(values) = self.decoded() {
+            return values.subject(py, self.source.shared(py));
+        }
         self.read(py, |view| view.has_subject().then(|| PyString::new(py, &view.subject())))
     }
 
     /// Addresses of From; groups give their members.
     #[getter]
     fn from_<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        if let Some(values) = self.decoded() {
+            return values::addresses_of(py, values.from());
+        }
         self.addresses(py, |view| view.from())
     }
 
     /// Addresses of To.
     #[getter]
     fn to<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        if let Some(values) = self.decoded() {
+            return values::addresses_of(py, values.to());
+        }
         self.addresses(py, |view| view.to())
     }
 
     /// Addresses of Cc.
     #[getter]
     fn cc<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        if let Some(values) = self.decoded() {
+            return values::addresses_of(py, values.cc());
+        }
         self.addresses(py, |view| view.cc())
     }
 
@@ -211,12 +253,19 @@ impl Message {
     /// The Date field with its zone, or None when there is none that can be read.
     #[getter]
     fn date<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        values::datetime(py, self.read(py, |view| view.date()))
+        let date = match self.decoded() {
+            Some(values) => values.date(),
+            None => self.read(py, |view| view.date()),
+        };
+        values::datetime(py, date)
     }
 
     /// The letter's id without <>, or None.
     #[getter]
     fn message_id<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyString>> {
+        if let Some(values) = self.decoded() {
+            return values.message_id(py, self.source.shared(py));
+        }
         self.read(py, |view| view.message_id().map(|id| PyString::new(py, &id)))
     }
 
@@ -235,13 +284,21 @@ impl Message {
     /// The plain text that is shown, or None.
     #[getter]
     fn text<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyString>> {
-        self.shown(py, |view| view.text_part())
+        let number = match self.decoded() {
+            Some(values) => values.text_part(),
+            None => self.read(py, |view| view.text_part()),
+        };
+        text(self, py, number?)
     }
 
     /// The HTML that is shown, or None.
     #[getter]
     fn html<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyString>> {
-        self.shown(py, |view| view.html_part())
+        let number = match self.decoded() {
+            Some(values) => values.html_part(),
+            None => self.read(py, |view| view.html_part()),
+        };
+        text(self, py, number?)
     }
 
     /// How the text begins: at most 256 characters on one line, without HTML.
@@ -259,7 +316,7 @@ impl Message {
     /// All parts in order; the first is the letter itself.
     #[getter]
     fn parts<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyList>> {
-        Self::part_objects(slf, 0..slf.get().outline.parts())
+        Self::part_objects(slf, 0..slf.get().outline().parts())
     }
 
     /// Goes through all parts in order; the first is the letter itself.
@@ -335,6 +392,24 @@ impl Message {
         self.flags.as_deref()
     }
 
+    /// The dict that `extract()` gives, with `flags` for a letter of a Maildir.
+    #[pyo3(signature = (*, headers=false))]
+    fn to_dict<'py>(&self, py: Python<'py>, headers: bool) -> PyResult<Bound<'py, PyDict>> {
+        let raw = self.source.shared(py);
+        let dict = match self.decoded() {
+            Some(values) => values.dict(py, raw)?,
+            None => self.unchanging(py, |view| eager::dict(py, view, headers))?,
+        };
+        if headers && self.decoded().is_some() {
+            let pairs = self.unchanging(py, |view| eager::header_pairs(py, view))?;
+            dict.set_item(intern!(py, "headers"), pairs)?;
+        }
+        if let Some(flags) = &self.flags {
+            dict.set_item(intern!(py, "flags"), flags)?;
+        }
+        Ok(dict)
+    }
+
     /// A new email.message.EmailMessage, made by the standard library.
     fn to_email_message<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         static CALL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -364,7 +439,7 @@ impl Message {
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let subject = self.subject(py).into_pyobject(py)?.repr()?;
-        let (size, parts) = (self.size(), self.outline.parts());
+        let (size, parts) = (self.size(), self.outline().parts());
         Ok(format!("<libop.mparser.Message subject={subject} {size} bytes {parts} parts>"))
     }
 }
@@ -422,7 +497,7 @@ pub(crate) fn letter_inside(
         _ => return Ok(None),
     };
     let outline = source.read(py, |raw| View::parse_tree(raw).into_outline());
-    Ok(Some(Message::new(source, outline, None)))
+    Ok(Some(Message::new(source, Known::Outline(outline), None)))
 }
 
 /// The content of a part, for those who hand over a buffer.

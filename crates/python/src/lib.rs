@@ -10,12 +10,14 @@
 //! | `letter`, `part`, `headers` | the classes Message, Part, Headers |
 //! | `values` | Address, Defect, Breach, EmbeddedFile; dates and types as Python has them |
 //! | `eager` | `extract`: a whole letter in one call |
+//! | `decoded` | letters whose values were decoded before anybody asks |
 //! | `overview` | `overview`: what a list of letters shows |
 //! | `many`, `pool` | `parse_many`: an iterator, and the threads behind it |
 //! | `mbox`, `maildir` | letters out of files |
 #![warn(missing_docs)]
 
 mod buffer;
+mod decoded;
 mod eager;
 mod headers;
 mod letter;

@@ -1,12 +1,12 @@
 //! `parse_many`: letters out of a list, an mbox or a Maildir, read by several threads, given out in order.
 //!
-//! Threads scan, and with `full=True` decode, without the GIL; the thread that iterates makes the Python objects, and
-//! reads letters itself whenever the next one is not ready. A letter that lies in memory that may change (see `buffer`)
-//! is read by that thread alone.
+//! Threads scan, and with `full=True` decode, without the GIL; the thread that iterates makes one Python object for each
+//! letter, and reads letters itself whenever the next one is not ready. A letter that lies in memory that may change (see
+//! `buffer`) is read by that thread alone.
 
 use crate::buffer::Source;
-use crate::eager::{Full, Spare};
-use crate::letter::Message;
+use crate::decoded::{Decoded, Home, Made, Values};
+use crate::letter::{Known, Message};
 use crate::maildir;
 use crate::mbox::{self, MboxFile};
 use crate::pool::Pool;
@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 /// Letters handed over at once, and about how many bytes: enough that handing over costs nothing beside reading.
 const BATCH_LETTERS: usize = 64;
-const BATCH_BYTES: usize = 256 * 1024;
+const BATCH_BYTES: usize = 128 * 1024;
 /// Of a list, each thread gets so many batches at least: at the end all wait for the last one.
 const BATCHES_OF_A_LIST: usize = 16;
 /// Fewer letters are not worth handing over.
@@ -34,7 +34,7 @@ const BATCHES_AHEAD: usize = 8;
 /// More threads than this are surely a mistake.
 const THREADS: usize = 1024;
 
-/// Letters one after the other, as an iterator of Message objects, or with full=True of dicts as `extract()` gives them.
+/// Letters one after the other, as an iterator of Message objects.
 #[pyclass(module = "libop.mparser")]
 pub(crate) struct ParseMany {
     feed: Option<Feed>,
@@ -78,8 +78,7 @@ struct Batch {
 #[derive(Clone)]
 struct How {
     full: bool,
-    headers: bool,
-    spare: Arc<Spare>,
+    home: Arc<Home>,
 }
 
 enum Letters {
@@ -90,32 +89,35 @@ enum Letters {
 }
 
 enum Item {
-    Bytes(Arc<PyBackedBytes>),
+    Bytes(PyBackedBytes),
     /// The next one of `ParseMany::later`.
     Later,
 }
 
 /// A letter that was read, before it is a Python object.
 enum Ready {
+    Whole { bytes: PyBackedBytes, read: What },
+    Part { bytes: Arc<PyBackedBytes>, range: Range<usize>, read: What },
     Owned { bytes: Vec<u8>, read: What, flags: Option<String> },
-    Shared { bytes: Arc<PyBackedBytes>, range: Range<usize>, read: What },
     Later,
     Gone,
 }
 
 enum What {
-    Outline(Box<Outline>),
-    Full(Box<Full>),
+    Outline(Outline),
+    Values(Made),
 }
+
+/// Buffers for what is decoded.
+type Buffers = Vec<Vec<u8>>;
 
 /// Read many letters, with several threads: an iterator in the order of the source.
 #[pyfunction]
-#[pyo3(signature = (source, *, threads=None, full=false, headers=false))]
+#[pyo3(signature = (source, *, threads=None, full=false))]
 pub(crate) fn parse_many(
     source: &Bound<'_, PyAny>,
     threads: Option<usize>,
     full: bool,
-    headers: bool,
 ) -> PyResult<ParseMany> {
     let threads = match threads {
         None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
@@ -132,7 +134,7 @@ pub(crate) fn parse_many(
         later: VecDeque::new(),
         failed: None,
         batches: if threads == 1 { 1 } else { (threads * BATCHES_AHEAD) as u64 },
-        how: How { full, headers, spare: Arc::default() },
+        how: How { full, home: Arc::default() },
     })
 }
 
@@ -248,7 +250,7 @@ fn next_item(
 ) -> PyResult<(Item, usize)> {
     if let Ok(letter) = item.cast::<PyBytes>() {
         let length = letter.as_bytes().len();
-        return Ok((Item::Bytes(Arc::new(letter.clone().into())), length));
+        return Ok((Item::Bytes(letter.clone().into()), length));
     }
     let source = Source::of(item, "parse_many", &format!("source[{number}]"))?;
     let length = source.len();
@@ -259,33 +261,56 @@ fn next_item(
 impl Batch {
     /// In any thread, without the GIL.
     fn read(self) -> Vec<io::Result<Ready>> {
-        let how = &self.how;
-        match self.letters {
-            Letters::Items(items) => items.into_iter().map(|item| Ok(item.read(how))).collect(),
-            Letters::Mbox(text) => {
+        let how = self.how;
+        let mut spare =
+            if how.full { how.home.spare(self.letters.count()) } else { Buffers::new() };
+        let ready = self.letters.read(&how, &mut spare);
+        if how.full {
+            how.home.give_back(spare);
+        }
+        ready
+    }
+}
+
+impl Letters {
+    /// About so many.
+    fn count(&self) -> usize {
+        match self {
+            Self::Items(items) => items.len(),
+            Self::Files(files) => files.len(),
+            Self::Mbox(_) | Self::MboxPart(..) => BATCH_LETTERS,
+        }
+    }
+
+    fn read(self, how: &How, spare: &mut Buffers) -> Vec<io::Result<Ready>> {
+        match self {
+            Self::Items(items) => items.into_iter().map(|item| Ok(item.read(how, spare))).collect(),
+            Self::Mbox(text) => {
                 let letter = |range: Range<usize>| {
                     let raw = text.get(range).unwrap_or_default();
-                    Ok(how.owned(mbox::unquoted(raw).unwrap_or_else(|| raw.to_vec()), None))
+                    let bytes = mbox::unquoted(raw).unwrap_or_else(|| raw.to_vec());
+                    Ok(how.owned(bytes, None, spare))
                 };
                 mbox::letters(&text).into_iter().map(letter).collect()
             }
-            Letters::MboxPart(bytes, part) => {
+            Self::MboxPart(bytes, part) => {
                 let shift = part.start;
                 let text = bytes.get(part).unwrap_or_default();
                 let letter = |range: Range<usize>| {
                     let raw = text.get(range.clone()).unwrap_or_default();
                     if let Some(letter) = mbox::unquoted(raw) {
-                        return Ok(how.owned(letter, None));
+                        return Ok(how.owned(letter, None, spare));
                     }
                     let range = range.start + shift..range.end + shift;
-                    Ok(Ready::Shared { read: how.read(raw), bytes: Arc::clone(&bytes), range })
+                    let (read, bytes) = (how.read(raw, spare), Arc::clone(&bytes));
+                    Ok(Ready::Part { bytes, range, read })
                 };
                 mbox::letters(text).into_iter().map(letter).collect()
             }
-            Letters::Files(paths) => {
+            Self::Files(paths) => {
                 let letter = |path: PathBuf| {
                     Ok(match maildir::read(&path)? {
-                        Some((bytes, flags)) => how.owned(bytes, Some(flags)),
+                        Some((bytes, flags)) => how.owned(bytes, Some(flags), spare),
                         None => Ready::Gone,
                     })
                 };
@@ -296,27 +321,41 @@ impl Batch {
 }
 
 impl Item {
-    fn read(self, how: &How) -> Ready {
+    fn read(self, how: &How, spare: &mut Buffers) -> Ready {
         match self {
-            Self::Bytes(bytes) => {
-                Ready::Shared { read: how.read(&bytes), range: 0..bytes.len(), bytes }
-            }
+            Self::Bytes(bytes) => Ready::Whole { read: how.read(&bytes, spare), bytes },
             Self::Later => Ready::Later,
         }
     }
 }
 
 impl How {
-    fn read(&self, raw: &[u8]) -> What {
+    fn read(&self, raw: &[u8], spare: &mut Buffers) -> What {
         if self.full {
-            What::Full(Box::new(Full::of(raw, self.headers, &self.spare)))
+            What::Values(Made::new(Values::of(raw, spare)))
         } else {
-            What::Outline(Box::new(View::parse_tree(raw).into_outline()))
+            What::Outline(View::parse_tree(raw).into_outline())
         }
     }
 
-    fn owned(&self, bytes: Vec<u8>, flags: Option<String>) -> Ready {
-        Ready::Owned { read: self.read(&bytes), bytes, flags }
+    fn owned(&self, bytes: Vec<u8>, flags: Option<String>, spare: &mut Buffers) -> Ready {
+        Ready::Owned { read: self.read(&bytes, spare), bytes, flags }
+    }
+
+    fn known(&self, read: What) -> Known {
+        match read {
+            What::Outline(outline) => Known::Outline(outline),
+            What::Values(made) => Known::Values(Decoded::new(made, &self.home)),
+        }
+    }
+
+    /// A letter in memory that may change.
+    fn read_later(&self, py: Python<'_>, source: &Source) -> What {
+        if self.full {
+            What::Values(Made::new(Values::of_changing(source, py)))
+        } else {
+            What::Outline(source.read(py, |raw| View::parse_tree(raw).into_outline()))
+        }
     }
 }
 
@@ -326,7 +365,7 @@ impl ParseMany {
         slf
     }
 
-    fn __next__(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+    fn __next__(&mut self, py: Python<'_>) -> PyResult<Option<Py<Message>>> {
         loop {
             if let Some(ready) = self.ready.pop_front() {
                 match self.object(py, ready?)? {
@@ -349,18 +388,17 @@ impl ParseMany {
 }
 
 impl ParseMany {
-    /// Gives the threads work, as long as there is some and not too much waits: many batches at once, because a thread
-    /// that sleeps is woken for each.
+    /// Gives the threads work before they run out of it, as long as there is some and not too much is read ahead.
     fn fill(&mut self, py: Python<'_>) {
-        if self.pool.pending() > self.batches / 2 {
+        if self.feed.is_none() || !self.pool.is_hungry() {
             return;
         }
-        while self.pool.pending() < self.batches {
-            let Some(feed) = &mut self.feed else {
-                return;
-            };
+        let mut pieces = Vec::new();
+        while let Some(feed) = &mut self.feed
+            && self.pool.pending() + (pieces.len() as u64) < self.batches
+        {
             match feed.next(py, &mut self.later) {
-                Ok(Some(letters)) => self.pool.push(Batch { letters, how: self.how.clone() }),
+                Ok(Some(letters)) => pieces.push(Batch { letters, how: self.how.clone() }),
                 Ok(None) => self.feed = None,
                 Err(error) => {
                     self.failed = Some(error);
@@ -368,43 +406,31 @@ impl ParseMany {
                 }
             }
         }
+        if !pieces.is_empty() {
+            self.pool.push(pieces);
+        }
     }
 
-    fn object(&mut self, py: Python<'_>, ready: Ready) -> PyResult<Option<Py<PyAny>>> {
+    /// `None` for a letter that is gone.
+    fn object(&mut self, py: Python<'_>, ready: Ready) -> PyResult<Option<Py<Message>>> {
         let (source, read, flags) = match ready {
             Ready::Gone => return Ok(None),
-            Ready::Owned { bytes, read: What::Full(full), flags } => {
-                let dict = full.into_dict(py, Some(&bytes), &self.how.spare)?;
-                if let Some(flags) = flags {
-                    dict.set_item(intern!(py, "flags"), flags)?;
-                }
-                return Ok(Some(dict.into_any().unbind()));
+            Ready::Whole { bytes, read } => {
+                (Source::of_bytes(bytes.into_pyobject(py)?), read, None)
             }
-            Ready::Shared { bytes, range, read: What::Full(full) } => {
-                let dict = full.into_dict(py, bytes.get(range), &self.how.spare)?;
-                return Ok(Some(dict.into_any().unbind()));
+            Ready::Part { bytes, range, read } => {
+                let owner = (&*bytes).into_pyobject(py)?.unbind();
+                (Source::Bytes { owner, range }, read, None)
             }
-            Ready::Owned { bytes, read: What::Outline(outline), flags } => {
-                (Source::of_bytes(PyBytes::new(py, &bytes)), outline, flags)
-            }
-            Ready::Shared { bytes, range, read: What::Outline(outline) } => {
-                let owner = (&*bytes).into_pyobject(py)?.cast_into::<PyBytes>()?.unbind();
-                (Source::Bytes { owner, range }, outline, None)
-            }
+            Ready::Owned { bytes, read, flags } => (Source::of_file(bytes), read, flags),
             Ready::Later => {
                 let Some(source) = self.later.pop_front() else {
                     return Ok(None);
                 };
-                if self.how.full {
-                    let How { headers, spare, .. } = &self.how;
-                    let full = source.read(py, |raw| Full::of(raw, *headers, spare).detached(raw));
-                    return Ok(Some(full.into_dict(py, None, spare)?.into_any().unbind()));
-                }
-                let outline = source.read(py, |raw| View::parse_tree(raw).into_outline());
-                (source, Box::new(outline), None)
+                let read = self.how.read_later(py, &source);
+                (source, read, None)
             }
         };
-        let message = Message::new(source, *read, flags);
-        Ok(Some(Bound::new(py, message)?.into_any().unbind()))
+        Py::new(py, Message::new(source, self.how.known(read), flags)).map(Some)
     }
 }

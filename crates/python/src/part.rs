@@ -39,6 +39,10 @@ pub(crate) fn content<'py>(
     py: Python<'py>,
     number: usize,
 ) -> Option<Bound<'py, PyBytes>> {
+    let raw = message.source().shared(py);
+    if let Some(bytes) = message.leaf(number).and_then(|leaf| leaf.bytes(raw)) {
+        return Some(PyBytes::new(py, bytes));
+    }
     if let Some(raw) = message.source().shared(py) {
         return message.view(raw).part(number).map(|part| eager::bytes(py, part));
     }
@@ -51,6 +55,9 @@ pub(crate) fn text<'py>(
     py: Python<'py>,
     number: usize,
 ) -> Option<Bound<'py, PyString>> {
+    if let Some(leaf) = message.leaf(number) {
+        return leaf.text(py, message.source().shared(py));
+    }
     let is_text = |part: &PartView<'_, '_>| part.is_text() && part.kind() == PartKind::Leaf;
     if let Some(raw) = message.source().shared(py) {
         let view = message.view(raw);
@@ -94,8 +101,12 @@ impl Part {
 
     /// The decoded file name without folders, or None.
     #[getter]
-    fn filename(&self, py: Python<'_>) -> Option<String> {
-        self.read(py, |part| part.filename())
+    fn filename<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyString>> {
+        if let Some(leaf) = self.message.get().leaf(self.number) {
+            return leaf.filename().map(|name| PyString::new(py, name));
+        }
+        let name = self.read(py, |part| part.filename());
+        name.map(|name| PyString::new(py, &name))
     }
 
     /// Content-ID as written, with <>, or None.
@@ -243,7 +254,7 @@ impl Part {
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let (path, kind) = (self.path(py), self.content_type(py));
         let name = match self.filename(py) {
-            Some(name) => format!(" filename={}", PyString::new(py, &name).repr()?),
+            Some(name) => format!(" filename={}", name.repr()?),
             None => String::new(),
         };
         Ok(format!("<libop.mparser.Part '{path}' {kind}{name} {} bytes>", self.size(py)))

@@ -61,14 +61,22 @@ impl<W: Send + 'static, D: Send + 'static> Pool<W, D> {
         self.pushed - self.fetched
     }
 
-    pub(crate) fn push(&mut self, work: W) {
+    /// Whether threads that look for work may soon find none.
+    pub(crate) fn is_hungry(&self) -> bool {
+        self.shared.lock().waiting.len() <= self.threads.len()
+    }
+
+    /// Many pieces at once, because a thread that sleeps is woken for each call.
+    pub(crate) fn push(&mut self, pieces: Vec<W>) {
         let mut queue = self.shared.lock();
-        queue.waiting.push_back((self.pushed, work));
-        self.pushed += 1;
+        for work in pieces {
+            queue.waiting.push_back((self.pushed, work));
+            self.pushed += 1;
+        }
         self.shared.changes.fetch_add(1, Ordering::AcqRel);
         // Only the workers can be asleep: who pushes is who fetches.
         if queue.sleeping > 0 {
-            self.shared.changed.notify_one();
+            self.shared.changed.notify_all();
         }
     }
 

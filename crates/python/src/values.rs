@@ -203,6 +203,14 @@ pub(crate) fn addresses(py: Python<'_>, list: Vec<NamedAddress>) -> PyResult<Bou
     }
 }
 
+/// The same of addresses that stay where they are.
+pub(crate) fn addresses_of<'py>(
+    py: Python<'py>,
+    list: &[NamedAddress],
+) -> PyResult<Bound<'py, PyList>> {
+    addresses(py, list.to_vec())
+}
+
 /// A date as a datetime with its zone; None for the year 0, which Python does not have. A leap second is the one before.
 pub(crate) fn datetime(py: Python<'_>, date: Option<types::Date>) -> PyResult<Bound<'_, PyAny>> {
     static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();

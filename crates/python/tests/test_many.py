@@ -1,5 +1,7 @@
 """parse_many: every source, any number of threads, the same letters in the same order."""
 
+import ctypes
+import gc
 import mailbox
 import threading
 from pathlib import Path
@@ -18,6 +20,10 @@ def seen(letter):
 
 EXPECT = [seen(mparser.parse(letter)) for letter in LETTERS]
 FULL = [mparser.extract(letter) for letter in LETTERS]
+
+
+def dicts(letters):
+    return [m.to_dict() for m in letters]
 
 
 def quoted(letter: bytes) -> bytes:
@@ -39,17 +45,85 @@ def with_end(letter: bytes) -> bytes:
 @pytest.mark.parametrize("threads", [1, 2, 3, 8, None])
 def test_lists(threads):
     assert [seen(m) for m in mparser.parse_many(LETTERS, threads=threads)] == EXPECT
-    assert list(mparser.parse_many(LETTERS, threads=threads, full=True)) == FULL
+    assert [seen(m) for m in mparser.parse_many(LETTERS, threads=threads, full=True)] == EXPECT
+    assert dicts(mparser.parse_many(LETTERS, threads=threads, full=True)) == FULL
     mixed = [bytearray(x) if n % 3 == 0 else memoryview(x) if n % 5 == 0 else x for n, x in enumerate(LETTERS)]
     assert [seen(m) for m in mparser.parse_many(iter(mixed), threads=threads)] == EXPECT
-    assert list(mparser.parse_many((x for x in mixed), threads=threads, full=True)) == FULL
+    assert dicts(mparser.parse_many((x for x in mixed), threads=threads, full=True)) == FULL
+    assert [seen(m) for m in mparser.parse_many(mixed, threads=threads, full=True)] == EXPECT
 
 
 def test_lists_are_not_copied_and_headers_come_when_asked():
     for letter, m in zip(LETTERS, mparser.parse_many(LETTERS, threads=2)):
         assert m.raw.obj is letter
-    for d, m in zip(mparser.parse_many(LETTERS, full=True, headers=True), map(mparser.parse, LETTERS)):
-        assert d["headers"] == m.headers.items()
+    for m, letter in zip(mparser.parse_many(LETTERS, full=True), LETTERS):
+        assert m.raw.obj is letter
+        assert m.to_dict(headers=True) == mparser.extract(letter, headers=True)
+
+
+# Each value must be decoded to be read.
+ENCODED = (
+    b"From: =?utf-8?Q?Zofia_Ga=C5=82=C4=85zka?= <zofia@example.test>\r\nTo: =?utf-8?B?xYE=?= <lodz@example.test>\r\n"
+    b"Cc: =?utf-8?B?xYE=?= <cc@example.test>\r\nDate: Mon, 01 Jun 2026 10:00:00 +0200\r\n"
+    b"Subject: =?utf-8?Q?Cze=C5=9B=C4=87?=\r\nMessage-ID: (c) <encoded@example.test>\r\n"
+    b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n"
+    b"Content-Type: text/plain; charset=iso-8859-2\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
+    b"Dzie=F1 dobry\r\n--b\r\nContent-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    b"PHA+RHppZcWEPC9wPg==\r\n--b\r\nContent-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n"
+    b"Content-Disposition: attachment; filename*=utf-8''um%C3%B3wa.pdf\r\n\r\nJVBERi0=\r\n--b--\r\n"
+)
+
+
+def values_of(m):
+    leaves = [p for p in m.walk() if not p.is_multipart]
+    names = [(p.filename, p.text if p.is_text else p.content) for p in leaves]
+    return m.subject, m.from_, m.to, m.cc, m.date, m.message_id, m.text, m.html, names, m.to_dict()
+
+
+def wiped(letter, threads, **how):
+    """The values read after every byte of the letter was overwritten: memory of bytes, which Python itself never does."""
+    copy = bytes(bytearray(letter))
+    (m,) = mparser.parse_many([copy], threads=threads, **how)
+    found = copy.find(letter[:40])
+    address = id(copy) + bytes.__basicsize__ - 1
+    assert found == 0 and ctypes.string_at(address, len(copy)) == letter
+    ctypes.memset(address, ord("x"), len(copy))
+    return values_of(m)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_full_letters_are_decoded_before_they_are_read(threads):
+    expect = values_of(mparser.parse(ENCODED))
+    assert expect[0] == "Cześć" and expect[6] == "Dzień dobry" and expect[8][2] == ("umówa.pdf", b"%PDF-")
+    assert wiped(ENCODED, threads, full=True) == expect
+    # The same trick finds letters that decode on reading.
+    assert wiped(ENCODED, threads) != expect
+    # Memory that may change: nothing of it is read again, not even what is not encoded.
+    for letter in (ENCODED, *LETTERS[:40]):
+        memory = bytearray(letter)
+        (m,) = mparser.parse_many([memory], threads=threads, full=True)
+        memory[:] = b"x" * len(memory)
+        assert m.to_dict() == mparser.extract(letter)
+
+
+def test_letters_may_stay_longer_than_their_iterator():
+    kept = list(mparser.parse_many(LETTERS * 3, threads=3, full=True))
+    del kept[::2]
+    assert len(list(mparser.parse_many(LETTERS, threads=2, full=True))) == len(LETTERS)
+    assert dicts(kept) == (FULL * 3)[1::2]
+
+
+def test_nothing_leaks():
+    def pages():
+        for _ in range(10):
+            for m in mparser.parse_many(LETTERS, threads=2, full=True):
+                m.to_dict()
+        gc.collect()
+        return int(Path("/proc/self/statm").read_text().split()[1])
+
+    before = max(pages() for _ in range(3))
+    # 300 letters have 12 MB: one pass that stays would be seen.
+    assert pages() - before < 2_000
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -62,7 +136,8 @@ def test_mbox(threads, tmp_path):
     for source in sources:
         assert [bytes(m) for m in mparser.parse_many(source, threads=threads)] == expect
         full = list(mparser.parse_many(source, threads=threads, full=True))
-        assert full == [mparser.extract(letter) for letter in expect]
+        assert dicts(full) == [mparser.extract(letter) for letter in expect]
+        assert [(bytes(m), bytes(m.raw)) for m in full] == [(letter, letter) for letter in expect]
     stdlib = [m["Message-ID"] for m in mailbox.mbox(path)]
     assert [f"<{m.message_id}>" for m in mparser.parse_many(path, threads=threads)][:300] == stdlib[:300]
 
@@ -100,8 +175,11 @@ def test_maildir(tmp_path):
         found = [(bytes(m), m.flags) for m in mparser.parse_many(folder, threads=threads)]
         assert found == [(LETTERS[1], ""), (LETTERS[2], "RS"), (POLISH, "")]
         full = list(mparser.parse_many(str(folder), threads=threads, full=True))
-        assert [d["flags"] for d in full] == ["", "RS", ""]
-        assert full[2] == mparser.extract(POLISH) | {"flags": ""}
+        assert [(bytes(m), m.flags) for m in full] == found
+        assert [seen(m) for m in full] == [EXPECT[1], EXPECT[2], seen(mparser.parse(POLISH))]
+        assert full[2].to_dict() == mparser.extract(POLISH) | {"flags": ""}
+        inside = [part.message() for part in full[2].walk() if part.content_type == "message/rfc822"]
+        assert [m.subject for m in inside] == ["inside"]
     # Other programs give flags and delete meanwhile.
     letters = mparser.parse_many(folder, threads=1)
     (folder / "new" / "1.a.host").rename(folder / "cur" / "1.a.host:2,S")

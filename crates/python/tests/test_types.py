@@ -22,7 +22,9 @@ def show(path: Path) -> list[str]:
             size: int = part.decode_into(bytearray(part.size))
             found.append(f"{part.filename} {size}")
     for whole in mparser.parse_many(path, full=True):
-        found.append(whole["subject"] or "")
+        found.append(whole.subject or "")
+        sizes: list[int] = [len(content) for kind, name, content in whole.to_dict(headers=True)["parts"]]
+        print(sizes)
     return found
 
 

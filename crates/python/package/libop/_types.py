@@ -23,7 +23,7 @@ Extracted = TypedDict(
         "flags": NotRequired[str],
     },
 )
-"""A whole letter: what ``mparser.extract`` gives.
+"""A whole letter: what ``mparser.extract`` and ``Message.to_dict`` give.
 
 ``parts`` has every part that has no parts of its own, in order, as (content type, file name, content); content is str
 for text and bytes for everything else. ``headers`` is there if it was asked for, ``flags`` for a letter of a Maildir.

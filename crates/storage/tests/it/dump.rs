@@ -46,7 +46,13 @@ async fn account(store: &Store, id: AccountId, text: &mut String, letters: &mut 
         let emails: Vec<_> = emails.iter().map(ToString::to_string).collect();
         writeln!(text, "  thread {thread} is {}", emails.join(" ")).unwrap();
     }
-    let changes = store.changes(id, ModSeq::default(), usize::MAX).await.unwrap();
+    let floor = store.account(id).await.unwrap().changes_floor;
+    let changes = store.changes(id, floor, usize::MAX).await.unwrap();
+    if floor > ModSeq::default() {
+        // A hundred thousand lines would say no more.
+        writeln!(text, "  {} changes since {floor}", changes.changes.len()).unwrap();
+        return;
+    }
     let mut lines: Vec<_> = changes.changes.iter().map(|row| (row.modseq, change(row))).collect();
     // Entries of one MODSEQ have no order.
     lines.sort();

@@ -8,7 +8,7 @@ use crate::dump::dump;
 use crate::{NOW_UNIX_S, copy_folder};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use storage::{Into, Letter, Options, Store, Target};
+use storage::{Amount, Into, Letter, Options, Store, Target};
 use types::{
     AccountId, Flag, FlagChange, Flags, Keyword, MailboxId, ManualClock, SpecialUse, Uid, UidSet,
 };
@@ -80,6 +80,36 @@ async fn change(store: &Store, alice: AccountId, inbox: MailboxId, projects: Mai
     store.delete_mailbox(alice, gone).await.unwrap();
 }
 
+/// What the fixtures from `index-v3` and `folder-v2` on have: a limit, and changes that are forgotten.
+const LIMIT: Amount = Amount { size_bytes: 5_000_000, messages: 1_000 };
+
+async fn limit(store: &Store) {
+    let alice = store.account_by_key("alice@example.test").await.unwrap().unwrap().id;
+    store.set_quota(alice, LIMIT).await.unwrap();
+}
+
+/// Flags of 1,280 messages, changed so often that the change log gets a floor. Ten of them stay.
+async fn forget_changes(store: &Store) {
+    let alice = store.account_by_key("alice@example.test").await.unwrap().unwrap().id;
+    let many = store.create_mailbox(alice, "Wiele", None).await.unwrap().id;
+    let copy = async || store.copy(alice, many, UidSet::all(), many).await.unwrap();
+    for n in 0..10 {
+        let letter = Letter::parse(raws().remove(n % 2).into());
+        store.append(alice, many, letter, Flags::default(), None).await.unwrap();
+    }
+    for _ in 0..7 {
+        copy().await;
+    }
+    for round in 0..90 {
+        let seen = Flags::new(&[Flag::Seen]);
+        let change = if round % 2 == 0 { FlagChange::Add(seen) } else { FlagChange::Remove(seen) };
+        store.store_flags(alice, many, UidSet::all(), change, None).await.unwrap();
+    }
+    let last = Uid::new(1_280).unwrap();
+    store.remove(alice, many, UidSet::from_ranges([(Uid::new(11).unwrap(), last)])).await.unwrap();
+    assert!(store.account(alice).await.unwrap().changes_floor.0 > 0);
+}
+
 /// What only packs have: letters enough for a dictionary, a body of a file of its own, letters given up.
 async fn pack(store: &Store, data: &Path) {
     let alice = store.account_by_key("alice@example.test").await.unwrap().unwrap().id;
@@ -144,7 +174,7 @@ fn size(folder: &Path) -> u64 {
 async fn each_old_folder_opens_with_all_that_was_in_it() {
     let all = all();
     let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
-    for version in ["index-v1", "index-v2", "pack-v1", "segment-v1"] {
+    for version in ["folder-v2", "index-v1", "index-v2", "index-v3", "pack-v1", "segment-v1"] {
         assert!(names.contains(&version), "{version} is missing from {names:?}");
     }
     for (name, home) in all {
@@ -166,7 +196,11 @@ async fn opens(name: &str, home: &Path) {
         assert!(bytes == sent, "{name}: letter {letter}");
     }
     // And life goes on in it.
-    let alice = store.account_by_key("alice@example.test").await.unwrap().unwrap().id;
+    let account = store.account_by_key("alice@example.test").await.unwrap().unwrap();
+    let has_limit = ["folder-v2", "index-v3"].contains(&name);
+    assert_eq!(account.limit, if has_limit { LIMIT } else { Amount::default() }, "{name}");
+    assert_eq!(account.changes_floor.0 > 0, name == "folder-v2", "{name}");
+    let alice = account.id;
     let inbox = store.mailbox_by_name(alice, "INBOX").await.unwrap();
     let letter = Letter::parse(raws().remove(1).into());
     let arrived = store.deliver(letter, vec![Target::inbox(alice)]).await.unwrap().pop().unwrap();
@@ -185,8 +219,14 @@ pub(crate) async fn write(name: &str, segment_bytes: u64, with_index: bool) {
     let options = Options { segment_bytes, ..Options::in_folder(&data) };
     let store = Store::open(&options, clock.clone()).unwrap();
     live_in(&store, &clock).await;
-    if name.starts_with("pack") {
-        pack(&store, &data).await;
+    match name.split('-').next() {
+        Some("pack") => pack(&store, &data).await,
+        Some("index") => limit(&store).await,
+        Some("folder") => {
+            forget_changes(&store).await;
+            limit(&store).await;
+        }
+        _ => {}
     }
     let (text, letters) = dump(&store).await;
     store.close().await;
@@ -207,12 +247,11 @@ pub(crate) async fn write(name: &str, segment_bytes: u64, with_index: bool) {
 }
 
 /// `STORE_FIXTURE=index-v3 cargo test -p storage --test it -- --ignored --exact fixtures::write_one` after a format
-/// was given that version; `segment-…` and `pack-…` leave the index out, so that the log stands alone.
+/// was given that version; all but `index-…` leave the index out, so that the log stands alone.
 #[tokio::test]
 #[ignore = "writes into testdata/: run it once for each new version of a format"]
 async fn write_one() {
     let name = std::env::var("STORE_FIXTURE").unwrap();
-    let is_log = name.starts_with("segment");
-    let is_pack = name.starts_with("pack");
-    write(&name, if is_log { 3_000 } else { 64 << 20 }, !is_log && !is_pack).await;
+    let segment_bytes = if name.starts_with("segment") { 3_000 } else { 64 << 20 };
+    write(&name, segment_bytes, name.starts_with("index")).await;
 }

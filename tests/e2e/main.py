@@ -10,6 +10,8 @@ import sys
 import time
 import unittest
 
+import harness
+
 HERE = pathlib.Path(__file__).resolve().parent
 
 
@@ -76,6 +78,8 @@ def main():
     unittest.TestSuite(chosen(suite, words)).run(report)
     if not words or any("browser".startswith(word) for word in words):
         browser(report)
+    checked = harness.Server.checked
+    print(f"fsck: {checked} folders looked through in {harness.Server.checked_s:.0f} s, nothing found")
     print(f"e2e: {time.monotonic() - began:.0f} s")
     print(f"{report.passed} passed, {report.failed} failed", flush=True)
     return 1 if report.failed or not report.passed else 0

@@ -14,7 +14,7 @@ import time
 import unittest
 
 import api
-from harness import PASSWORD, Folder, Server, Talk, split_trace, user
+from harness import DEMOS_OWN, PASSWORD, Folder, Server, Talk, split_trace, user
 
 LETTER = (
     b"From: Somebody <x@example.test>\r\nTo: alice@example.test\r\nSubject: hello\r\n"
@@ -195,7 +195,7 @@ class Life(unittest.TestCase):
             web.close()
 
     def test_sigterm_says_goodbye_and_leaves_nothing(self):
-        with Folder() as folder, Server(env={"TMPDIR": str(folder)}) as server:
+        with Folder() as folder, Server(data=DEMOS_OWN, env={"TMPDIR": str(folder)}) as server:
             made = list(folder.glob("openpoczta-demo-*"))
             self.assertEqual(len(made), 1)
             with Talk(server.port("imap")) as imap, Talk(server.port("smtp")) as smtp, Talk(server.port("pop3")) as pop3:

@@ -40,7 +40,7 @@ pub(crate) fn open(folder: &Path) -> Result<Lock> {
         ErrorKind::StorageFull => Error::DiskFull,
         _ => Error::Io { what, path: folder.to_owned(), reason: e.to_string() },
     };
-    make_private(folder).map_err(|e| failed("could not make the data folder", &e))?;
+    make_durable(folder).map_err(|e| failed("could not make the data folder", &e))?;
     // First of all, and before the lock says who is here: what a newer version wrote is left as it is.
     check_newer(folder)?;
     let lock = take(folder)?;
@@ -65,6 +65,21 @@ fn write_format(folder: &Path) -> std::io::Result<()> {
 /// its owner made it.
 pub(crate) fn make_private(folder: &Path) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// The same, and its name survives a power cut, as do those of folders above that were missing too.
+fn make_durable(folder: &Path) -> std::io::Result<()> {
+    let missing: Vec<_> = folder.ancestors().take_while(|above| !above.exists()).collect();
+    make_private(folder)?;
+    for made in missing {
+        let above = made.parent().filter(|above| !above.as_os_str().is_empty());
+        match File::open(above.unwrap_or(Path::new("."))).and_then(|above| above.sync_all()) {
+            // A folder that may be written but not read cannot be synced by us; its owner wants it so.
+            Err(e) if e.kind() == ErrorKind::PermissionDenied => {}
+            synced => synced?,
+        }
+    }
+    Ok(())
 }
 
 /// Looks at versions without changing anything.

@@ -26,6 +26,11 @@ pub(crate) trait Disk: Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()> {
         std::fs::remove_file(path)
     }
+    /// Makes a folder that only its owner may look into, if there is none; its name is durable when the folder
+    /// above was synced.
+    fn make_folder(&self, folder: &Path) -> io::Result<()> {
+        crate::folder::make_private(folder)
+    }
     /// Makes names in a folder durable.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
     /// Bytes that can still be written there.

@@ -75,7 +75,7 @@ impl SegmentEnd {
 impl Segments {
     /// Makes the folder when it is not there.
     pub(crate) fn open(folder: &Path, disk: Arc<dyn Disk>) -> Result<Self> {
-        let made = crate::folder::make_private(folder);
+        let made = disk.make_folder(folder);
         made.map_err(|e| failed("could not make the log folder", folder, &e))?;
         if let Some(parent) = folder.parent() {
             let synced = disk.sync_folder(parent);

@@ -276,7 +276,7 @@ fn share(disk: &dyn Disk, log: &Path, body: &[u8], pace: &mut Pace) -> Result<Pi
     if path.exists() && is_body(&path, body) {
         return Ok(Piece::Part(hash, bytes));
     }
-    crate::folder::make_private(&folder)
+    disk.make_folder(&folder)
         .and_then(|()| disk.sync_folder(log))
         .map_err(|e| failed("could not make", &folder, &e))?;
     let temporary = path.with_extension("part.tmp");

@@ -5,11 +5,14 @@
 #
 #   tests/postgres/cluster.sh OWNER_PID            postgres://openpoczta:...@127.0.0.1:PORT/t123
 #   tests/postgres/cluster.sh OWNER_PID drop URL   removes that database; who is still connected is thrown out
+#   tests/postgres/cluster.sh OWNER_PID restart    as after a crash: everybody is thrown out, the log is replayed
+#   tests/postgres/cluster.sh OWNER_PID tls CERTIFICATE KEY   switches TLS on with these files, or changes them
 #
+# The last two are for who has a cluster of its own: a test whose OWNER_PID is itself.
 # Tests of one run share one cluster: OWNER_PID is the test runner.
 set -euo pipefail
 
-owner=${1:?"usage: tests/postgres/cluster.sh OWNER_PID [drop URL]"}
+owner=${1:?"usage: tests/postgres/cluster.sh OWNER_PID [drop URL | restart | tls CERTIFICATE KEY]"}
 folder=${TMPDIR:-/tmp}/openpoczta-postgres-$(id -u)-$owner
 
 fail() {
@@ -78,6 +81,17 @@ psql=("$programs/psql" --quiet --no-psqlrc --set=ON_ERROR_STOP=1 "$server")
 
 if [ "${2:-}" = drop ]; then
   "${psql[@]}" --command="DROP DATABASE IF EXISTS ${3##*/} WITH (FORCE)"
+elif [ "${2:-}" = restart ]; then
+  # It keeps the options it was started with, and one is a path from here.
+  cd "$folder"
+  "${as_user[@]}" "$programs/pg_ctl" restart --silent --wait --timeout=60 --mode=immediate --pgdata="$folder/data" \
+    --log="$folder/server.log" >/dev/null 2>&1 </dev/null || fail "it did not start again: $(tail -n 5 "$folder/server.log")"
+elif [ "${2:-}" = tls ]; then
+  install -m 600 "$3" "$folder/data/server.crt"
+  install -m 600 "$4" "$folder/data/server.key"
+  [ "$(id -u)" != 0 ] || chown postgres: "$folder/data/server.crt" "$folder/data/server.key"
+  "${psql[@]}" --command="ALTER SYSTEM SET ssl = on"
+  "${psql[@]}" --command="SELECT pg_reload_conf()" >/dev/null
 else
   name=t$$_$RANDOM
   "${psql[@]}" --command="CREATE DATABASE $name"

@@ -23,6 +23,12 @@ pub enum Error {
         "the database {place} cannot be reached: {why}; is it running, and is the address right?"
     )]
     Unreachable { place: String, why: String },
+    /// In the middle of something, and what was not committed is undone. Trying again helps.
+    #[error("the connection to the database was lost: {0}")]
+    Lost(String),
+    /// The answer to a commit was lost and nobody could say what became of it: trying again may do it twice.
+    #[error("the answer to a commit was lost: what was changed may be done, or not")]
+    Unsettled,
     /// It is there, but cannot be used as it is.
     #[error("the database {place} cannot be used: {why}")]
     Refused { place: String, why: String },
@@ -43,9 +49,12 @@ impl Error {
             Self::Newer { .. } | Self::UnknownEngine(_) | Self::Refused { .. } => {
                 ErrorClass::Permanent
             }
-            Self::Unreachable { .. } | Self::Conflict(_) | Self::Busy(_) | Self::Engine(_) => {
-                ErrorClass::Temporary
-            }
+            Self::Unreachable { .. }
+            | Self::Lost(_)
+            | Self::Unsettled
+            | Self::Conflict(_)
+            | Self::Busy(_)
+            | Self::Engine(_) => ErrorClass::Temporary,
         }
     }
 }

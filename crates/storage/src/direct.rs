@@ -16,6 +16,11 @@ use types::{AccountId, Clock};
 
 /// How often a batch is tried again when another server was quicker.
 const TRIES: usize = 5;
+/// How long a batch waits for a database that is gone: a restart or the change to a standby takes seconds. Callers'
+/// clients wait longer than that.
+const AWAY_TIMEOUT: Duration = Duration::from_secs(15);
+/// Between its tries, twice as long each time.
+const AWAY_EVERY: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
 /// How often the database is asked to remove what is gone.
 const TIDY_EVERY: Duration = Duration::from_mins(5);
 
@@ -95,15 +100,22 @@ impl Direct {
         }
     }
 
-    /// All or nothing, tried again when another server was quicker.
+    /// All or nothing, tried again when another server was quicker, or when the database went away before the commit.
     fn commit(&self, jobs: &mut [Box<dyn Job>], state: &WriterState) -> Result<()> {
         let mut tries = 1;
+        let [mut pause, longest] = AWAY_EVERY;
+        let until = Instant::now() + AWAY_TIMEOUT;
         let done = loop {
             let attempt = catch_unwind(AssertUnwindSafe(|| self.attempt(jobs)));
             match attempt.unwrap_or_else(|_| Err(panicked())) {
                 Err(Error::Index(error)) if is_conflict(&error) && tries < TRIES => {
                     tracing::debug!(%error, tries, "trying the changes again");
                     tries += 1;
+                }
+                Err(error) if is_undone(&error) && Instant::now() < until => {
+                    tracing::warn!(%error, changes = jobs.len(), "waiting for the database");
+                    std::thread::park_timeout(pause);
+                    pause = longest.min(pause * 2);
                 }
                 Err(error) => {
                     tracing::error!(%error, changes = jobs.len(), "changes could not be written");
@@ -156,9 +168,17 @@ fn is_conflict(error: &db::Error) -> bool {
     matches!(error, db::Error::Conflict(_))
 }
 
-/// Nobody answers: asking for each change would take long, and all would hear the same.
+/// The database is away, and nothing of the batch is done.
+fn is_undone(error: &Error) -> bool {
+    use db::Error::{Lost, Unreachable};
+    matches!(error, Error::Index(error) if matches!(**error, Unreachable { .. } | Lost(_)))
+}
+
+/// Nobody answers: asking for each change would take long, and all would hear the same. Or nobody knows what was done:
+/// asking for each could do it twice.
 fn is_out_of_reach(error: &Error) -> bool {
-    matches!(error, Error::Index(error) if matches!(**error, db::Error::Unreachable { .. }))
+    is_undone(error)
+        || matches!(error, Error::Index(error) if matches!(**error, db::Error::Unsettled))
 }
 
 /// Resolves one intent in the transaction.

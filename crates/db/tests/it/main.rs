@@ -8,6 +8,7 @@
 #[path = "../postgres/mod.rs"]
 mod postgres;
 mod postgres_only;
+mod postgres_tls;
 
 use db::{
     Amount, BlobRef, ChangeKind, ENGINES, Index, Location, MessageRow, Op, Position, Read, Txn,

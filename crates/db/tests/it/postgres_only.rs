@@ -106,10 +106,13 @@ fn a_server_that_would_lose_or_change_mail_is_refused() {
     check(&unknown, ErrorClass::Permanent, &["password authentication failed", at]);
     check("postgres://a:s3cret@127.0.0.1:9/x", ErrorClass::Temporary, &["127.0.0.1:9", "running"]);
     check("postgres://a:s3cret@h:port/x", ErrorClass::Permanent, &["postgres://USER"]);
-    check(&format!("{}?sslmode=require", database.url), ErrorClass::Permanent, &["sslmode"]);
+    let encrypted = format!("{}?sslmode=require", database.url);
+    check(&encrypted, ErrorClass::Permanent, &["takes no TLS", "ssl = on", "sslmode=disable"]);
+    check(&format!("{}?sslmode=allow", database.url), ErrorClass::Permanent, &["verify-full"]);
     psql(&database.url, "CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");
-    let latin = Database { url: database.url.replace(at, &format!("{server}/latin")) };
-    check(&latin.url, ErrorClass::Permanent, &["LATIN1", "ENCODING 'UTF8'"]);
+    let latin = database.url.replace(at, &format!("{server}/latin"));
+    check(&latin, ErrorClass::Permanent, &["LATIN1", "ENCODING 'UTF8'"]);
+    psql(&database.url, "DROP DATABASE latin WITH (FORCE)");
 }
 
 #[test]
@@ -134,10 +137,10 @@ fn after_a_lost_connection_the_next_change_makes_a_new_one() {
 fn a_version_1_database_keeps_its_rows() {
     let database = Database::new();
     filled(&*db::open(&database.url).unwrap());
-    // What versions 2 and 3 added goes away again.
+    // What versions 2 to 4 added goes away again.
     psql(
         &database.url,
-        "DROP TABLE letter; DROP SEQUENCE account_id, email_id; DROP INDEX thread_of_thread;
+        "DROP TABLE letter, done; DROP SEQUENCE account_id, email_id; DROP INDEX thread_of_thread;
          ALTER TABLE account DROP COLUMN limit_bytes, DROP COLUMN limit_messages,
              DROP COLUMN used_bytes, DROP COLUMN used_messages, DROP COLUMN changes_floor,
              DROP COLUMN new_changes;

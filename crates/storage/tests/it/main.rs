@@ -17,6 +17,7 @@ mod postgres;
 mod quota;
 mod reading;
 mod rebuild;
+mod restart;
 mod searching;
 mod shared;
 mod tools;

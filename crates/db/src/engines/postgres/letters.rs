@@ -4,20 +4,22 @@
 //! A place is the number of the letter, as segment, and a byte in it.
 
 use super::read::int;
-use super::session::{Place, Session, answer_of};
+use super::session::{Place, Server, Session, answer_of};
 use super::{Postgres, lock};
 use crate::{Letters, Location, Result};
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio_postgres::{AsyncMessage, Client, NoTls};
+use tokio_postgres::{AsyncMessage, Client};
 use types::{AccountId, EmailId, ModSeq};
 
 /// `INCREMENT BY` of the sequence `email_id`.
 const IDS_AT_ONCE: u64 = 32;
 /// How long a letter that is gone can still be read by who had begun to.
 const REMOVE_GONE: &str = "DELETE FROM letter WHERE gone_at < now() - interval '1 hour'";
+/// Whoever lost an answer asks within a minute.
+const FORGET_MARKS: &str = "DELETE FROM done WHERE at < now() - interval '1 hour'";
 /// The channel of `LISTEN` and `NOTIFY`.
 const CHANNEL: &str = "openpoczta";
 /// PostgreSQL takes 8,000 bytes in one message; an entry has at most 42.
@@ -63,8 +65,9 @@ pub(super) fn place_of(letter: EmailId) -> Location {
     Location { segment: letter.0, offset: 0 }
 }
 
-/// Removes letters whose last email went some time ago.
+/// Removes letters whose last email went some time ago, and old marks of transactions.
 pub(super) fn tidy(session: &Session) -> Result<()> {
+    session.rows(FORGET_MARKS, &[])?;
     session.rows(REMOVE_GONE, &[]).map(|_| ())
 }
 
@@ -95,23 +98,21 @@ impl Letters for Postgres {
         *lock(&self.news) = Some(news);
         let own = std::collections::hash_map::RandomState::new();
         let own = std::hash::BuildHasher::hash_one(&own, CHANNEL);
-        self.place.spawn(gossip(self.place.config(), format!("{own:016x}"), to_tell, tell));
+        self.place.spawn(gossip(self.place.server(), format!("{own:016x}"), to_tell, tell));
     }
 }
 
 /// Keeps a connection on which this server tells and hears; a new one when it is lost.
 async fn gossip(
-    config: tokio_postgres::Config,
+    server: Server,
     own: String,
     mut news: UnboundedReceiver<(AccountId, ModSeq)>,
     tell: Box<dyn Fn(AccountId, ModSeq) + Send + Sync>,
 ) {
     loop {
-        if let Ok((client, mut connection)) = config.connect(NoTls).await {
+        if let Ok((client, mut connection)) = server.connect().await {
             let hear = async {
-                while let Some(Ok(message)) =
-                    std::future::poll_fn(|context| connection.poll_message(context)).await
-                {
+                while let Some(Ok(message)) = connection.next().await {
                     if let AsyncMessage::Notification(heard) = message {
                         heard_of(heard.payload(), &own, &*tell);
                     }

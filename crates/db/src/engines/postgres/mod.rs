@@ -7,13 +7,14 @@
 //! REPEATABLE READ would end in an error after every wait. Readers take REPEATABLE READ: one moment for all
 //! questions, without any lock.
 //!
-//! The files: [`session`] one connection and its errors, [`schema`] the tables, [`read`] questions, [`write`] the
+//! The files: [`session`] one connection and its errors, [`tls`] how it is encrypted, [`schema`] the tables, [`read`] questions, [`write`] the
 //! write transaction, [`letters`] bytes, numbers and news.
 
 mod letters;
 mod read;
 mod schema;
 mod session;
+mod tls;
 mod write;
 
 use crate::{Error, Index, Letters, Read, Result, Txn};
@@ -28,6 +29,9 @@ use types::{AccountId, ModSeq};
 const READERS: usize = 20;
 /// How long a reader waits for one of them.
 const READER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a reader waits for a database that is gone: a restart takes a few seconds.
+const RETURN_TIMEOUT: Duration = Duration::from_secs(5);
+const RETURN_EVERY: Duration = Duration::from_millis(100);
 
 /// `rest` is what follows `postgres:` in a URL as `libpq` takes them.
 pub(super) fn open(rest: &str) -> Result<Arc<dyn Index>> {
@@ -76,7 +80,7 @@ impl Index for Postgres {
         let session = if let Some(session) = kept {
             session
         } else {
-            let session = self.place.connect()?;
+            let session = self.again()?;
             session.batch(begin)?;
             session
         };
@@ -118,7 +122,7 @@ impl Postgres {
             if readers.open < READERS {
                 readers.open += 1;
                 drop(readers);
-                return self.place.connect().inspect_err(|_| self.reader_gone());
+                return self.returned().inspect_err(|_| self.reader_gone());
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -126,6 +130,28 @@ impl Postgres {
             }
             let waited = self.reader_back.wait_timeout(readers, left);
             readers = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// A new connection of a store that has been in use. What refuses it now is not for ever: nobody's mail goes
+    /// back because somebody changes a password or a certificate.
+    fn again(&self) -> Result<Session> {
+        self.place.connect().map_err(|error| match error {
+            Error::Refused { place, why } => Error::Unreachable { place, why },
+            other => other,
+        })
+    }
+
+    /// The same, for a reader: waits a while for a server that is starting again.
+    fn returned(&self) -> Result<Session> {
+        let until = Instant::now() + RETURN_TIMEOUT;
+        loop {
+            match self.again() {
+                Err(Error::Unreachable { .. } | Error::Lost(_)) if Instant::now() < until => {
+                    std::thread::park_timeout(RETURN_EVERY);
+                }
+                done => return done,
+            }
         }
     }
 

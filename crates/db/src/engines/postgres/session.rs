@@ -3,10 +3,10 @@
 //! The client library is asynchronous, the index is not: connections are driven by a thread of the engine, and
 //! whoever asks sleeps until the answer is there. That works on any thread, also on one of another runtime.
 
+use super::tls::{self, Way};
 use crate::{Error, Result};
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::str::FromStr as _;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 use tokio::runtime::Runtime;
-use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::NoTlsStream;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Config, NoTls, Row, Statement};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, Row, Socket, Statement};
 
 /// A value for `$1`.
 pub(super) type Value<'a> = &'a (dyn ToSql + Sync);
@@ -37,7 +37,7 @@ SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('sync
 
 /// A database, and the thread that drives all connections to it.
 pub(super) struct Place {
-    config: Config,
+    server: Server,
     /// For people: without the password.
     shown: String,
     /// Given back at the end without waiting: that must work on a thread of another runtime too.
@@ -56,23 +56,11 @@ impl Place {
     pub(super) fn new(url: &str) -> Result<Self> {
         let shown = crate::engines::without_password(url);
         let refused = |why: String| Error::Refused { place: shown.clone(), why };
-        let mut config = Config::from_str(url).map_err(|e| {
+        let (rest, wish) = tls::take_wish(url);
+        let mut config = Config::from_str(&rest).map_err(|e| {
             refused(format!("this is no address of a database ({e}); write postgres://USER:PASSWORD@HOST:PORT/DATABASE"))
         })?;
-        if config.get_ssl_mode() == SslMode::Require {
-            return Err(refused(
-                "this build cannot encrypt the connection; use a Unix socket, the same machine or a tunnel, and \
-                 leave sslmode out"
-                    .to_owned(),
-            ));
-        }
-        if let Some(host) = crosses_a_network(&config) {
-            return Err(refused(format!(
-                "letters and the password would go to {host} in the clear, as this build cannot encrypt the \
-                 connection; use a Unix socket, this machine or a tunnel, or add ?sslmode=disable if nobody else \
-                 can listen on that network"
-            )));
-        }
+        let way = Way::new(&wish, &mut config).map_err(refused)?;
         config
             .application_name("openpoczta")
             .connect_timeout(CONNECT_TIMEOUT)
@@ -82,15 +70,15 @@ impl Place {
         let runtime = runtime.worker_threads(1).thread_name("postgres").enable_all().build();
         let runtime =
             runtime.map_err(|e| Error::Engine(format!("no thread for connections: {e}")))?;
-        Ok(Self { config, shown, runtime: Some(runtime) })
+        Ok(Self { server: Server { config, way }, shown, runtime: Some(runtime) })
     }
 
     pub(super) fn shown(&self) -> &str {
         &self.shown
     }
 
-    pub(super) fn config(&self) -> Config {
-        self.config.clone()
+    pub(super) fn server(&self) -> Server {
+        self.server.clone()
     }
 
     pub(super) fn runtime(&self) -> Option<&Runtime> {
@@ -99,11 +87,11 @@ impl Place {
 
     pub(super) fn connect(&self) -> Result<Session> {
         let runtime = self.runtime.as_ref().ok_or_else(|| Error::Engine("closed".to_owned()))?;
-        let config = self.config.clone();
+        let server = self.server.clone();
         let connected = wait(runtime.spawn(async move {
-            let (client, connection) = config.connect(NoTls).await?;
+            let (client, mut connection) = server.connect().await?;
             // Ends with the connection; whoever waits for an answer is told by the client.
-            tokio::spawn(async move { connection.await.is_ok() });
+            tokio::spawn(async move { while let Some(Ok(_)) = connection.next().await {} });
             Answer::Ok(client)
         }));
         let client = connected
@@ -116,8 +104,11 @@ impl Place {
 
     fn unreachable(&self, error: &tokio_postgres::Error) -> Error {
         let place = self.shown.clone();
-        let why = words(error);
         // The server is there and does not want us: that will be so the next time too.
+        if let Some(why) = tls::meaning(error) {
+            return Error::Refused { place, why };
+        }
+        let why = words(error);
         match error.as_db_error() {
             Some(_) if !is_passing(error) => Error::Refused { place, why },
             _ => Error::Unreachable { place, why },
@@ -125,27 +116,57 @@ impl Place {
     }
 }
 
-/// The first host that is not this machine, unless somebody said that it may be spoken to in the clear.
-fn crosses_a_network(config: &Config) -> Option<String> {
-    if config.get_ssl_mode() == SslMode::Disable {
-        return None;
+/// Where connections lead, and how.
+#[derive(Clone)]
+pub(super) struct Server {
+    config: Config,
+    way: Way,
+}
+
+impl Server {
+    pub(super) async fn connect(&self) -> Answer<(Client, Driver)> {
+        Ok(match &self.way {
+            Way::Clear => {
+                let (client, connection) = self.config.connect(tls::CLEAR).await?;
+                (client, Driver::Clear(connection))
+            }
+            Way::Encrypted(tls) => {
+                let (client, connection) = self.config.connect(tls.clone()).await?;
+                (client, Driver::Encrypted(Box::new(connection)))
+            }
+        })
     }
-    let is_here = |host: &str| {
-        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-    };
-    let addresses = config.get_hostaddrs();
-    if !addresses.is_empty() {
-        return addresses.iter().find(|a| !a.is_loopback()).map(ToString::to_string);
+}
+
+/// The half of a connection that moves bytes.
+pub(super) enum Driver {
+    Clear(Connection<Socket, NoTlsStream>),
+    Encrypted(Box<Connection<Socket, tls::Encrypted>>),
+}
+
+impl Driver {
+    /// The next the server says unasked; `None` at the end. Nothing moves while nobody waits for it.
+    pub(super) async fn next(&mut self) -> Option<Answer<AsyncMessage>> {
+        std::future::poll_fn(|context| match self {
+            Self::Clear(connection) => connection.poll_message(context),
+            Self::Encrypted(connection) => connection.poll_message(context),
+        })
+        .await
     }
-    config.get_hosts().iter().find_map(|host| match host {
-        Host::Tcp(name) if !is_here(name) => Some(name.clone()),
-        Host::Tcp(_) | Host::Unix(_) => None,
-    })
 }
 
 /// Starting up, shutting down, too many connections: gone in a moment.
 fn is_passing(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|code| code.code().starts_with("57P") || code.code().starts_with("53"))
+}
+
+/// The connection is gone, or the server is about to end it.
+fn is_lost(error: &tokio_postgres::Error) -> bool {
+    let io = |e: &(dyn std::error::Error + 'static)| e.is::<std::io::Error>();
+    match error.code() {
+        Some(code) => code.code().starts_with("57P") || code.code().starts_with("08"),
+        None => error.is_closed() || std::error::Error::source(error).is_some_and(io),
+    }
 }
 
 /// The message with what PostgreSQL says behind it.
@@ -166,6 +187,9 @@ fn words(error: &tokio_postgres::Error) -> String {
 impl From<tokio_postgres::Error> for Error {
     fn from(error: tokio_postgres::Error) -> Self {
         let text = words(&error);
+        if is_lost(&error) {
+            return Self::Lost(text);
+        }
         match error.code() {
             Some(code) if *code == SqlState::DISK_FULL => Self::Full(text),
             Some(code)
@@ -288,28 +312,5 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
             Poll::Ready(value) => return value,
             Poll::Pending => std::thread::park(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn other_machines_are_not_spoken_to_in_the_clear() {
-        #[track_caller]
-        fn check(url: &str, expect: Option<&str>) {
-            let config = Config::from_str(url).unwrap();
-            assert_eq!(crosses_a_network(&config).as_deref(), expect, "{url}");
-        }
-        check("postgres://mail@localhost/mail", None);
-        check("postgres://mail@127.0.0.1:5432/mail", None);
-        check("postgres://mail@/mail?host=/run/postgresql", None);
-        check("host=::1 user=mail", None);
-        check("postgres://mail@db.example.test/mail", Some("db.example.test"));
-        check("postgres://mail@localhost,192.0.2.1/mail", Some("192.0.2.1"));
-        check("postgres://mail@localhost/mail?hostaddr=192.0.2.1", Some("192.0.2.1"));
-        check("postgres://mail@db.example.test/mail?hostaddr=127.0.0.1", None);
-        check("postgres://mail@db.example.test/mail?sslmode=disable", None);
     }
 }

@@ -3,7 +3,7 @@
 //! needs them or at the commit. A batch of many letters so costs a few ways to the server, not a few for each.
 
 use super::read::{account_row, int, select};
-use super::session::{Change, Session, answer_of};
+use super::session::{Change, Session};
 use super::{Postgres, letters, lock};
 use crate::{
     AccountRow, ChangeRow, EmailRow, Error, Location, MailboxRow, MessageRow, Position, Read,
@@ -21,6 +21,7 @@ use types::{
 /// How long the fate of a commit whose answer was lost is asked for.
 const FATE_TIMEOUT: Duration = Duration::from_secs(15);
 const FATE_EVERY: Duration = Duration::from_millis(300);
+const LEAVE_MARK: &str = "INSERT INTO done (mark) VALUES ($1)";
 
 pub(super) struct PostgresTxn<'a> {
     database: &'a Postgres,
@@ -342,25 +343,32 @@ impl Txn for PostgresTxn<'_> {
         Ok(letters::place_of(letter))
     }
 
+    /// All that waits, the mark and the commit go together: one way to the server and back.
     fn commit(mut self: Box<Self>, position: Position) -> Result<()> {
-        if position == Position::NO_LOG {
-            self.flush()?;
-        } else {
+        if position != Position::NO_LOG {
             self.put_position(position)?;
         }
-        let session = self.session()?;
-        let own = answer_of(session.row("SELECT pg_current_xact_id()::text", &[])?)?;
-        let own: String = own.try_get(0)?;
-        if let Err(error) = session.batch("COMMIT") {
-            let lost = !session.is_open();
-            self.session = None;
-            if !lost || !self.fate_of(&own)? {
+        let mark = new_mark();
+        let mut changes = self.rows.borrow_mut().take_changes();
+        changes.push(Change { sql: LEAVE_MARK, values: vec![Box::new(mark)] });
+        changes.push(Change { sql: "COMMIT", values: Vec::new() });
+        if let Err(error) = self.session()?.all(&changes) {
+            // Whatever else failed, failed before the commit; PostgreSQL then takes that for a rollback.
+            let undone = !matches!(error, Error::Lost(_));
+            self.session = self.session.take().filter(|session| undone && session.is_open());
+            if undone || !self.fate_of(mark)? {
                 return Err(error);
             }
         }
         *self.home = self.session.take();
         Ok(())
     }
+}
+
+/// A number that no other transaction of these days has.
+fn new_mark() -> i64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(std::thread::current().id()).cast_signed()
 }
 
 impl PostgresTxn<'_> {
@@ -376,34 +384,29 @@ impl PostgresTxn<'_> {
     }
 
     /// Whether a transaction is committed whose connection was lost before the answer came.
-    fn fate_of(&self, own: &str) -> Result<bool> {
+    fn fate_of(&self, mark: i64) -> Result<bool> {
         let until = Instant::now() + FATE_TIMEOUT;
         loop {
-            if let Ok(Some(committed)) = self.database.place.connect().and_then(|s| fate(&s, own)) {
+            if let Ok(committed) = self.database.place.connect().and_then(|s| fate(&s, mark)) {
                 return Ok(committed);
             }
             if Instant::now() > until {
-                let text = "the answer to a commit was lost: what was changed may be done, or not";
-                return Err(Error::Engine(text.to_owned()));
+                return Err(Error::Unsettled);
             }
             std::thread::park_timeout(FATE_EVERY);
         }
     }
 }
 
-/// `None`: not known yet.
-fn fate(session: &Session, transaction: &str) -> Result<Option<bool>> {
-    let row = session.row("SELECT pg_xact_status($1::text::xid8)", &[&transaction])?;
-    let status: Option<String> = answer_of(row)?.try_get(0)?;
-    match status.as_deref() {
-        Some("committed") => {
-            // It may have been waiting for a standby still: a commit after it waits for both.
-            let sql = "SELECT pg_logical_emit_message(true, 'openpoczta', '')::text";
-            session.rows(sql, &[]).map(|_| Some(true))
-        }
-        Some("aborted") => Ok(Some(false)),
-        _ => Ok(None),
+/// Waits while the transaction is still at work. One that has not left its mark by then never can: it is taken.
+fn fate(session: &Session, mark: i64) -> Result<bool> {
+    let sql = "INSERT INTO done (mark) VALUES ($1) ON CONFLICT DO NOTHING RETURNING mark";
+    if session.row(sql, &[&mark])?.is_some() {
+        return Ok(false);
     }
+    // It may have been waiting for a standby still: a commit after it waits for both.
+    let sql = "SELECT pg_logical_emit_message(true, 'openpoczta', '')::text";
+    session.rows(sql, &[]).map(|_| true)
 }
 
 /// A statement that takes its rows as one array for each column, and those arrays.

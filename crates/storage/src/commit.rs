@@ -358,7 +358,9 @@ impl Commits {
         let jobs = group.jobs;
         let coming = desk.ready.jobs.len() + self.crowd.waiting();
         desk.expected = (jobs.len() + coming).min(BATCH_CHANGES);
-        desk.until = Queue::gather_until(desk.last_sync);
+        // Of a crowd enough will come; too few would only cost a sync more.
+        let patience = if desk.expected > ENOUGH { 2 } else { 1 };
+        desk.until = Queue::gather_until(desk.last_sync * patience);
         drop(desk);
         answer_all(jobs, &Ok(()));
         self.desk()

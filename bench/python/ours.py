@@ -1,5 +1,7 @@
 """libop doing the same as peers.py."""
 
+import os
+import tempfile
 from collections import deque
 
 from libop import mparser
@@ -42,6 +44,26 @@ def lazy_overview(letter):
 def many_decoded(letters, threads):
     """Every value decoded by the threads; let go one after the other, as a program does that cannot keep a mailbox in memory."""
     deque(mparser.parse_many(letters, threads=threads, full=True), maxlen=0)
+
+
+def many_maildir(letters, threads):
+    """The same out of files, written once."""
+    deque(mparser.parse_many(maildir(letters), threads=threads, full=True), maxlen=0)
+
+
+FOLDERS = {}
+
+
+def maildir(letters):
+    key = len(letters), sum(map(len, letters))
+    if key not in FOLDERS:
+        FOLDERS[key] = tempfile.TemporaryDirectory(prefix="bench-python-")
+        for name in ("new", "cur", "tmp"):
+            os.mkdir(os.path.join(FOLDERS[key].name, name))
+        for number, letter in enumerate(letters):
+            with open(os.path.join(FOLDERS[key].name, "cur", f"{number:06}.bench:2,S"), "wb") as file:
+                file.write(letter)
+    return FOLDERS[key].name
 
 
 def many_read(letters, threads):

@@ -53,6 +53,7 @@ def batches():
         for name, does, run in (
             ("libop parse_many", "parse_many(full=True): a Message each, its values decoded by the threads; a Python object of a value is made when it is read", ours.many_decoded),
             ("libop parse_many, all read", "the same, and every value of every letter read as a Python object (to_dict), by the one thread that iterates", ours.many_read),
+            ("libop parse_many, Maildir", "the first again, each letter in a file of a Maildir", ours.many_maildir),
             ("fast-mail-parser parse_many", "parse_many: as parse_email", peers.many_fast),
         )
         for threads in (1, 2)

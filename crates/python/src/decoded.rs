@@ -332,7 +332,7 @@ static KEPT: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 /// Smaller bodies get their memory where everybody does.
 const SPARE_FROM_BYTES: usize = 4 * 1024;
 /// Larger buffers are not kept, and not more than so many, nor more bytes of them all.
-const SPARE_TO_BYTES: usize = 1 << 20;
+const SPARE_TO_BYTES: usize = 2 << 20;
 const SPARE_BUFFERS: usize = 64;
 /// Lengths of buffers, so that bodies of about the same length find one.
 const SPARE_STEP_BYTES: usize = 16 * 1024;

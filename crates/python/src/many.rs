@@ -23,14 +23,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Letters handed over at once, and about how many bytes: enough that handing over costs nothing beside reading.
-const BATCH_LETTERS: usize = 64;
+const BATCH_LETTERS: usize = 32;
 const BATCH_BYTES: usize = 128 * 1024;
 /// Of a list, each thread gets so many batches at least: at the end all wait for the last one.
 const BATCHES_OF_A_LIST: usize = 16;
 /// Fewer letters are not worth handing over.
 const BATCH_LETTERS_LEAST: usize = 8;
-/// Batches for each thread that are read ahead. With the size of a batch this is what bounds memory.
-const BATCHES_AHEAD: usize = 8;
+/// Batches for each thread that are read ahead: enough that none runs out of work while the one that iterates reads a
+/// letter of some megabytes. With the size of a batch this is what bounds memory.
+const BATCHES_AHEAD: usize = 16;
 /// More threads than this are surely a mistake.
 const THREADS: usize = 1024;
 

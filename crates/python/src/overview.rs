@@ -44,13 +44,7 @@ pub(crate) fn overview(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Over
 
 impl Overview {
     fn of(py: Python<'_>, view: &View<'_>) -> PyResult<Self> {
-        let mut rows = view.parts();
-        let parts = if let (1, Some(one)) = (rows.len(), view.part(0)) {
-            PyList::new(py, [row(py, one)?])?
-        } else {
-            let rows: PyResult<Vec<_>> = rows.by_ref().map(|part| row(py, part)).collect();
-            PyList::new(py, rows?)?
-        };
+        let parts = PyList::new(py, view.parts().map(Row))?;
         let text = |text: Option<Cow<'_, str>>| match text {
             Some(text) => PyString::new(py, &text).into_any().unbind(),
             None => py.None(),
@@ -77,7 +71,17 @@ impl Overview {
     }
 }
 
-fn row<'py>(py: Python<'py>, part: PartView<'_, '_>) -> PyResult<Bound<'py, PyTuple>> {
-    let kind = MediaType::of(part).object(py);
-    (kind, part.filename(), part.parent(), part.body().len()).into_pyobject(py)
+/// A part, to become a tuple.
+struct Row<'v, 'a>(PartView<'v, 'a>);
+
+impl<'py> IntoPyObject<'py> for Row<'_, '_> {
+    type Target = PyTuple;
+    type Output = Bound<'py, PyTuple>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        let Self(part) = self;
+        let kind = MediaType::of(part).object(py);
+        (kind, part.filename(), part.parent(), part.body().len()).into_pyobject(py)
+    }
 }

@@ -58,6 +58,9 @@ pub static CAPABILITIES: &[Capability] = &[
     row("NAMESPACE", AfterLogin, "RFC 2342"),
     row("OBJECTID", AfterLogin, "RFC 8474"),
     row("PREVIEW", AfterLogin, "RFC 8970"),
+    row("QUOTA", AfterLogin, "RFC 9208"),
+    row("QUOTA=RES-MESSAGE", AfterLogin, "RFC 9208 §5.2"),
+    row("QUOTA=RES-STORAGE", AfterLogin, "RFC 9208 §5.1"),
     row("SASL-IR", Always, "RFC 4959"),
     row("SORT", AfterLogin, "RFC 5256"),
     row("SORT=DISPLAY", AfterLogin, "RFC 5957"),
@@ -68,6 +71,7 @@ pub static CAPABILITIES: &[Capability] = &[
         ..row("THREAD=", AfterLogin, "RFC 5256")
     },
     row("UIDPLUS", AfterLogin, "RFC 4315"),
+    row("UNAUTHENTICATE", AfterLogin, "RFC 8437"),
     row("UNSELECT", AfterLogin, "RFC 3691"),
     row("WITHIN", AfterLogin, "RFC 5032"),
 ];

@@ -90,6 +90,8 @@ pub static COMMANDS: &[Command] = &[
     row::<cmd::select::Examine>("EXAMINE", Authenticated, "RFC 9051 §6.3.3"),
     row::<cmd::expunge::Expunge>("EXPUNGE", Selected, "RFC 9051 §6.4.3"),
     row::<cmd::fetch::Fetch>("FETCH", Selected, "RFC 9051 §6.4.5"),
+    row::<cmd::quota::GetQuota>("GETQUOTA", Authenticated, "RFC 9208 §4.1.2"),
+    row::<cmd::quota::GetQuotaRoot>("GETQUOTAROOT", Authenticated, "RFC 9208 §4.1.3"),
     row::<cmd::id::Id>("ID", Always, "RFC 2971 §3.1"),
     row::<cmd::idle::Idle>("IDLE", Authenticated, "RFC 9051 §6.3.13"),
     row::<cmd::list::List>("LIST", Authenticated, "RFC 9051 §6.3.9"),
@@ -116,6 +118,7 @@ pub static COMMANDS: &[Command] = &[
     uid_row::<cmd::sort::Sort>("UID SORT", "RFC 5256 §3"),
     uid_row::<cmd::store::Store>("UID STORE", "RFC 9051 §6.4.9"),
     uid_row::<cmd::thread::Thread>("UID THREAD", "RFC 5256 §3"),
+    row::<cmd::unauthenticate::Unauthenticate>("UNAUTHENTICATE", Authenticated, "RFC 8437"),
     row::<cmd::close::Unselect>("UNSELECT", Selected, "RFC 9051 §6.4.2"),
     row::<cmd::subscribe::Unsubscribe>("UNSUBSCRIBE", Authenticated, "RFC 9051 §6.3.8"),
 ];
@@ -200,5 +203,11 @@ mod tests {
         check(&format!("a STATUS x ({})", "MESSAGES ".repeat(15_000)));
         check(&format!("a ID ({})", "\"a\" \"b\" ".repeat(15_000)));
         check(&format!("a ENABLE {}", "x ".repeat(15_000)));
+        check(&format!("a SORT ({}) UTF-8 ALL", "DATE ".repeat(15_000)));
+        check(&format!("a SORT (DATE) UTF-8 {}", "(".repeat(60_000)));
+        check(&format!("a SORT {} UTF-8 ALL", "(".repeat(60_000)));
+        check(&format!("a THREAD REFS UTF-8 {}ALL", "NOT ".repeat(15_000)));
+        check(&format!("a CREATE x (USE ({}))", "\\Sent ".repeat(15_000)));
+        check(&format!("a CREATE x {}", "(".repeat(60_000)));
     }
 }

@@ -273,6 +273,13 @@ impl Session {
         self.identity = Some((who, watch));
     }
 
+    /// As it was before login (RFC 8437 §2), with as much time for the next one; wrong passwords stay counted.
+    pub(crate) fn log_out(&mut self) {
+        self.identity = None;
+        self.selected = None;
+        self.opened = Instant::now();
+    }
+
     /// Counts a wrong password.
     pub(crate) fn login_failed(&mut self) {
         self.failed_logins += 1;

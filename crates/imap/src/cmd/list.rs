@@ -88,7 +88,7 @@ impl Verb for List {
             if !(own || below) || !patterns.iter().any(|p| p.matches(&mailbox.name)) {
                 continue;
             }
-            self.say(session, mailbox, &tree, below);
+            self.say(session, mailbox, &tree, below).await?;
             session.wire.relieve().await?;
         }
         Ok(Done::new("Listed"))
@@ -96,7 +96,13 @@ impl Verb for List {
 }
 
 impl List {
-    fn say(&self, session: &mut Session, mailbox: &Mailbox, tree: &Tree<'_>, below: bool) {
+    async fn say(
+        &self,
+        session: &mut Session,
+        mailbox: &Mailbox,
+        tree: &Tree<'_>,
+        below: bool,
+    ) -> Result<(), Error> {
         let mut attributes = Vec::with_capacity(4);
         if self.give.subscribed && mailbox.subscribed {
             attributes.push("\\Subscribed");
@@ -118,8 +124,9 @@ impl List {
             myrights::say(session, mailbox);
         }
         if !self.give.status.is_empty() {
-            status::say(session, mailbox, &self.give.status);
+            status::say(session, mailbox, &self.give.status).await?;
         }
+        Ok(())
     }
 }
 

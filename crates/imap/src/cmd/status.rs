@@ -8,10 +8,13 @@
 use crate::commands::Verb;
 use crate::encode;
 use crate::parse::{Parsed, Parser, limits};
-use crate::reply::{Answer, Done};
+use crate::reply::{Answer, Done, Error};
 use crate::session::Session;
 use storage::Mailbox;
-use types::{Limits, Uid};
+use types::{Flag, Limits, Uid};
+
+/// Bytes that EXPUNGE would free.
+const DELETED_STORAGE: &str = "DELETED-STORAGE";
 
 /// What STATUS can say of a mailbox: name, value, where it is specified.
 pub(crate) struct Item {
@@ -33,6 +36,8 @@ const fn row(
 static ITEMS: &[Item] = &[
     row("APPENDLIMIT", |_, limits| limits.message_bytes.to_string(), "RFC 7889"),
     row("DELETED", |mailbox, _| mailbox.deleted.to_string(), "RFC 9051 §6.3.11"),
+    // Counted by `say`, over the messages.
+    row(DELETED_STORAGE, |_, _| "0".to_owned(), "RFC 9208 §4.1.4"),
     row("HIGHESTMODSEQ", |mailbox, _| mailbox.modseq.to_string(), "RFC 7162 §3.1.7"),
     row("MAILBOXID", |mailbox, _| format!("(F{})", mailbox.id), "RFC 8474 §4.3"),
     row("MESSAGES", |mailbox, _| mailbox.total.to_string(), "RFC 9051 §6.3.11"),
@@ -64,7 +69,7 @@ impl Verb for Status {
     async fn run(self, session: &mut Session) -> Answer {
         let account = session.account()?;
         let mailbox = session.store().mailbox_by_name(account, &self.mailbox).await?;
-        say(session, &mailbox, &self.items);
+        say(session, &mailbox, &self.items).await?;
         Ok(Done::new("That is its status"))
     }
 }
@@ -79,7 +84,17 @@ pub(super) fn items(p: &mut Parser<'_>) -> Parsed<Vec<&'static Item>> {
 }
 
 /// `* STATUS Work (MESSAGES 2 UNSEEN 1)`
-pub(super) fn say(session: &mut Session, mailbox: &Mailbox, items: &[&Item]) {
+pub(super) async fn say(
+    session: &mut Session,
+    mailbox: &Mailbox,
+    items: &[&Item],
+) -> Result<(), Error> {
+    let mut deleted_bytes = 0;
+    if mailbox.deleted > 0 && items.iter().any(|item| item.name == DELETED_STORAGE) {
+        let view = session.store().view(session.account()?, mailbox.id).await?;
+        let deleted = view.entries().filter(|entry| entry.flags.contains(Flag::Deleted));
+        deleted_bytes = deleted.map(|entry| u64::from(entry.size_bytes)).sum();
+    }
     let limits = session.service.config.limits;
     let out = session.wire.out();
     out.extend_from_slice(b"* STATUS ");
@@ -88,9 +103,14 @@ pub(super) fn say(session: &mut Session, mailbox: &Mailbox, items: &[&Item]) {
         out.extend_from_slice(if i == 0 { b" (" } else { b" " });
         out.extend_from_slice(item.name.as_bytes());
         out.push(b' ');
-        out.extend_from_slice((item.value)(mailbox, &limits).as_bytes());
+        if item.name == DELETED_STORAGE {
+            encode::number(out, deleted_bytes);
+        } else {
+            out.extend_from_slice((item.value)(mailbox, &limits).as_bytes());
+        }
     }
     out.extend_from_slice(b")\r\n");
+    Ok(())
 }
 
 #[cfg(test)]

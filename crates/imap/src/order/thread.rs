@@ -25,7 +25,7 @@ pub(crate) enum Algorithm {
     OrderedSubject,
     /// By references, then by subject, sorted by the date of the first message.
     References,
-    /// By references alone, sorted by the newest arrival.
+    /// By references alone, sorted by the date of the newest message.
     Refs,
 }
 
@@ -43,7 +43,6 @@ type Id = (u64, u64);
 struct Facts {
     number: u32,
     sent_unix_s: i64,
-    received_unix_s: i64,
     id: Option<Id>,
     /// Behind the last of them in [`Threads::references`].
     references_end: usize,
@@ -78,7 +77,6 @@ impl Threads {
         self.messages.push(Facts {
             number,
             sent_unix_s: sent_unix_s(index, message),
-            received_unix_s: message.received_unix_s,
             id,
             references_end: self.references.len(),
             subject: casemap(&base.text).into_boxed_slice(),
@@ -212,7 +210,7 @@ impl Threads {
         }
     }
 
-    /// Steps 2 and 3: messages that are not there are left out, but at the top of several. Also the newest arrival in
+    /// Steps 2 and 3: messages that are not there are left out, but at the top of several. Also the newest date in
     /// each tree, by its top.
     fn pruned(&self, links: &mut Links) -> (Forest, HashMap<usize, i64>) {
         let count = self.messages.len();
@@ -226,7 +224,7 @@ impl Threads {
             while let Some((node, above)) = open.pop() {
                 let mut anchor = above;
                 if let Some(message) = self.messages.get(node) {
-                    latest = latest.max(message.received_unix_s);
+                    latest = latest.max(message.sent_unix_s);
                     match above {
                         Some(above) => forest.put(above, node),
                         None => tops.push(node),
@@ -540,10 +538,10 @@ mod tests {
             )
         };
         let heads =
-            [head("a", 3, ""), head("b", 5, "<a@x>"), head("c", 4, "<a@x>"), head("d", 2, "")];
-        assert_eq!(threads(Algorithm::References, &heads), "(4)(1 (3)(2))");
-        assert_eq!(threads(Algorithm::Refs, &heads), "(1 (3)(2))(4)");
-        assert_eq!(threads(Algorithm::OrderedSubject, &heads), "(4)(1)(3)(2)");
+            [head("a", 3, ""), head("b", 5, "<a@x>"), head("c", 4, "<a@x>"), head("d", 4, "")];
+        assert_eq!(threads(Algorithm::References, &heads), "(1 (3)(2))(4)");
+        assert_eq!(threads(Algorithm::Refs, &heads), "(4)(1 (3)(2))");
+        assert_eq!(threads(Algorithm::OrderedSubject, &heads), "(1)(3)(4)(2)");
     }
 
     /// Chains, fans and loops of many messages take little time and no stack.

@@ -4,6 +4,7 @@
 //! # a comment
 //! ! letters            three letters are in INBOX
 //! ! login              a client connects and logs in; `! select` also selects INBOX
+//! ! quota 4096 10      the account may hold so many bytes and messages; 0: no limit
 //! ! login 2            the same for a second client
 //! C: a1 NOOP           the client sends a line
 //! S: a1 OK ...         the server says a line; `...` stands for anything
@@ -59,6 +60,12 @@ async fn prepare(server: &Server, clients: &mut [Option<Client>; 2], what: &str)
             }
             clients[usize::from(who == "2")] = Some(client);
         }
+        "quota" => {
+            let (size_bytes, messages) = who.split_once(' ').unwrap();
+            let (size_bytes, messages) = (size_bytes.parse().unwrap(), messages.parse().unwrap());
+            let limit = storage::Amount { size_bytes, messages };
+            server.store.set_quota(server.alice, limit).await.unwrap();
+        }
         other => panic!("cannot prepare {other:?}"),
     }
 }
@@ -100,6 +107,8 @@ transcripts! {
     examine
     expunge
     fetch
+    getquota
+    getquotaroot
     id
     idle
     list
@@ -119,6 +128,7 @@ transcripts! {
     store
     subscribe
     thread
+    unauthenticate
     unselect
     unsubscribe
 }

@@ -1,0 +1,24 @@
+//! UNAUTHENTICATE (RFC 8437): the connection stays, whoever was logged in is not any more. Proxies use it to keep
+//! connections for the next client.
+//!
+//! ```text
+//! unauthenticate = "UNAUTHENTICATE"
+//! ```
+
+use crate::commands::Verb;
+use crate::parse::{Parsed, Parser};
+use crate::reply::{Answer, Done};
+use crate::session::Session;
+
+pub(crate) struct Unauthenticate;
+
+impl Verb for Unauthenticate {
+    fn parse(_: &mut Parser<'_>) -> Parsed<Self> {
+        Ok(Self)
+    }
+
+    async fn run(self, session: &mut Session) -> Answer {
+        session.log_out();
+        Ok(Done::with(session.capabilities(), "Nobody is logged in"))
+    }
+}

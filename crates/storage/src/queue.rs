@@ -150,6 +150,16 @@ impl WriterHandle {
         answer.await.unwrap_or(Err(Error::Closed))
     }
 
+    /// Hands an intent over that nobody waits for; when there is no room for it, never mind.
+    pub(crate) fn knock<I: Intent>(&self, intent: I) {
+        let Ok(place) = self.places.try_acquire() else { return };
+        let (caller, _) = oneshot::channel();
+        let job = Box::new(Waiting { intent, outcome: Err(Error::Closed), caller, runtime: None });
+        if self.state.poison().is_none() && self.queue.send(Command::Change(job)).is_ok() {
+            place.forget();
+        }
+    }
+
     /// Waits until a reader sees everything acknowledged for the account.
     pub(crate) async fn show(&self, account: AccountId) -> Result<()> {
         let Some(lsn) = self.state.hidden.last(account) else {

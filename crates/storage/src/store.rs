@@ -121,7 +121,9 @@ impl Store {
             Writer { log, segments, index, listeners: listening, clock, reserve_bytes }.start()?;
         if options.pack {
             let batches = writer.state().figures.batches.clone();
-            packer.start(Arc::new(move || batches.get()))?;
+            let writer = writer.clone();
+            let knock = Box::new(move || writer.knock(Nothing));
+            packer.start(Arc::new(move || batches.get()), knock)?;
         }
         let readers = Semaphore::new(READERS);
         let kept = Some(lock);
@@ -657,7 +659,7 @@ fn changes(read: &dyn Read, account: AccountId, since: ModSeq, limit: usize) -> 
     Ok(Changes { changes: found, state, more: more && state < newest })
 }
 
-/// A batch that changes nothing.
+/// A batch that changes nothing, but that the log may begin a segment for.
 struct Nothing;
 
 impl Intent for Nothing {
@@ -699,4 +701,43 @@ fn catch_up(
         tracing::info!(frames = total, "the index has caught up with the log");
     }
     Ok(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use types::{ManualClock, SpecialUse};
+
+    /// Segments on the disk and whether the first is packed, after a letter, so much rest, and a knock.
+    async fn after_rest(letter_bytes: usize, rest_s: i64) -> (usize, bool) {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { segment_bytes: 64 << 10, ..Options::in_folder(folder.path()) };
+        let clock = Arc::new(ManualClock::at_unix_s(1_795_370_400));
+        let store = Store::open(&options, clock.clone()).unwrap();
+        let alice = store.put_account("alice@example.test", "").await.unwrap();
+        let raw = format!("Subject: rest\r\n\r\n{}\r\n", "a".repeat(letter_bytes));
+        let letter = Letter::parse(raw.clone().into());
+        store.deliver(letter, vec![Target::inbox(alice)]).await.unwrap();
+        clock.advance_ms(rest_s * 1000);
+        store.0.writer.knock(Nothing);
+        // The writer takes one after the other: when this is done, so is the knock.
+        store.change(Nothing).await.unwrap();
+        let packed = store.pack().await.unwrap().unwrap();
+        let segments = store.0.reader.segments.as_ref().unwrap().ids().unwrap().len();
+        let inbox = store.mailboxes(alice).await.unwrap();
+        let inbox = inbox.iter().find(|row| row.special_use == Some(SpecialUse::Inbox)).unwrap();
+        let rows = store.messages(alice, inbox.id, &UidSet::all()).await.unwrap();
+        let email = store.emails(alice, &[rows[0].email]).await.unwrap().pop().unwrap();
+        assert_eq!(store.bytes(&email).await.unwrap(), raw.as_bytes());
+        store.close().await;
+        (segments, packed.packs > 0)
+    }
+
+    #[tokio::test]
+    async fn a_store_at_rest_closes_its_segment() {
+        assert_eq!(after_rest(20_000, 11 * 60).await, (2, true));
+        assert_eq!(after_rest(20_000, 9 * 60).await, (1, false));
+        // Too little to be worth a file.
+        assert_eq!(after_rest(2_000, 11 * 60).await, (1, false));
+    }
 }

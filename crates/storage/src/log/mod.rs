@@ -25,7 +25,7 @@ const SEGMENT_DAYS: i64 = 90;
 
 /// After so long without a change a segment of an eighth of the full size is closed too, so that it can be
 /// packed; smaller ones stay open, or a quiet server would have a file for every letter.
-const IDLE_MS: i64 = 10 * 60_000;
+pub(crate) const IDLE_MS: i64 = 10 * 60_000;
 
 /// Chunks from this size on go to the file without being copied together.
 const COPY_BYTES: usize = 64 * 1024;

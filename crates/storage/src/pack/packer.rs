@@ -4,7 +4,7 @@ use super::file::failed;
 use super::table::Piece;
 use super::write::{Pace, Survey, Work, Written, same, survey, write};
 use super::{pack_path, parts_folder};
-use crate::log::{Segments, walk};
+use crate::log::{IDLE_MS, Segments, walk};
 use crate::{Error, Result};
 use db::Index;
 use std::collections::{HashMap, HashSet};
@@ -91,13 +91,24 @@ impl Packer {
         })
     }
 
-    /// Packs in the background until [`Packer::stop`], and gives way to the writer.
-    pub(crate) fn start(self: &Arc<Self>, written: Written) -> Result<()> {
+    /// Packs in the background until [`Packer::stop`], and gives way to the writer. `knock` has the writer close a
+    /// segment that rests; it goes with the thread.
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        written: Written,
+        knock: Box<dyn Fn() + Send>,
+    ) -> Result<()> {
         let packer = self.clone();
+        let count = written.clone();
         self.written.set(written).unwrap_or_default();
         let started = std::thread::Builder::new().name("packer".to_owned()).spawn(move || {
             be_nice();
-            packer.run();
+            let mut rest = Rest::new(count(), Instant::now());
+            packer.run(|| {
+                if rest.is_long(count(), Instant::now()) {
+                    knock();
+                }
+            });
         });
         let started =
             started.map_err(|e| Error::Poisoned(format!("the packer did not start: {e}")))?;
@@ -141,7 +152,7 @@ impl Packer {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&self) {
+    fn run(&self, mut before_each: impl FnMut()) {
         loop {
             let sleep = self.sleep.lock().unwrap_or_else(PoisonError::into_inner);
             let stopped = |(): &mut ()| !self.stop.load(Ordering::SeqCst);
@@ -149,6 +160,7 @@ impl Packer {
             if self.stop.load(Ordering::SeqCst) {
                 return;
             }
+            before_each();
             match self.look(true) {
                 Ok(_) | Err(Error::Closed) => {}
                 Err(error) => {
@@ -380,6 +392,32 @@ impl Packer {
     }
 }
 
+/// How long the writer has had nothing to do.
+struct Rest {
+    written: u64,
+    since: Instant,
+    told: bool,
+}
+
+impl Rest {
+    /// A little more than what the log takes for rest: its clock is not this one.
+    const LONG: Duration = Duration::from_millis(IDLE_MS.unsigned_abs() + 10_000);
+
+    const fn new(written: u64, now: Instant) -> Self {
+        Self { written, since: now, told: false }
+    }
+
+    /// `true` once in each rest.
+    fn is_long(&mut self, written: u64, now: Instant) -> bool {
+        if written != self.written {
+            *self = Self::new(written, now);
+        }
+        let is_long = !self.told && now.duration_since(self.since) >= Self::LONG;
+        self.told |= is_long;
+        is_long
+    }
+}
+
 /// Lowers the priority of this thread: on Linux it concerns no other, and that of the disk follows.
 fn be_nice() {
     if rustix::process::nice(10).is_err() {
@@ -402,4 +440,28 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rest_is_told_of_once() {
+        let start = Instant::now();
+        let mut rest = Rest::new(7, start);
+        #[track_caller]
+        fn check(rest: &mut Rest, written: u64, now: Instant, expect: bool) {
+            assert_eq!(rest.is_long(written, now), expect);
+        }
+        let after = |s| start + Duration::from_secs(s);
+        check(&mut rest, 7, after(30), false);
+        check(&mut rest, 7, after(609), false);
+        check(&mut rest, 7, after(611), true);
+        check(&mut rest, 7, after(2_000), false);
+        check(&mut rest, 8, after(2_030), false);
+        check(&mut rest, 8, after(2_630), false);
+        check(&mut rest, 8, after(2_641), true);
+        check(&mut rest, 9, after(9_000), false);
+    }
 }

@@ -42,6 +42,7 @@ pub static CAPABILITIES: &[Capability] = &[
         ..row("AUTH=", ToLogIn, "RFC 9051 §6.2.2")
     },
     row("CHILDREN", AfterLogin, "RFC 3348"),
+    row("CONDSTORE", AfterLogin, "RFC 7162 §3.1"),
     row("CREATE-SPECIAL-USE", AfterLogin, "RFC 6154 §3"),
     row("ENABLE", Always, "RFC 5161"),
     row("ESEARCH", AfterLogin, "RFC 4731"),
@@ -58,6 +59,7 @@ pub static CAPABILITIES: &[Capability] = &[
     row("NAMESPACE", AfterLogin, "RFC 2342"),
     row("OBJECTID", AfterLogin, "RFC 8474"),
     row("PREVIEW", AfterLogin, "RFC 8970"),
+    row("QRESYNC", AfterLogin, "RFC 7162 §3.2"),
     row("QUOTA", AfterLogin, "RFC 9208"),
     row("QUOTA=RES-MESSAGE", AfterLogin, "RFC 9208 §5.2"),
     row("QUOTA=RES-STORAGE", AfterLogin, "RFC 9208 §5.1"),

@@ -8,6 +8,7 @@
 //! | `cmd/` | one file for each verb: its ABNF, parse, answer |
 //! | `session` | one connection: reads a command, finds its row, answers, tells what else happened |
 //! | `selected` | the mailbox as this session has been told it is: message numbers, UIDs, what is still to tell |
+//! | `resync` | CONDSTORE and QRESYNC: what a client asks, what went since it looked last |
 //! | `fetch/` | the pieces of a FETCH answer |
 //! | `order/` | messages sorted and in threads |
 //! | `wire`, `parse/` | bytes to commands, bounded before anything is allocated |
@@ -40,6 +41,7 @@ mod order;
 mod parse;
 mod pattern;
 mod reply;
+mod resync;
 mod selected;
 mod session;
 mod wire;

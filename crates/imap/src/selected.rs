@@ -6,6 +6,7 @@
 //! What others do comes from the store's change log, and is told in the order EXPUNGE, EXISTS, FETCH, so
 //! that the numbers are right at every line (RFC 9051 §7.5.1).
 
+use crate::encode;
 use crate::fetch;
 use crate::parse::{Bound, Set};
 use crate::reply::Error;
@@ -55,6 +56,15 @@ impl Selected {
             flagged: Vec::new(),
             own: Vec::new(),
         }
+    }
+
+    /// All that the client knows happened up to here.
+    pub(crate) fn modseq(&self) -> ModSeq {
+        self.modseq
+    }
+
+    pub(crate) fn uids(&self) -> &[Uid] {
+        &self.uids
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -160,6 +170,33 @@ impl Selected {
         self.modseq = self.modseq.max(state);
     }
 
+    /// A set of UIDs as it is, whether there are messages or not: `*` is the last one known, the end of a range
+    /// the last that can be.
+    pub(crate) fn possible(&self, set: &Set) -> Result<UidSet, Error> {
+        let last = self.uids.last().copied().unwrap_or(Uid::MAX);
+        let mut ranges = Vec::with_capacity(set.0.len());
+        for range in &set.0 {
+            let number = |n| Uid::new(n).ok_or(Error::Bad("0 is no UID"));
+            ranges.push(match *range {
+                (Bound::Last, Bound::Last) => (last, last),
+                (Bound::Number(n), Bound::Last) | (Bound::Last, Bound::Number(n)) => {
+                    (number(n)?.min(last), Uid::MAX)
+                }
+                (Bound::Number(a), Bound::Number(b)) => (number(a.min(b))?, number(a.max(b))?),
+            });
+        }
+        Ok(UidSet::from_ranges(ranges))
+    }
+
+    /// Messages that went, which the client still counts.
+    fn vanished(&self) -> Vec<Uid> {
+        let mut gone = self.gone.clone();
+        gone.retain(|uid| self.number_of(*uid).is_some());
+        gone.sort_unstable();
+        gone.dedup();
+        gone
+    }
+
     fn newest(&self) -> Option<Uid> {
         self.fresh.last().or(self.uids.last()).copied()
     }
@@ -228,8 +265,17 @@ pub(crate) async fn tell(session: &mut Session, expunge: bool) -> Result<(), Err
         }
         selected.own.clear();
     }
-    let (gone, any_new) = selected.settle(expunge);
+    let by_uid = session.enabled.qresync;
+    // RFC 7162 §3.2.10: one line of UIDs instead of a line for each number.
+    let vanished = if by_uid && expunge { selected.vanished() } else { Vec::new() };
+    let (mut gone, any_new) = selected.settle(expunge);
+    if by_uid {
+        gone.clear();
+    }
     let count = selected.len();
+    if !vanished.is_empty() {
+        session.wire.say(&format!("* VANISHED {}", encode::uid_runs(vanished)));
+    }
     for number in gone {
         fetch::response(session.wire.out(), number, "EXPUNGE\r\n");
         session.wire.relieve().await?;

@@ -5,6 +5,7 @@ use crate::commands::{self, Command, When};
 use crate::metrics::{Counted, Verb};
 use crate::parse::{LITERAL_BYTES, LiteralHeader, Parser};
 use crate::reply::{self, Answer, Error};
+use crate::resync::Enabled;
 use crate::selected::Selected;
 use crate::wire::{Frame, Stop, Stream, Wire};
 use crate::{Service, capabilities};
@@ -33,6 +34,7 @@ pub(crate) struct Session {
     pub(crate) tag: String,
     identity: Option<(Identity, Watch)>,
     pub(crate) selected: Option<Selected>,
+    pub(crate) enabled: Enabled,
     opened: Instant,
     failed_logins: u32,
     bad_in_a_row: u32,
@@ -57,6 +59,7 @@ impl Session {
             tag: String::new(),
             identity: None,
             selected: None,
+            enabled: Enabled::default(),
             opened: Instant::now(),
             failed_logins: 0,
             bad_in_a_row: 0,
@@ -277,7 +280,18 @@ impl Session {
     pub(crate) fn log_out(&mut self) {
         self.identity = None;
         self.selected = None;
+        self.enabled = Enabled::default();
         self.opened = Instant::now();
+    }
+
+    /// From now on changes of flags are told with their MODSEQ (RFC 7162 §3.1); said when a mailbox is open.
+    pub(crate) fn enable_condstore(&mut self) {
+        if !std::mem::replace(&mut self.enabled.condstore, true)
+            && let Some(selected) = &self.selected
+        {
+            let modseq = selected.modseq();
+            self.wire.say(&format!("* OK [HIGHESTMODSEQ {modseq}] The last change"));
+        }
     }
 
     /// Counts a wrong password.

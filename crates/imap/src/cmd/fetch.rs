@@ -3,17 +3,19 @@
 //! ```text
 //! fetch = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att /
 //!         "(" fetch-att *(SP fetch-att) ")")
+//!         [SP "(" "CHANGEDSINCE" SP mod-sequence [SP "VANISHED"] ")"]        ; RFC 7162 §3.1.4.1, §3.2.6
 //! ```
 
 use crate::commands::Verb;
 use crate::fetch::{self, Item, Row, Section, Wanted};
 use crate::parse::{Parsed, Parser, Set};
 use crate::reply::{Answer, Done, Error};
+use crate::resync;
 use crate::session::Session;
 use bytes::Bytes;
 use std::sync::Arc;
 use storage::{Email, Message};
-use types::{ErrorClass, Flag, FlagChange, Flags, Uid, UidSet};
+use types::{ErrorClass, Flag, FlagChange, Flags, ModSeq, Uid, UidSet};
 
 /// Messages read from the store at a time. Memory stays flat however many are asked for.
 const ROWS: usize = 1_000;
@@ -26,6 +28,8 @@ pub(crate) struct Fetch {
     set: Set,
     by_uid: bool,
     items: Vec<Item>,
+    changed_since: Option<ModSeq>,
+    vanished: bool,
 }
 
 impl Verb for Fetch {
@@ -40,14 +44,38 @@ impl Verb for Fetch {
         if p.by_uid && !items.contains(&Item::Uid) {
             items.insert(0, Item::Uid);
         }
-        Ok(Self { set, by_uid: p.by_uid, items })
+        let (changed_since, vanished) = modifiers(p)?;
+        if changed_since.is_some() && !items.contains(&Item::ModSeq) {
+            items.push(Item::ModSeq);
+        }
+        Ok(Self { set, by_uid: p.by_uid, items, changed_since, vanished })
     }
 
     async fn run(self, session: &mut Session) -> Answer {
         let (account, mailbox) = session.here()?;
+        if self.vanished
+            && !(self.by_uid && session.enabled.qresync && self.changed_since.is_some())
+        {
+            return Err(Error::Bad(
+                "VANISHED is for UID FETCH with CHANGEDSINCE after ENABLE QRESYNC",
+            ));
+        }
+        if self.items.contains(&Item::ModSeq) {
+            session.enable_condstore();
+        }
         let view = session.view()?;
-        let uids = view.members(&view.resolve(&self.set, self.by_uid)?);
         let marks = !view.read_only && self.items.iter().any(sets_seen);
+        let mut uids = view.members(&view.resolve(&self.set, self.by_uid)?);
+        if let Some(since) = self.changed_since {
+            let possible = if self.vanished { Some(view.possible(&self.set)?) } else { None };
+            let changed = session.store().view(account, mailbox).await?;
+            let asked: UidSet = uids.into_iter().collect();
+            let changed = changed.members(&asked).filter(|entry| entry.modseq > since);
+            uids = changed.map(|entry| entry.uid).collect();
+            if let Some(possible) = possible {
+                resync::say_vanished(session, &possible, since).await?;
+            }
+        }
         let with_emails = self.items.iter().any(Item::needs_email);
         let mut told = Told { complete: true, read: Vec::new(), damage: None };
         for uids in uids.chunks(if with_emails { EMAILS } else { ROWS }) {
@@ -76,6 +104,27 @@ impl Verb for Fetch {
             None => Ok(Done::new("Fetched")),
         }
     }
+}
+
+/// `(CHANGEDSINCE 12 VANISHED)`
+fn modifiers(p: &mut Parser<'_>) -> Parsed<(Option<ModSeq>, bool)> {
+    let (mut since, mut vanished) = (None, false);
+    if p.more() {
+        let modifiers = p.list(2, |p| {
+            match p.one_of(&["CHANGEDSINCE", "VANISHED"], "CHANGEDSINCE or VANISHED")? {
+                0 => {
+                    p.sp()?;
+                    since = Some(resync::mod_sequence(p)?);
+                }
+                _ => vanished = true,
+            }
+            Ok(())
+        })?;
+        if modifiers.is_empty() {
+            return p.wanted("CHANGEDSINCE in the parentheses");
+        }
+    }
+    Ok((since, vanished))
 }
 
 /// What happened on the way.

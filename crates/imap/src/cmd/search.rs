@@ -15,7 +15,7 @@ use crate::reply::{Answer, Done, Error};
 use crate::session::Session;
 use keys::Key;
 use storage::Query;
-use types::{ThreadId, Uid, UidSet};
+use types::{ModSeq, ThreadId, Uid, UidSet};
 
 pub(crate) struct Search {
     by_uid: bool,
@@ -41,6 +41,8 @@ pub(super) struct Give {
 pub(crate) struct Program {
     key: Key,
     threads: Vec<ThreadId>,
+    /// One of them is MODSEQ, so the answer tells the highest one found.
+    modseq: bool,
 }
 
 impl Verb for Search {
@@ -60,14 +62,19 @@ impl Verb for Search {
     }
 
     async fn run(self, session: &mut Session) -> Answer {
+        let modseq = self.program.as_ref().is_some_and(|program| program.modseq);
+        if modseq {
+            session.enable_condstore();
+        }
         let found = found(session, self.program).await?;
+        let highest = if modseq { highest(session, &found, self.give).await? } else { None };
         let numbers: Vec<u32> = if self.by_uid {
             found.into_iter().map(Uid::get).collect()
         } else {
             let view = session.view()?;
             found.into_iter().filter_map(|uid| view.number_of(uid)).collect()
         };
-        let line = match self.give {
+        let mut line = match self.give {
             Some(give) => esearch(&session.tag, self.by_uid, give, &numbers),
             None => numbers.iter().fold("* SEARCH".to_owned(), |mut line, n| {
                 line.push(' ');
@@ -75,9 +82,33 @@ impl Verb for Search {
                 line
             }),
         };
+        if let Some(highest) = highest {
+            line.push_str(&match self.give {
+                Some(_) => format!(" MODSEQ {highest}"),
+                None => format!(" (MODSEQ {highest})"),
+            });
+        }
         session.wire.say(&line);
         Ok(Done::new("Searched"))
     }
+}
+
+/// The highest MODSEQ of what is told; with MIN and MAX alone, of these two (RFC 7162 §3.1.10).
+async fn highest(
+    session: &mut Session,
+    found: &[Uid],
+    give: Option<Give>,
+) -> Result<Option<ModSeq>, Error> {
+    let (account, mailbox) = session.here()?;
+    let view = session.store().view(account, mailbox).await?;
+    let told: UidSet = match give {
+        Some(give) if !give.all && !give.count => {
+            let min = found.first().filter(|_| give.min);
+            min.into_iter().chain(found.last().filter(|_| give.max)).copied().collect()
+        }
+        _ => found.iter().copied().collect(),
+    };
+    Ok(view.members(&told).map(|entry| entry.modseq).max())
 }
 
 /// SP and the charset of what follows, with the space behind it. `false`: one we do not read, and the rest

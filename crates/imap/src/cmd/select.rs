@@ -1,13 +1,14 @@
 //! SELECT (RFC 9051 §6.3.2) and EXAMINE (§6.3.3).
 //!
 //! ```text
-//! select  = "SELECT" SP mailbox
-//! examine = "EXAMINE" SP mailbox
+//! select  = "SELECT" SP mailbox [SP "(" select-param *(SP select-param) ")"]
+//! examine = "EXAMINE" SP mailbox [SP "(" select-param *(SP select-param) ")"]
 //! ```
 
 use crate::commands::Verb;
 use crate::parse::{Parsed, Parser};
-use crate::reply::{Answer, Done};
+use crate::reply::{Answer, Done, Error};
+use crate::resync::{self, Opening};
 use crate::selected::Selected;
 use crate::session::Session;
 use storage::View;
@@ -16,17 +17,17 @@ use types::{Flag, Flags};
 /// Keywords in use that are shown; a client may use others all the same (`\*`).
 const KEYWORDS: usize = 100;
 
-pub(crate) struct Select(String);
-pub(crate) struct Examine(String);
+pub(crate) struct Select(String, Opening);
+pub(crate) struct Examine(String, Opening);
 
 impl Verb for Select {
     fn parse(p: &mut Parser<'_>) -> Parsed<Self> {
         p.sp()?;
-        p.mailbox().map(Self)
+        Ok(Self(p.mailbox()?, Opening::parse(p)?))
     }
 
     async fn run(self, session: &mut Session) -> Answer {
-        open(session, &self.0, false).await?;
+        open(session, &self.0, &self.1, false).await?;
         Ok(Done::with("READ-WRITE".to_owned(), "Mailbox selected"))
     }
 }
@@ -34,18 +35,30 @@ impl Verb for Select {
 impl Verb for Examine {
     fn parse(p: &mut Parser<'_>) -> Parsed<Self> {
         p.sp()?;
-        p.mailbox().map(Self)
+        Ok(Self(p.mailbox()?, Opening::parse(p)?))
     }
 
     async fn run(self, session: &mut Session) -> Answer {
-        open(session, &self.0, true).await?;
+        open(session, &self.0, &self.1, true).await?;
         Ok(Done::with("READ-ONLY".to_owned(), "Mailbox selected, nothing in it will be changed"))
     }
 }
 
-async fn open(session: &mut Session, name: &str, read_only: bool) -> Result<(), crate::Error> {
+async fn open(
+    session: &mut Session,
+    name: &str,
+    opening: &Opening,
+    read_only: bool,
+) -> Result<(), Error> {
+    if opening.known.is_some() && !session.enabled.qresync {
+        return Err(Error::Bad("ENABLE QRESYNC first"));
+    }
     // Even a failed SELECT leaves the mailbox selected before.
-    session.selected = None;
+    if session.selected.take().is_some() && session.enabled.qresync {
+        // RFC 7162 §3.2.11: what follows is of the new one.
+        session.wire.say("* OK [CLOSED] The mailbox before is left");
+    }
+    session.enabled.condstore |= opening.condstore;
     let account = session.account()?;
     let view = session.store().view_by_name(account, name).await?;
     let mailbox = view.mailbox();
@@ -66,6 +79,9 @@ async fn open(session: &mut Session, name: &str, read_only: bool) -> Result<(), 
     session.wire.say(&format!("* OK [MAILBOXID (F{})] Its id", mailbox.id));
 
     session.selected = Some(Selected::new(mailbox.id, read_only, view.uids(), view.state()));
+    if let Some(known) = &opening.known {
+        resync::catch_up(session, &view, known).await?;
+    }
     Ok(())
 }
 

@@ -67,6 +67,9 @@ impl Verb for Status {
     }
 
     async fn run(self, session: &mut Session) -> Answer {
+        if self.items.iter().any(|item| item.name == "HIGHESTMODSEQ") {
+            session.enable_condstore();
+        }
         let account = session.account()?;
         let mailbox = session.store().mailbox_by_name(account, &self.mailbox).await?;
         say(session, &mailbox, &self.items).await?;

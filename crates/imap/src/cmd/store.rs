@@ -1,22 +1,26 @@
 //! STORE (RFC 9051 §6.4.6) and UID STORE.
 //!
 //! ```text
-//! store           = "STORE" SP sequence-set SP store-att-flags
+//! store           = "STORE" SP sequence-set [SP "(" "UNCHANGEDSINCE" SP mod-sequence ")"] SP store-att-flags
 //! store-att-flags = (["+" / "-"] "FLAGS" [".SILENT"]) SP (flag-list / (flag *(SP flag)))
 //! ```
 
 use crate::commands::Verb;
+use crate::encode;
 use crate::fetch;
 use crate::parse::{Parsed, Parser, Set};
 use crate::reply::{Answer, Done, Error};
+use crate::resync;
 use crate::session::Session;
-use types::{FlagChange, Flags};
+use types::{FlagChange, Flags, ModSeq};
 
 pub(crate) struct Store {
     set: Set,
     by_uid: bool,
     change: FlagChange,
     silent: bool,
+    /// RFC 7162 §3.1.3
+    unchanged_since: Option<ModSeq>,
 }
 
 impl Verb for Store {
@@ -26,6 +30,19 @@ impl Verb for Store {
         p.sp()?;
         let set = p.set()?;
         p.sp()?;
+        let mut unchanged_since = None;
+        if p.peek() == Some(b'(') {
+            let conditions = p.list(1, |p| {
+                p.one_of(&["UNCHANGEDSINCE"], "UNCHANGEDSINCE")?;
+                p.sp()?;
+                unchanged_since = Some(resync::mod_sequence(p)?);
+                Ok(())
+            })?;
+            if conditions.is_empty() {
+                return p.wanted("UNCHANGEDSINCE in the parentheses");
+            }
+            p.sp()?;
+        }
         let change: fn(Flags) -> FlagChange = if p.take(b'+') {
             FlagChange::Add
         } else if p.take(b'-') {
@@ -36,11 +53,14 @@ impl Verb for Store {
         let silent = p.one_of(&["FLAGS", "FLAGS.SILENT"], "FLAGS or FLAGS.SILENT")? == 1;
         p.sp()?;
         let flags = p.store_flags()?;
-        Ok(Self { set, by_uid: p.by_uid, change: change(flags), silent })
+        Ok(Self { set, by_uid: p.by_uid, change: change(flags), silent, unchanged_since })
     }
 
     async fn run(self, session: &mut Session) -> Answer {
         let (account, mailbox) = session.writable()?;
+        if self.unchanged_since.is_some() {
+            session.enable_condstore();
+        }
         if self.silent {
             // So that what others did before is told, and only our own change is not.
             session.tell(false).await?;
@@ -48,12 +68,26 @@ impl Verb for Store {
         let uids = session.view()?.resolve(&self.set, self.by_uid)?;
         let asked = session.view()?.members(&uids).len();
         let store = session.store();
-        let (rows, _) = store.store_flags(account, mailbox, uids, self.change, None).await?;
+        let since = self.unchanged_since;
+        let (rows, modified) =
+            store.store_flags(account, mailbox, uids, self.change, since).await?;
         if !self.silent {
             fetch::say_flags(session, &rows, self.by_uid).await?;
+        } else if session.enabled.condstore {
+            fetch::say_modseqs(session, &rows, self.by_uid).await?;
         }
         if let Some(selected) = &mut session.selected {
             selected.told(&rows);
+        }
+        let modified = session.view()?.members(&modified);
+        if !modified.is_empty() {
+            let view = session.view()?;
+            let set = if self.by_uid {
+                encode::uid_runs(modified)
+            } else {
+                encode::runs(modified.into_iter().filter_map(|uid| view.number_of(uid)))
+            };
+            return Ok(Done::with(format!("MODIFIED {set}"), "Some have changed since, they stay"));
         }
         // RFC 2180 §4.2: some of them are gone, which the client has not been told.
         if !self.silent && !self.by_uid && rows.len() < asked {
@@ -87,6 +121,12 @@ mod tests {
         check(" 1 flags.silent ()", Some(("=", true)));
         check(" 1 +FLAGS \\Seen $a", Some(("+\\Seen $a", false)));
         check(" 1:* -FLAGS.SILENT (\\Deleted)", Some(("-\\Deleted", true)));
+        check(" 1 (UNCHANGEDSINCE 0) FLAGS (\\Seen)", Some(("=\\Seen", false)));
+        check(" 1 ( unchangedsince 12 ) -FLAGS.SILENT \\Seen", Some(("-\\Seen", true)));
+        check(" 1 (UNCHANGEDSINCE) FLAGS (\\Seen)", None);
+        check(" 1 (UNCHANGEDSINCE -1) FLAGS (\\Seen)", None);
+        check(" 1 (UNCHANGEDSINCE 9223372036854775808) FLAGS (\\Seen)", None);
+        check(" 1 () FLAGS (\\Seen)", None);
         check(" 1 +-FLAGS (\\Seen)", None);
         check(" 1 + FLAGS (\\Seen)", None);
         check(" 1 FLAGS", None);

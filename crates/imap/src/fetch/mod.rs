@@ -23,12 +23,40 @@ pub(crate) fn response(out: &mut Vec<u8>, number: u32, rest: &str) {
     out.extend_from_slice(rest.as_bytes());
 }
 
-/// `* 3 FETCH (FLAGS (\Seen))` for each row that the client knows.
+/// `* 3 FETCH (FLAGS (\Seen))` for each row that the client knows; with the MODSEQ when it asked for CONDSTORE, and
+/// the UID with QRESYNC (RFC 7162 §3.1, §3.2.4).
 pub(crate) async fn say_flags(
     session: &mut Session,
     rows: &[Message],
     with_uid: bool,
 ) -> Result<(), Stop> {
+    let enabled = session.enabled;
+    for row in rows {
+        let number = session.selected.as_ref().and_then(|s| s.number_of(row.uid));
+        let Some(number) = number else { continue };
+        let out = session.wire.out();
+        response(out, number, "FETCH (");
+        if with_uid || enabled.qresync {
+            uid(out, row);
+            out.push(b' ');
+        }
+        flags(out, &row.flags);
+        if enabled.condstore {
+            named_number(out, " MODSEQ (", row.modseq.0, ")");
+        }
+        out.extend_from_slice(b")\r\n");
+        session.wire.relieve().await?;
+    }
+    Ok(())
+}
+
+/// `* 3 FETCH (MODSEQ (12))` for each row: what STORE says when its flags are not to be repeated.
+pub(crate) async fn say_modseqs(
+    session: &mut Session,
+    rows: &[Message],
+    with_uid: bool,
+) -> Result<(), Stop> {
+    let with_uid = with_uid || session.enabled.qresync;
     for row in rows {
         let number = session.selected.as_ref().and_then(|s| s.number_of(row.uid));
         let Some(number) = number else { continue };
@@ -38,8 +66,7 @@ pub(crate) async fn say_flags(
             uid(out, row);
             out.push(b' ');
         }
-        flags(out, &row.flags);
-        out.extend_from_slice(b")\r\n");
+        named_number(out, "MODSEQ (", row.modseq.0, "))\r\n");
         session.wire.relieve().await?;
     }
     Ok(())

@@ -121,6 +121,8 @@ transcripts! {
     namespace
     noop
     rename
+    resync_condstore
+    resync_qresync
     search
     select
     sort

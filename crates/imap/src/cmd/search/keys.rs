@@ -5,7 +5,7 @@ use crate::parse::{Parsed, Parser, Set, limits};
 use crate::reply::Error;
 use crate::selected::Selected;
 use storage::Query;
-use types::{EmailId, Flag, ThreadId};
+use types::{EmailId, Flag, ModSeq, ThreadId};
 
 /// A criterion as it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,12 +85,12 @@ static NUMBERS: &[Row<u32, Key>] = &[
 /// search-key *(SP search-key)
 /// ```
 pub(super) fn program(p: &mut Parser<'_>) -> Parsed<Program> {
-    let mut keys = Keys { left: limits::SEARCH_KEYS, threads: Vec::new() };
+    let mut keys = Keys { left: limits::SEARCH_KEYS, threads: Vec::new(), modseq: false };
     let mut all = vec![keys.key(p)?];
     while p.more() {
         all.push(keys.key(p)?);
     }
-    Ok(Program { key: and(all), threads: keys.threads })
+    Ok(Program { key: and(all), threads: keys.threads, modseq: keys.modseq })
 }
 
 fn and(mut keys: Vec<Key>) -> Key {
@@ -107,6 +107,7 @@ struct Keys {
     /// How many more there may be.
     left: usize,
     threads: Vec<ThreadId>,
+    modseq: bool,
 }
 
 impl Keys {
@@ -162,7 +163,7 @@ impl Keys {
             p.sp()?;
             return Ok(key(p.number()?));
         }
-        let words = ["UID", "HEADER", "KEYWORD", "UNKEYWORD", "EMAILID", "THREADID"];
+        let words = ["UID", "HEADER", "KEYWORD", "UNKEYWORD", "EMAILID", "MODSEQ", "THREADID"];
         let which = p.one_of(&words, "a search key")?;
         p.sp()?;
         match which {
@@ -180,6 +181,17 @@ impl Keys {
             4 => {
                 let email = number_after('M', p.atom()?);
                 Ok(Key::Query(email.map_or_else(nothing, |n| Query::Email(EmailId(n)))))
+            }
+            5 => {
+                // RFC 7162 §3.1.5: which flag it is about may be said; a message has one MODSEQ for all.
+                if p.peek() == Some(b'"') {
+                    p.string()?;
+                    p.sp()?;
+                    p.one_of(&["ALL", "PRIV", "SHARED"], "all, priv or shared")?;
+                    p.sp()?;
+                }
+                self.modseq = true;
+                Ok(Key::Query(Query::ModSeq(ModSeq(p.number64()?))))
             }
             _ => Ok(match number_after('T', p.atom()?) {
                 Some(n) => {
@@ -230,7 +242,7 @@ impl Key {
 mod tests {
     use super::*;
     use crate::parse::tests::whole;
-    use types::{MailboxId, ModSeq, Uid, UidSet};
+    use types::{MailboxId, Uid, UidSet};
 
     #[test]
     fn the_tables_are_sorted() {
@@ -277,6 +289,11 @@ mod tests {
         check(query("UID 4:*"), set(&[(4, 9)]).as_deref());
         check(query("EMAILID M5"), Some("Email(EmailId(5))"));
         check(query("EMAILID 5"), Some("Not(All)"));
+        check(query("MODSEQ 620162338"), Some("ModSeq(ModSeq(620162338))"));
+        let flag = "MODSEQ \"/flags/\\\\draft\" all 7 SEEN";
+        check(query(flag), Some("And([ModSeq(ModSeq(7)), Flag(Seen)])"));
+        check(query("MODSEQ \"/flags/\\\\draft\" some 7"), None);
+        check(query("MODSEQ x"), None);
         check(query("THREADID T5"), Some("Or([Email(EmailId(7))])"));
         check(query("THREADID nonsense"), Some("Not(All)"));
         check(query("4"), None);

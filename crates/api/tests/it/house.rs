@@ -6,6 +6,7 @@ use auth::{Auth, hash_password};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use storage::tools::{fsck, silent};
 use storage::{Arrived, Letter, Options, Store, Target};
 use types::{AccountId, SystemClock};
 
@@ -15,7 +16,20 @@ pub(crate) struct House {
     pub(crate) address: SocketAddr,
     pub(crate) alice: AccountId,
     pub(crate) bob: AccountId,
-    _folder: tempfile::TempDir,
+    _folder: Folder,
+}
+
+/// When the data folder of a test goes, `fsck` looks into it and must find nothing.
+struct Folder(tempfile::TempDir);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let options = Options::in_folder(self.0.path());
+            let report = fsck(&options, false, &SystemClock, &silent).unwrap();
+            assert!(report.is_fine(), "{:#?}", report.findings);
+        }
+    }
 }
 
 /// Someone with a session.
@@ -53,7 +67,7 @@ impl House {
         let address = listener.local_addr().unwrap();
         let app = app.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, app).await });
-        Self { store, service, address, alice, bob, _folder: folder }
+        Self { store, service, address, alice, bob, _folder: Folder(folder) }
     }
 
     pub(crate) async fn deliver(&self, to: AccountId, letter: &str) -> Arrived {

@@ -4,14 +4,28 @@
 use bytes::Bytes;
 use mda::{Config, Delivered, Envelope, Mda, Refusal};
 use std::sync::Arc;
+use storage::tools::{fsck, silent};
 use storage::{Options, Store};
 use tempfile::TempDir;
-use types::{Clock, ManualClock, UidSet};
+use types::{Clock, ManualClock, SystemClock, UidSet};
 
 struct World {
     mda: Arc<Mda>,
     store: Store,
-    _folder: TempDir,
+    _folder: Folder,
+}
+
+/// When the data folder of a test goes, `fsck` looks into it and must find nothing.
+struct Folder(TempDir);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let options = Options::in_folder(self.0.path());
+            let report = fsck(&options, false, &SystemClock, &silent).unwrap();
+            assert!(report.is_fine(), "{:#?}", report.findings);
+        }
+    }
 }
 
 impl World {
@@ -27,7 +41,7 @@ impl World {
             domains: vec!["Example.test".to_owned()],
             ..Config::default()
         };
-        Self { mda: Mda::new(store.clone(), config, clock), store, _folder: folder }
+        Self { mda: Mda::new(store.clone(), config, clock), store, _folder: Folder(folder) }
     }
 
     async fn envelope(&self, recipients: &[&str]) -> Arc<Envelope> {

@@ -85,21 +85,19 @@ fn wait_for(url: &str, word: &str) {
 
 /// What the database itself says of the connection that the engine made.
 fn answers_encrypted(url: &str, expect: bool) {
-    for _ in 0..100 {
-        if let Ok(index) = db::open(url) {
-            let clear = format!("{}?sslmode=disable", url.split_once('?').unwrap().0);
-            let sql = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
-                WHERE application_name = 'openpoczta' AND datname = current_database()";
-            let psql = ["--tuples-only", "--no-align", "--no-psqlrc", &clear, "--command", sql];
-            let said = Command::new("psql").args(psql).output().unwrap();
-            let said = String::from_utf8_lossy(&said.stdout).trim().to_owned();
-            drop(index);
-            assert_eq!(said, if expect { "t" } else { "f" }, "{url}");
-            return;
-        }
+    let opened = (0..100).find_map(|_| {
         std::thread::park_timeout(std::time::Duration::from_millis(50));
-    }
-    panic!("{url}: {}", db::open(url).err().unwrap());
+        db::open(url).ok()
+    });
+    let opened = opened.unwrap_or_else(|| db::open(url).unwrap());
+    let clear = format!("{}?sslmode=disable", url.split_once('?').unwrap().0);
+    let sql = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
+        WHERE application_name = 'openpoczta' AND datname = current_database()";
+    let psql = ["--tuples-only", "--no-align", "--no-psqlrc", &clear, "--command", sql];
+    let said = Command::new("psql").args(psql).output().unwrap();
+    let said = String::from_utf8_lossy(&said.stdout).trim().to_owned();
+    drop(opened);
+    assert_eq!(said, if expect { "t" } else { "f" }, "{url}");
 }
 
 fn openssl(folder: &Path, arguments: &str) {

@@ -128,7 +128,7 @@ impl Server {
         Ok(match &self.way {
             Way::Clear => {
                 let (client, connection) = self.config.connect(tls::CLEAR).await?;
-                (client, Driver::Clear(connection))
+                (client, Driver::Clear(Box::new(connection)))
             }
             Way::Encrypted(tls) => {
                 let (client, connection) = self.config.connect(tls.clone()).await?;
@@ -140,7 +140,7 @@ impl Server {
 
 /// The half of a connection that moves bytes.
 pub(super) enum Driver {
-    Clear(Connection<Socket, NoTlsStream>),
+    Clear(Box<Connection<Socket, NoTlsStream>>),
     Encrypted(Box<Connection<Socket, tls::Encrypted>>),
 }
 

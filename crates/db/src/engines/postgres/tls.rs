@@ -140,11 +140,10 @@ fn check(wish: &Wish, config: &Config) -> Result<Option<Check>, String> {
             ));
         }
         Some("verify-ca") => Check::Authority,
-        Some("require") => with_roots,
         None | Some("prefer") if wish.roots.is_none() && !crosses_a_network(config) => {
             return Ok(None);
         }
-        None | Some("prefer") => with_roots,
+        None | Some("prefer" | "require") => with_roots,
         Some(mode) => {
             return Err(format!(
                 "sslmode={mode} is not known; it is disable, prefer, require, verify-ca or verify-full"

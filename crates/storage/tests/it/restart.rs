@@ -54,8 +54,8 @@ async fn work(
         }
         match store.move_messages(alice, inbox, UidSet::one(uid), trash).await {
             Ok(moved) => {
-                let [(from, to)] = moved.uids[..] else { panic!("{:?}", moved.uids) };
-                assert_eq!(from, uid);
+                let (from, to) = *moved.uids.first().unwrap();
+                assert_eq!((moved.uids.len(), from), (1, uid));
                 promised.push((n, trash, to.get()));
             }
             Err(error) => {
@@ -114,8 +114,8 @@ async fn a_database_that_crashes_and_comes_back_loses_and_doubles_nothing() {
         refused += errors;
     }
     let unread = reader.await.unwrap();
-    println!("{} promised, {refused} changes and {unread} reads refused", promised.len());
-    assert!(promised.len() > 100, "{}", promised.len());
+    assert!(promised.len() > 100, "{} promised", promised.len());
+    assert!(unread <= 5 * RESTARTS, "{unread} reads refused");
     assert_eq!(refused, 0, "the database was away for a moment only: writers wait for it");
     check(&store, alice, [inbox, trash], &promised).await;
     // A process that starts now sees the same.
@@ -129,7 +129,7 @@ async fn check(store: &Store, alice: AccountId, mailboxes: [MailboxId; 2], promi
         let row = store.mailbox(alice, mailbox).await.unwrap();
         let snapshot = store.snapshot(alice, mailbox).await.unwrap();
         let uids: BTreeSet<_> = snapshot.messages.iter().map(|row| row.uid).collect();
-        assert_eq!((uids.len(), row.total as usize), (snapshot.messages.len(), uids.len()));
+        assert_eq!((uids.len(), row.total), (snapshot.messages.len(), uids.len() as u64));
         assert!(uids.last().is_none_or(|last| row.uid_next.is_some_and(|next| next > *last)));
         for message in &snapshot.messages {
             let email = store.emails(alice, &[message.email]).await.unwrap().pop().unwrap();

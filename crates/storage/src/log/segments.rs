@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 const MAGIC: [u8; 4] = *b"OPSG";
 const VERSION: u32 = 1;
 const HEADER_BYTES: u64 = 128;
-/// Files kept open for reading; more are closed, oldest segment first.
+/// Files kept open for reading; of more the one goes that was not asked for the longest.
 const OPEN_FILES: usize = 256;
 /// Packs among them: each keeps its table, some hundred KB, and its dictionary.
 const OPEN_PACKS: usize = 32;
@@ -27,13 +27,52 @@ const WHOLE_LETTERS: usize = 4096;
 pub(crate) struct Segments {
     folder: PathBuf,
     disk: Arc<dyn Disk>,
-    open: Mutex<HashMap<u64, Arc<SegmentFile>>>,
+    open: Mutex<Kept<Arc<SegmentFile>>>,
     /// Generation of the pack that stands in for a segment.
     packs: Mutex<HashMap<u64, u32>>,
     /// The segment being written shall be closed.
     seal: AtomicBool,
     /// Letters that were read whole and had the right hash.
     whole: Mutex<HashSet<Location>>,
+}
+
+/// What is kept open, and when it was asked for.
+struct Kept<T> {
+    files: HashMap<u64, KeptFile<T>>,
+    asked: u64,
+}
+
+struct KeptFile<T> {
+    file: T,
+    is_pack: bool,
+    asked: u64,
+}
+
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self { files: HashMap::new(), asked: 0 }
+    }
+}
+
+impl<T: Clone> Kept<T> {
+    fn get(&mut self, id: u64) -> Option<T> {
+        self.asked += 1;
+        let kept = self.files.get_mut(&id)?;
+        kept.asked = self.asked;
+        Some(kept.file.clone())
+    }
+
+    fn put(&mut self, id: u64, file: T, is_pack: bool) {
+        let packs = self.files.values().filter(|kept| kept.is_pack).count();
+        let packs_full = is_pack && packs >= OPEN_PACKS;
+        if packs_full || self.files.len() >= OPEN_FILES {
+            let in_the_way = self.files.iter().filter(|(_, kept)| kept.is_pack || !packs_full);
+            let longest_ago = in_the_way.min_by_key(|(_, kept)| kept.asked).map(|(id, _)| *id);
+            longest_ago.and_then(|id| self.files.remove(&id));
+        }
+        self.asked += 1;
+        self.files.insert(id, KeptFile { file, is_pack, asked: self.asked });
+    }
 }
 
 /// A segment open for reading.
@@ -126,14 +165,14 @@ impl Segments {
     pub(crate) fn replaced(&self, id: u64, generation: u32) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         self.packs.lock().unwrap_or_else(PoisonError::into_inner).insert(id, generation);
-        open.remove(&id);
+        open.files.remove(&id);
     }
 
     /// A pack was taken away again.
     pub(crate) fn forget(&self, id: u64) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         self.packs.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        open.remove(&id);
+        open.files.remove(&id);
     }
 
     /// Files that a pack stands in for, with the number of their segment.
@@ -243,8 +282,8 @@ impl Segments {
     /// A segment, open for reading; its header is checked.
     pub(crate) fn segment(&self, id: u64) -> Result<Arc<SegmentFile>> {
         let lock = || self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(segment) = lock().get(&id) {
-            return Ok(segment.clone());
+        if let Some(segment) = lock().get(id) {
+            return Ok(segment);
         }
         // A pack takes some milliseconds to open: others read on meanwhile.
         let segment = match self.open_segment(id) {
@@ -261,15 +300,7 @@ impl Segments {
         if segment.pack().map(|pack| pack.header.generation) != newest {
             return Ok(segment);
         }
-        let packs = open.iter().filter(|(_, s)| s.pack().is_some()).map(|(id, _)| *id);
-        let full = segment.pack().is_some() && packs.clone().count() >= OPEN_PACKS;
-        let first = if full { packs.min() } else { open.keys().min().copied() };
-        if (full || open.len() >= OPEN_FILES)
-            && let Some(first) = first
-        {
-            open.remove(&first);
-        }
-        open.insert(id, segment.clone());
+        open.put(id, segment.clone(), segment.pack().is_some());
         Ok(segment)
     }
 
@@ -458,5 +489,42 @@ fn failed(what: &'static str, path: &Path, error: &io::Error) -> Error {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::DiskFull,
         _ => Error::Io { what, path: path.to_owned(), reason: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_stays_open() {
+        // Which of so many packs and then two old ones, read in turn, have to be opened again.
+        #[track_caller]
+        fn check(packs: u64, expect: u64) {
+            let mut kept = Kept::default();
+            let mut opened = 0;
+            let mut ask = |id| {
+                if kept.get(id).is_none() {
+                    opened += 1;
+                    kept.put(id, (), true);
+                }
+            };
+            (100..100 + packs).for_each(&mut ask);
+            for _ in 0..50 {
+                ask(1);
+                ask(2);
+            }
+            assert_eq!(opened, packs + expect);
+            assert!(kept.files.len() <= OPEN_PACKS);
+        }
+        check(3, 2);
+        check(OPEN_PACKS as u64, 2);
+        check(OPEN_PACKS as u64 * 3, 2);
+
+        // Packs do not push plain segments out, nor those packs before there are too many files.
+        let mut kept = Kept::default();
+        (0..OPEN_FILES as u64 + 9).for_each(|id| kept.put(id, (), id % 2 == 0 && id < 20));
+        assert_eq!(kept.files.len(), OPEN_FILES);
+        assert!(kept.get(8).is_none() && kept.get(9).is_some());
     }
 }

@@ -85,6 +85,7 @@ class Tools(unittest.TestCase):
                 run("export", "--data", data, "--mbox", folder / "mbox")
             self.assertEqual(json.loads(run("fsck", "--json", "--data", data))["fine"], True)
             self.restored(folder, live)
+            self.packed(folder / "restored", live)
             self.foreign_readers(folder)
             self.imported(folder, data)
             self.flipped(folder, data, live)
@@ -98,6 +99,22 @@ class Tools(unittest.TestCase):
             rounds += 1
         sending.join()
         self.assertIn("Everything is fine", run("fsck", "--data", data))
+
+    def packed(self, data, live):
+        """All in packs, and every letter as before; a server that runs keeps its folder."""
+        with Server("--users", "2", data=data) as server:
+            self.assertIn(f"process {server.pid()}", run("pack", "--data", data, expect=1))
+        raw = self.log_bytes(data)
+        said = run("pack", "--data", data)
+        self.assertRegex(said, r"[1-9]\d* segments? packed now")
+        self.assertLess(self.log_bytes(data), raw * 3 // 4)
+        self.assertIn("0 segments packed now", run("pack", "--data", data))
+        with Server("--users", "2", data=data) as server:
+            self.assertEqual(fetch_all(server), live)
+        self.assertIn("no mail store", run("pack", "--data", data / "log", expect=1))
+
+    def log_bytes(self, data):
+        return sum(file.stat().st_size for file in data.glob("log/**/*") if file.is_file())
 
     def restored(self, folder, live):
         restored = folder / "restored"
@@ -185,6 +202,7 @@ class Tools(unittest.TestCase):
                 ["fsck", "--repair"],
                 ["inspect"],
                 ["inspect", "1"],
+                ["pack"],
                 ["backup", folder / "b"],
                 ["export", "--mbox", folder / "m"],
             ):

@@ -45,6 +45,8 @@ enum Command {
     Import(tools::import::ImportArguments),
     /// Look into a data folder: its segments, one segment, one letter
     Inspect(tools::inspect::InspectArguments),
+    /// Compress all mail now and give up what was deleted, not in the background; the server must be stopped
+    Pack(tools::pack::PackArguments),
     /// Make a data folder from a backup: all, one account, or as it was at some time
     Restore(tools::backup::RestoreArguments),
 }
@@ -166,6 +168,10 @@ impl Command {
             }
             Self::Fsck(arguments) => tools::fsck::run(&arguments),
             Self::Inspect(arguments) => tools::inspect::run(&arguments),
+            Self::Pack(arguments) => {
+                logs::start(level.unwrap_or(Level::INFO), Format::Text);
+                runtime()?.block_on(tools::pack::run(&arguments))
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The commands of an operator: `fsck`, `inspect`, `backup`, `restore`, `export`, `import`. What they do is in
+//! The commands of an operator: `fsck`, `inspect`, `backup`, `restore`, `export`, `import`, `pack`. What they do is in
 //! `storage::tools`; here they get their folder, a progress bar, and words.
 
 pub(crate) mod backup;
@@ -7,6 +7,7 @@ pub(crate) mod export;
 pub(crate) mod fsck;
 pub(crate) mod import;
 pub(crate) mod inspect;
+pub(crate) mod pack;
 
 use crate::cli::say;
 use crate::config;

@@ -1,5 +1,6 @@
 //! What CAPA tells (RFC 2449 §5, §6). A new one: its row, and what it adds to a command.
 
+use crate::Opening;
 use crate::session::Session;
 
 /// A capability: its tag, its arguments, which section says so.
@@ -16,6 +17,7 @@ pub static CAPABILITIES: &[Capability] = &[
     row("PIPELINING", plain, "RFC 2449 §6.6"),
     row("RESP-CODES", plain, "RFC 2449 §6.4"),
     row("SASL", sasl, "RFC 5034 §3"),
+    row("STLS", stls, "RFC 2595 §4"),
     row("TOP", plain, "RFC 2449 §6.1"),
     row("UIDL", plain, "RFC 2449 §6.8"),
     row("USER", user, "RFC 2449 §6.2"),
@@ -46,6 +48,12 @@ fn implementation(_: &Session) -> Option<String> {
 /// Only where a password may travel.
 fn user(session: &Session) -> Option<String> {
     session.peer.private.then(String::new)
+}
+
+/// Where there is a certificate, before login, and once.
+fn stls(session: &Session) -> Option<String> {
+    let offered = session.opening == Opening::Encryptable && session.maildrop.is_none();
+    offered.then(String::new)
 }
 
 fn sasl(session: &Session) -> Option<String> {

@@ -47,6 +47,7 @@ pub static COMMANDS: &[Command] = &[
     row("RETR", Transaction, Run::Wait(cmd::retr::run), "RFC 1939 §5"),
     row("RSET", Transaction, Run::Now(cmd::rset::run), "RFC 1939 §5"),
     row("STAT", Transaction, Run::Now(cmd::stat::run), "RFC 1939 §5"),
+    row("STLS", Authorization, Run::Now(cmd::stls::run), "RFC 2595 §4"),
     row("TOP", Transaction, Run::Wait(cmd::top::run), "RFC 1939 §7"),
     row("UIDL", Transaction, Run::Now(cmd::uidl::run), "RFC 1939 §7"),
     row("USER", Authorization, Run::Now(cmd::user::run), "RFC 1939 §7"),

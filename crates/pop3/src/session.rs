@@ -1,10 +1,11 @@
 //! One conversation: what was said so far, who answers the next line, how it ends.
 
-use crate::Service;
 use crate::commands::{self, Command, Run, When};
 use crate::maildrop::Maildrop;
 use crate::reply::Reply;
 use crate::wire::{End, Line, Wire};
+use crate::{Opening, Service};
+use std::any::Any;
 use std::sync::Arc;
 use types::Peer;
 
@@ -18,6 +19,9 @@ pub struct Session {
     pub(crate) service: Arc<Service>,
     pub(crate) peer: Peer,
     pub(crate) wire: Wire,
+    pub(crate) opening: Opening,
+    /// The client was told to begin with TLS.
+    pub(crate) begin_tls: bool,
     /// From USER to PASS.
     pub(crate) user: Option<String>,
     /// The inbox, after login.
@@ -27,11 +31,22 @@ pub struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(service: Arc<Service>, peer: Peer, wire: Wire) -> Self {
-        Self { service, peer, wire, user: None, maildrop: None, failed_logins: 0, errors: 0 }
+    pub(crate) fn new(service: Arc<Service>, peer: Peer, opening: Opening, wire: Wire) -> Self {
+        Self {
+            service,
+            peer,
+            wire,
+            opening,
+            begin_tls: false,
+            user: None,
+            maildrop: None,
+            failed_logins: 0,
+            errors: 0,
+        }
     }
 
-    pub(crate) async fn run(mut self) {
+    /// Gives the stream back when TLS is to begin on it.
+    pub(crate) async fn run(mut self) -> Option<Box<dyn Any>> {
         let end = self.converse().await;
         tracing::debug!(ip = %self.peer.ip, ?end, "POP3 session ended");
         if let Some(reply) = end.and_then(Reply::of_end) {
@@ -39,15 +54,21 @@ impl Session {
         }
         // The inbox is free before the last words go out: the next session may follow at once.
         self.maildrop = None;
+        if self.begin_tls {
+            return self.wire.into_stream().await.ok();
+        }
         if end != Some(End::Closed) {
             self.wire.close().await;
         }
+        None
     }
 
     /// `None`: we said the last word already.
     async fn converse(&mut self) -> Option<End> {
-        Reply::ok(format!("{} OpenPoczta POP3", self.service.config.hostname))
-            .write(self.wire.output());
+        if self.opening != Opening::Encrypted {
+            Reply::ok(format!("{} OpenPoczta POP3", self.service.config.hostname))
+                .write(self.wire.output());
+        }
         let mut line = Vec::new();
         loop {
             let answer = match self.wire.line(&mut line).await {
@@ -60,7 +81,7 @@ impl Session {
                 Err(end) => return Some(end),
             };
             reply.write(self.wire.output());
-            if reply.close {
+            if reply.close || self.begin_tls {
                 return None;
             }
             if let Err(end) = self.wire.relieve().await {

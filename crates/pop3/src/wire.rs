@@ -5,6 +5,7 @@
 
 use bytes::{Buf, BytesMut};
 use memchr::{memchr, memmem};
+use std::any::Any;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
@@ -23,8 +24,9 @@ const READ_BYTES: usize = 1024;
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1024 * 1024;
 
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+/// `Any`: after STARTTLS it goes back to whom it belongs.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Any {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
 
 /// Why the conversation cannot go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,6 +202,13 @@ impl Wire {
             Ok(Ok(())) => Ok(()),
             _ => Err(End::Closed),
         }
+    }
+
+    /// The stream itself, once all is sent. What was read ahead is dropped: it came before the encryption, from
+    /// whoever (RFC 3207 §4.2, RFC 2595 §4).
+    pub(crate) async fn into_stream(mut self) -> Result<Box<dyn Any>, End> {
+        self.flush().await?;
+        Ok(self.stream)
     }
 
     /// Sends the last words and closes. What the peer still sends is ignored.

@@ -52,11 +52,12 @@ pub static COMMANDS: &[Command] = &[
     row("QUIT", ALL, When::Always, Run::Now(cmd::quit::run), "RFC 5321 §4.1.1.10"),
     row("RCPT", ALL, When::Mail, Run::Wait(cmd::rcpt::run), "RFC 5321 §4.1.1.3"),
     row("RSET", ALL, When::Always, Run::Now(cmd::rset::run), "RFC 5321 §4.1.1.5"),
+    row("STARTTLS", ALL, When::Always, Run::Now(cmd::starttls::run), "RFC 3207 §4"),
     row("VRFY", ALL, When::Always, Run::Now(cmd::vrfy::run), "RFC 5321 §4.1.1.6"),
 ];
 
 /// Verbs of the standards that we know and do not do: `502` instead of `500`.
-const NOT_HERE: &[&str] = &["ETRN", "EXPN", "SAML", "SEND", "SOML", "STARTTLS", "TURN"];
+const NOT_HERE: &[&str] = &["ETRN", "EXPN", "SAML", "SEND", "SOML", "TURN"];
 
 const fn row(
     name: &'static str,
@@ -116,7 +117,7 @@ mod tests {
         check("HELO", Lmtp, Err(500));
         check("AUTH", Submission, Ok("AUTH"));
         check("AUTH", Smtp, Err(502));
-        check("STARTTLS", Smtp, Err(502));
+        check("STARTTLS", Smtp, Ok("STARTTLS"));
         check("expn", Submission, Err(502));
         check("GET", Smtp, Err(500));
         check("", Smtp, Err(500));

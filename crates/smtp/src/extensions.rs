@@ -1,6 +1,7 @@
 //! What EHLO and LHLO tell (RFC 5321 §4.1.1.1). A new one: its row, and what it adds to a command.
 
 use crate::Kind::{self, Lmtp, Smtp, Submission};
+use crate::Opening;
 use crate::session::Session;
 
 /// An extension: its keyword, who is told, its parameters, which section says so.
@@ -24,6 +25,7 @@ pub static EXTENSIONS: &[Extension] = &[
     row("PIPELINING", ALL, plain, "RFC 2920 §3"),
     row("SIZE", ALL, size, "RFC 1870 §3"),
     row("SMTPUTF8", ALL, plain, "RFC 6531 §3.1"),
+    row("STARTTLS", ALL, starttls, "RFC 3207 §2"),
 ];
 
 const fn row(
@@ -67,6 +69,11 @@ fn limits(session: &Session) -> Option<String> {
 #[expect(clippy::unnecessary_wraps, reason = "the shape of the column")]
 fn size(session: &Session) -> Option<String> {
     Some(format!(" {}", session.limits().message_bytes))
+}
+
+/// Where there is a certificate, and once.
+fn starttls(session: &Session) -> Option<String> {
+    (session.opening == Opening::Encryptable).then(String::new)
 }
 
 #[cfg(test)]

@@ -78,6 +78,17 @@ pub struct Config {
     pub limits: Limits,
 }
 
+/// What TLS a connection has, or may get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening {
+    /// STARTTLS is not offered: there is no certificate, or the connection was encrypted from its first byte.
+    Greeting,
+    /// It is offered.
+    Encryptable,
+    /// It has just been done: the client has been greeted, and begins anew.
+    Encrypted,
+}
+
 /// What all sessions of one kind share.
 pub struct Service {
     kind: Kind,
@@ -123,9 +134,25 @@ impl Service {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        self.run_with(stream, peer, Opening::Greeting, shutdown).await;
+    }
+
+    /// The same, where the caller can do TLS. Gives the stream back when the client asked for it and was told to
+    /// begin: after the handshake it comes here again, as [`Opening::Encrypted`].
+    pub async fn run_with<S>(
+        self: Arc<Self>,
+        stream: S,
+        peer: Peer,
+        opening: Opening,
+        shutdown: watch::Receiver<bool>,
+    ) -> Option<S>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let _open = self.metrics.session();
         let wire = wire::Wire::new(Box::new(stream), &self.config.limits, shutdown);
-        Session::new(self.clone(), peer, wire).run().await;
+        let stream = Session::new(self.clone(), peer, opening, wire).run().await?;
+        stream.downcast().ok().map(|stream| *stream)
     }
 
     /// A new name for a letter: 12 letters and digits, unique in time and in this process.

@@ -4,9 +4,10 @@ use crate::commands::{self, Command, Run, When};
 use crate::dots::Body;
 use crate::reply::Reply;
 use crate::wire::{End, Line, Wire};
-use crate::{Kind, Service};
+use crate::{Kind, Opening, Service};
 use auth::Identity;
 use mda::Recipient;
+use std::any::Any;
 use std::sync::Arc;
 use types::{Address, Limits, Peer};
 
@@ -18,6 +19,9 @@ pub struct Session {
     pub(crate) service: Arc<Service>,
     pub(crate) peer: Peer,
     pub(crate) wire: Wire,
+    pub(crate) opening: Opening,
+    /// The client was told to begin with TLS.
+    pub(crate) begin_tls: bool,
     pub(crate) hello: Option<Hello>,
     pub(crate) identity: Option<Identity>,
     pub(crate) failed_logins: u32,
@@ -65,11 +69,13 @@ pub(crate) enum Chunks {
 }
 
 impl Session {
-    pub(crate) fn new(service: Arc<Service>, peer: Peer, wire: Wire) -> Self {
+    pub(crate) fn new(service: Arc<Service>, peer: Peer, opening: Opening, wire: Wire) -> Self {
         Self {
             service,
             peer,
             wire,
+            opening,
+            begin_tls: false,
             hello: None,
             identity: None,
             failed_logins: 0,
@@ -91,25 +97,27 @@ impl Session {
         self.peer.private && self.identity.is_none()
     }
 
-    pub(crate) async fn run(mut self) {
+    /// Gives the stream back when TLS is to begin on it.
+    pub(crate) async fn run(mut self) -> Option<Box<dyn Any>> {
         let end = self.converse().await;
         tracing::debug!(kind = self.kind().name(), ip = %self.peer.ip, ?end, "session ended");
         if let Some(reply) = end.and_then(Reply::of_end) {
             reply.write(self.wire.output());
         }
+        if self.begin_tls {
+            return self.wire.into_stream().await.ok();
+        }
         if end != Some(End::Closed) {
             self.wire.close().await;
         }
+        None
     }
 
     /// `None`: we said the last word already.
     async fn converse(&mut self) -> Option<End> {
-        let dialect = match self.kind() {
-            Kind::Lmtp => "LMTP",
-            Kind::Smtp | Kind::Submission => "ESMTP",
-        };
-        let greeting = format!("{} {dialect} OpenPoczta", self.service.config.hostname);
-        Reply::new(220, "", greeting).write(self.wire.output());
+        if self.opening != Opening::Encrypted {
+            self.greet();
+        }
         let mut line = Vec::new();
         loop {
             let answer = match self.wire.line(&mut line).await {
@@ -123,13 +131,22 @@ impl Session {
             };
             self.count_error(&mut reply);
             reply.write(self.wire.output());
-            if reply.close {
+            if reply.close || self.begin_tls {
                 return None;
             }
             if let Err(end) = self.wire.relieve().await {
                 return Some(end);
             }
         }
+    }
+
+    fn greet(&mut self) {
+        let dialect = match self.kind() {
+            Kind::Lmtp => "LMTP",
+            Kind::Smtp | Kind::Submission => "ESMTP",
+        };
+        let greeting = format!("{} {dialect} OpenPoczta", self.service.config.hostname);
+        Reply::new(220, "", greeting).write(self.wire.output());
     }
 
     /// A letter that was taken forgives what was wrong before.

@@ -10,6 +10,7 @@ pub(crate) mod quit;
 pub(crate) mod retr;
 pub(crate) mod rset;
 pub(crate) mod stat;
+pub(crate) mod stls;
 pub(crate) mod top;
 pub(crate) mod uidl;
 pub(crate) mod user;

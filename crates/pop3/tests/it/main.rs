@@ -3,4 +3,5 @@
 
 mod login;
 mod maildrop;
+mod stls;
 mod world;

@@ -60,7 +60,7 @@ impl World {
         messages.iter().map(|m| m.uid.get()).collect()
     }
 
-    fn service(&mut self) -> Arc<Service> {
+    pub(crate) fn service(&mut self) -> Arc<Service> {
         let config = Config {
             hostname: "mail.example.test".to_owned(),
             default_domain: Some("example.test".to_owned()),

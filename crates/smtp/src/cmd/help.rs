@@ -1,12 +1,13 @@
 //! HELP (RFC 5321 §4.1.1.8): what can be said here.
 
-use crate::COMMANDS;
 use crate::reply::Reply;
 use crate::session::Session;
+use crate::{COMMANDS, Command, Opening};
 
 pub(crate) fn run(session: &mut Session, _arg: &str) -> Reply {
     let kind = session.kind();
-    let names: Vec<&str> =
-        COMMANDS.iter().filter(|c| c.kinds.contains(&kind)).map(|c| c.name).collect();
+    let tls = session.opening == Opening::Encryptable;
+    let here = |c: &&Command| c.kinds.contains(&kind) && (tls || c.name != "STARTTLS");
+    let names: Vec<&str> = COMMANDS.iter().filter(here).map(|c| c.name).collect();
     Reply::new(214, "2.0.0", names.join(" "))
 }

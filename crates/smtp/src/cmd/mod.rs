@@ -10,4 +10,5 @@ pub(crate) mod noop;
 pub(crate) mod quit;
 pub(crate) mod rcpt;
 pub(crate) mod rset;
+pub(crate) mod starttls;
 pub(crate) mod vrfy;

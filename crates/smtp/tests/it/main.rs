@@ -6,5 +6,6 @@ mod chunking;
 mod lmtp;
 mod mx;
 mod smuggling;
+mod starttls;
 mod submission;
 mod world;

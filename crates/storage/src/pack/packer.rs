@@ -448,12 +448,12 @@ mod tests {
 
     #[test]
     fn a_rest_is_told_of_once() {
-        let start = Instant::now();
-        let mut rest = Rest::new(7, start);
         #[track_caller]
         fn check(rest: &mut Rest, written: u64, now: Instant, expect: bool) {
             assert_eq!(rest.is_long(written, now), expect);
         }
+        let start = Instant::now();
+        let mut rest = Rest::new(7, start);
         let after = |s| start + Duration::from_secs(s);
         check(&mut rest, 7, after(30), false);
         check(&mut rest, 7, after(609), false);

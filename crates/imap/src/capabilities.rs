@@ -11,6 +11,8 @@ pub enum Shown {
     ToLogIn,
     /// Before login, where it may not.
     NoLogin,
+    /// Before login, where STARTTLS may be said.
+    Tls,
     AfterLogin,
 }
 
@@ -28,7 +30,7 @@ const fn row(name: &'static str, shown: Shown, spec: &'static str) -> Capability
     Capability { name, shown, spec, values: |_| vec![String::new()] }
 }
 
-use Shown::{AfterLogin, Always, NoLogin, ToLogIn};
+use Shown::{AfterLogin, Always, NoLogin, Tls, ToLogIn};
 
 // unsorted: by name, but for the version, which some clients expect first
 pub static CAPABILITIES: &[Capability] = &[
@@ -67,6 +69,7 @@ pub static CAPABILITIES: &[Capability] = &[
     row("SORT", AfterLogin, "RFC 5256"),
     row("SORT=DISPLAY", AfterLogin, "RFC 5957"),
     row("SPECIAL-USE", AfterLogin, "RFC 6154"),
+    row("STARTTLS", Tls, "RFC 9051 §6.2.1"),
     row("STATUS=SIZE", AfterLogin, "RFC 8438"),
     Capability {
         values: |_| ALGORITHMS.iter().map(|(name, ..)| (*name).to_owned()).collect(),
@@ -79,12 +82,13 @@ pub static CAPABILITIES: &[Capability] = &[
 ];
 
 /// `CAPABILITY IMAP4rev1 ...`, as it stands in the response and between the brackets of a code.
-pub(crate) fn line(limits: &Limits, private: bool, logged_in: bool) -> String {
+pub(crate) fn line(limits: &Limits, private: bool, logged_in: bool, tls: bool) -> String {
     let mut line = "CAPABILITY".to_owned();
     for row in CAPABILITIES {
         let shown = match row.shown {
             Always => true,
             ToLogIn => !logged_in && private,
+            Tls => !logged_in && tls,
             NoLogin => !logged_in && !private,
             AfterLogin => logged_in,
         };
@@ -112,12 +116,20 @@ mod tests {
     fn lines() {
         let limits = Limits::default();
         assert_eq!(
-            line(&limits, true, false),
+            line(&limits, true, false, false),
             "CAPABILITY IMAP4rev1 AUTH=LOGIN AUTH=PLAIN ENABLE ID IDLE LITERAL+ SASL-IR"
         );
-        let open = line(&limits, false, false);
-        assert!(open.contains(" LOGINDISABLED") && !open.contains("AUTH="));
-        let inside = line(&limits, true, true);
-        assert!(inside.contains(" APPENDLIMIT=52428800 ") && !inside.contains("AUTH="));
+        let open = line(&limits, false, false, true);
+        assert!(
+            open.contains(" LOGINDISABLED")
+                && open.contains(" STARTTLS")
+                && !open.contains("AUTH=")
+        );
+        let inside = line(&limits, true, true, true);
+        assert!(
+            inside.contains(" APPENDLIMIT=52428800 ")
+                && !inside.contains("AUTH=")
+                && !inside.contains("STARTTLS")
+        );
     }
 }

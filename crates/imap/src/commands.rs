@@ -106,6 +106,7 @@ pub static COMMANDS: &[Command] = &[
     row::<cmd::search::Search>("SEARCH", Selected, "RFC 9051 §6.4.4"),
     row::<cmd::select::Select>("SELECT", Authenticated, "RFC 9051 §6.3.2"),
     row::<cmd::sort::Sort>("SORT", Selected, "RFC 5256 §3"),
+    row::<cmd::starttls::StartTls>("STARTTLS", NotAuthenticated, "RFC 9051 §6.2.1"),
     row::<cmd::status::Status>("STATUS", Authenticated, "RFC 9051 §6.3.11"),
     row::<cmd::store::Store>("STORE", Selected, "RFC 9051 §6.4.6"),
     row::<cmd::subscribe::Subscribe>("SUBSCRIBE", Authenticated, "RFC 9051 §6.3.7"),

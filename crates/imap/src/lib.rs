@@ -74,6 +74,17 @@ impl Default for Config {
     }
 }
 
+/// What TLS a connection has, or may get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening {
+    /// STARTTLS is not offered: there is no certificate, or the connection was encrypted from its first byte.
+    Greeting,
+    /// It is offered.
+    Encryptable,
+    /// It has just been done: the client has been greeted, and begins anew.
+    Encrypted,
+}
+
 /// What all connections share.
 pub struct Service {
     pub(crate) store: storage::Store,
@@ -104,7 +115,24 @@ impl Service {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        self.run_with(stream, peer, Opening::Greeting, shutdown).await;
+    }
+
+    /// The same, where the caller can do TLS. Gives the stream back when the client asked for it and was told to
+    /// begin: after the handshake it comes here again, as [`Opening::Encrypted`].
+    pub async fn run_with<S>(
+        self: Arc<Self>,
+        stream: S,
+        peer: Peer,
+        opening: Opening,
+        shutdown: watch::Receiver<bool>,
+    ) -> Option<S>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let session = session::Session::new(self, Box::new(stream), peer, opening, shutdown);
         // Boxed: the state of a session is large, and most of its life it waits.
-        Box::pin(session::Session::new(self, Box::new(stream), peer, shutdown).serve()).await;
+        let stream = Box::pin(session.serve()).await?;
+        stream.downcast().ok().map(|stream| *stream)
     }
 }

@@ -8,9 +8,10 @@ use crate::reply::{self, Answer, Error};
 use crate::resync::Enabled;
 use crate::selected::Selected;
 use crate::wire::{Frame, Stop, Stream, Wire};
-use crate::{Service, capabilities};
+use crate::{Opening, Service, capabilities};
 use auth::Identity;
 use bytes::BytesMut;
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{Store, Watch};
@@ -30,6 +31,9 @@ pub(crate) struct Session {
     pub(crate) service: Arc<Service>,
     pub(crate) wire: Wire,
     pub(crate) peer: Peer,
+    pub(crate) opening: Opening,
+    /// The client was told to begin with TLS.
+    pub(crate) begin_tls: bool,
     /// Of the command that is being answered.
     pub(crate) tag: String,
     identity: Option<(Identity, Watch)>,
@@ -47,6 +51,7 @@ impl Session {
         service: Arc<Service>,
         stream: Box<dyn Stream>,
         peer: Peer,
+        opening: Opening,
         shutdown: watch::Receiver<bool>,
     ) -> Self {
         let write_timeout = Duration::from_millis(service.config.limits.write_timeout_ms);
@@ -56,6 +61,8 @@ impl Session {
             wire: Wire::new(stream, write_timeout, shutdown, counters),
             service,
             peer,
+            opening,
+            begin_tls: false,
             tag: String::new(),
             identity: None,
             selected: None,
@@ -67,12 +74,14 @@ impl Session {
         }
     }
 
-    pub(crate) async fn serve(mut self) {
+    /// Gives the stream back when TLS is to begin on it.
+    pub(crate) async fn serve(mut self) -> Option<Box<dyn Any>> {
         let _open = Counted::new(&self.service.metrics.connections);
-        let greeting =
-            format!("* OK [{}] {} ready", self.capabilities(), self.service.config.hostname);
-        self.wire.say(&greeting);
-        while self.farewell.is_none() {
+        if self.opening != Opening::Encrypted {
+            let (can, name) = (self.capabilities(), &self.service.config.hostname);
+            self.wire.say(&format!("* OK [{can}] {name} ready"));
+        }
+        while self.farewell.is_none() && !self.begin_tls {
             match self.step().await {
                 Ok(()) => {}
                 Err(stop @ (Stop::Silent | Stop::Shutdown)) => {
@@ -83,14 +92,18 @@ impl Session {
                 }
                 Err(stop) => {
                     tracing::debug!(peer = %self.peer.ip, reason = %stop, "imap connection ended");
-                    return;
+                    return None;
                 }
             }
+        }
+        if self.begin_tls && self.farewell.is_none() {
+            return self.wire.into_stream().await.ok();
         }
         if let Some(words) = self.farewell.filter(|words| !words.is_empty()) {
             self.wire.say(&format!("* BYE {words}"));
         }
         self.wire.close().await;
+        None
     }
 
     /// Reads and answers one command, or decides about one literal.
@@ -243,7 +256,8 @@ impl Session {
 
     pub(crate) fn capabilities(&self) -> String {
         let limits = &self.service.config.limits;
-        capabilities::line(limits, self.peer.private, self.identity.is_some())
+        let tls = self.opening == Opening::Encryptable;
+        capabilities::line(limits, self.peer.private, self.identity.is_some(), tls)
     }
 
     /// The account that is logged in. The table of commands sees to it that there is one.

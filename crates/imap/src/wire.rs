@@ -8,6 +8,7 @@
 use crate::parse::LiteralHeader;
 use bytes::{BufMut, Bytes, BytesMut};
 use prometheus_client::metrics::counter::Counter;
+use std::any::Any;
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -25,8 +26,9 @@ const INPUT_BYTES: usize = 1024;
 /// Room to read when more is on the way than fitted.
 const INPUT_MORE_BYTES: usize = 16 * 1024;
 
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+/// `Any`: after STARTTLS it goes back to whom it belongs.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Any {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
 
 /// Why a connection ends without LOGOUT.
 #[derive(Debug, thiserror::Error)]
@@ -302,6 +304,13 @@ impl Wire {
         self.sent.inc_by(self.output.len() as u64);
         self.output.clear();
         Ok(())
+    }
+
+    /// The stream itself, once all is sent. What was read ahead is dropped: it came before the encryption, from
+    /// whoever (RFC 9051 §6.2.1).
+    pub(crate) async fn into_stream(mut self) -> Result<Box<dyn Any>, Stop> {
+        self.flush().await?;
+        Ok(self.stream)
     }
 
     /// Says the last words, as far as the peer listens.

@@ -12,4 +12,5 @@ mod fetching;
 mod harness;
 mod mutate;
 mod sharing;
+mod starttls;
 mod transcripts;

@@ -126,6 +126,7 @@ transcripts! {
     search
     select
     sort
+    starttls
     status
     store
     subscribe

@@ -50,12 +50,11 @@ impl Opening {
             return Ok(opening);
         }
         p.list(limits::OPTIONS, |p| {
-            match p.one_of(&["CONDSTORE", "QRESYNC"], "CONDSTORE or QRESYNC")? {
-                0 => opening.condstore = true,
-                _ => {
-                    p.sp()?;
-                    opening.known = Some(Known::parse(p)?);
-                }
+            if p.one_of(&["CONDSTORE", "QRESYNC"], "CONDSTORE or QRESYNC")? == 0 {
+                opening.condstore = true;
+            } else {
+                p.sp()?;
+                opening.known = Some(Known::parse(p)?);
             }
             Ok(())
         })?;
@@ -204,8 +203,9 @@ mod tests {
 
     #[test]
     fn openings() {
+        type Resync = (u32, u64, bool);
         #[track_caller]
-        fn check(text: &str, expect: Option<(bool, Option<(u32, u64, bool)>)>) {
+        fn check(text: &str, expect: Option<(bool, Option<Resync>)>) {
             let found = whole(text.as_bytes(), Opening::parse).ok();
             let known = |k: Known| (k.uid_validity, k.since.0, k.uids.is_some());
             assert_eq!(found.map(|o| (o.condstore, o.known.map(known))), expect, "{text}");

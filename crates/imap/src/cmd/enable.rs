@@ -9,8 +9,10 @@ use crate::parse::{Parsed, Parser, limits};
 use crate::reply::{Answer, Done};
 use crate::session::Session;
 
+type Switch = fn(&mut Session);
+
 /// What can be switched on, and how. Sorted by name.
-static ENABLES: &[(&str, fn(&mut Session))] = &[
+static ENABLES: &[(&str, Switch)] = &[
     ("CONDSTORE", Session::enable_condstore),
     ("QRESYNC", |session| {
         // RFC 7162 §3.2.3: it includes the other.

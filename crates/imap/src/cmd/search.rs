@@ -83,10 +83,8 @@ impl Verb for Search {
             }),
         };
         if let Some(highest) = highest {
-            line.push_str(&match self.give {
-                Some(_) => format!(" MODSEQ {highest}"),
-                None => format!(" (MODSEQ {highest})"),
-            });
+            let (before, after) = if self.give.is_some() { ("", "") } else { ("(", ")") };
+            line.extend([" ", before, "MODSEQ ", &highest.to_string(), after]);
         }
         session.wire.say(&line);
         Ok(Done::new("Searched"))

@@ -72,68 +72,49 @@ pub(crate) fn fold_into(text: &str, out: &mut Vec<u8>) {
     }
 }
 
-/// Characters of the table whose form has ASCII at most in front, and then a mark behind it: `ö` has, `ﬁ` and `…`
-/// have not. One bit for each.
-static PLAIN: LazyLock<Vec<u64>> = LazyLock::new(|| {
-    let mut bits = vec![0_u64; (TABLE_END as usize).div_ceil(64)];
-    for code in TABLE_START..TABLE_END {
-        let mut form = Vec::new();
-        if let Some(c) = char::from_u32(code) {
-            push_form(c, &mut form);
-        }
-        let plain = form.len() > 1 && !form.iter().skip(1).any(u8::is_ascii);
-        if let Some(word) = bits.get_mut(code as usize / 64) {
-            *word |= u64::from(plain) << (code % 64);
-        }
-    }
-    bits
-});
+/// The form of a character beyond ASCII, where the table has it.
+pub(crate) fn form_of(c: char) -> Option<&'static [u8]> {
+    let place = u32::from(c).checked_sub(TABLE_START)? as usize;
+    let (bytes, length) = TABLE.get(place)?;
+    bytes.get(..usize::from(*length))
+}
 
-/// `true`: of the text's form, ASCII comes from ASCII alone, but for single characters with a mark behind them. So
-/// what is all ASCII and in the form is in the text too, without its last character and without regard to case.
-pub(crate) fn is_plain(text: &str) -> bool {
-    if text.is_ascii() {
-        return true;
-    }
-    let bits = &**PLAIN;
-    let is_plain = |code: u32| {
-        let word = bits.get(code as usize / 64).copied().unwrap_or(0);
-        word >> (code % 64) & 1 == 1
-    };
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() {
-        if let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<16>())
-            && chunk.is_ascii()
-        {
-            at += 16;
-            continue;
+/// Characters beyond ASCII whose form has a byte of ASCII by itself, not as a letter with a mark behind it: `ﬁ` has
+/// an `f` and an `i`, `…` has dots, `ö` has no `o`.
+pub(crate) struct Makers {
+    /// One bit for each character of the table.
+    bits: Vec<u64>,
+}
+
+impl Makers {
+    /// Of a character of ASCII that is printed.
+    pub(crate) fn of(byte: u8) -> Self {
+        let mut bits = vec![0_u64; (TABLE_END as usize).div_ceil(64)];
+        let table = &**TABLE;
+        for (code, (bytes, length)) in (TABLE_START..).zip(table) {
+            // One that is too long for the table is taken for one.
+            let makes = bytes.get(..usize::from(*length)).is_none_or(|form| {
+                let next = form.iter().skip(1).map(Some).chain([None]);
+                form.iter().zip(next).any(|(b, next)| *b == byte && next.is_none_or(u8::is_ascii))
+            });
+            if let Some(word) = bits.get_mut(code as usize / 64) {
+                *word |= u64::from(makes) << (code % 64);
+            }
         }
-        // The characters that begin in the next eight bytes.
-        let end = at + 8;
-        while at < end {
-            match bytes.get(at..) {
-                Some([byte, ..]) if byte.is_ascii() => at += 1,
-                Some(&[first, second, ..]) if (0xc2..0xe0).contains(&first) => {
-                    if !is_plain(u32::from(first & 0x1f) << 6 | u32::from(second & 0x3f)) {
-                        return false;
-                    }
-                    at += 2;
-                }
-                Some(&[first @ 0xe0..=0xef, second, third, ..]) => {
-                    let high = u32::from(first & 0xf) << 12;
-                    let low = u32::from(second & 0x3f) << 6 | u32::from(third & 0x3f);
-                    if !is_plain(high | low) {
-                        return false;
-                    }
-                    at += 3;
-                }
-                None | Some([]) => return true,
-                Some(_) => return false,
+        Self { bits }
+    }
+
+    /// `false`: surely not.
+    pub(crate) fn has(&self, c: char) -> bool {
+        let code = u32::from(c);
+        match self.bits.get(code as usize / 64) {
+            Some(word) => word >> (code % 64) & 1 == 1,
+            // Kana, ideographs, Hangul, pictures.
+            None => {
+                !matches!(code, 0x3040..=0x30ff | 0x3400..=0x9fff | 0xac00..=0xd7a3 | 0x1f300..=0x1faff)
             }
         }
     }
-    true
 }
 
 /// Lower case of the ASCII that `bytes` begin with; gives its length.
@@ -236,32 +217,6 @@ mod tests {
         check("ss", "ß");
         check("[", "{");
         check("@", "`");
-    }
-
-    /// In a plain text ASCII comes from where it is promised to.
-    #[test]
-    fn plain_texts() {
-        #[track_caller]
-        fn check(text: &str, expect: bool) {
-            for before in [0, 3, 8, 15, 16, 21] {
-                let text = format!("{}{text}{}", "a".repeat(before), "z".repeat(before));
-                assert_eq!(is_plain(&text), expect, "{text}");
-            }
-        }
-        check("", true);
-        check("zażółć gęślą jaźń – „Große Öfen”", true);
-        check("ПРИВЕТ Їжак ΟΔΥΣΣΕΥΣ", true);
-        for odd in ["…", "\u{a0}", "ĳ", "ŉ", "ﬁ", "Ａ", "\u{212a}", "日本", "\u{1f600}", "½", "²"]
-        {
-            check(odd, false);
-        }
-        for code in 0x80..=u32::from(char::MAX) {
-            let Some(c) = char::from_u32(code) else { continue };
-            let form = fold(&c.to_string());
-            if is_plain(&c.to_string()) {
-                assert!(form.len() > 1 && form.iter().skip(1).all(|b| !b.is_ascii()), "{code:x}");
-            }
-        }
     }
 
     /// The quick way gives what one character after the other gives, wherever it stands.

@@ -6,9 +6,10 @@
 //! text stay: RFC 9051 §6.4.4 wants a substring, so a text is found across the soft line breaks of
 //! quoted-printable, not across those the writer made. Parts that are no text are neither read nor searched.
 
+use super::anchor::Kind;
 use super::needles::{Needles, Place, Scan};
 use crate::Result;
-use memchr::memchr3;
+use memchr::{memchr_iter, memchr3};
 use mparser::{DefectKind, Encoding, Index, Part, PartKind};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -75,8 +76,9 @@ impl Wanted {
         }
         if self.body && !scan.is_done() {
             for part in index.parts.iter().filter(|part| is_text(part)) {
-                let text = text_of(part, bytes.get(&part.body));
-                scan.whole(&text, |place| matches!(place, Place::Body | Place::Text))?;
+                let text = decoded(part, bytes.get(&part.body));
+                let kind = if part.subtype == "html" { Kind::Html } else { Kind::Plain };
+                scan.whole(&text, kind, |place| matches!(place, Place::Body | Place::Text))?;
             }
             scan.end(|place| matches!(place, Place::Body | Place::Text));
         }
@@ -89,14 +91,25 @@ fn is_text(part: &Part) -> bool {
 }
 
 fn header(raw: &[u8], own: bool, all: bool, scan: &mut Scan<'_>) -> Result<()> {
+    let is: fn(&Place) -> bool = |place| *place == Place::Text;
+    let as_it_stands = if raw.is_ascii() { str::from_utf8(raw).ok() } else { None };
+    // Then it can only be in fields that must be decoded.
+    let only_encoded =
+        all && as_it_stands.is_some_and(|text| !scan.may_find(text, Kind::Header, is));
+    if !own && only_encoded && !has_words(raw) {
+        return Ok(());
+    }
     let end = u32::try_from(raw.len()).unwrap_or(u32::MAX);
     for field in mparser::header_fields(raw, 0..end) {
+        let all = all && (!only_encoded || has_words(field.raw));
+        if !own && !all {
+            continue;
+        }
         let value = value_of(field.value);
         if own {
             scan.field(field.name, &value);
         }
         if all {
-            let is: fn(&Place) -> bool = |place| *place == Place::Text;
             scan.text(&String::from_utf8_lossy(field.name), is)?;
             scan.text(": ", is)?;
             scan.text(&value, is)?;
@@ -106,32 +119,31 @@ fn header(raw: &[u8], own: bool, all: bool, scan: &mut Scan<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Whether there may be encoded words (RFC 2047).
+fn has_words(raw: &[u8]) -> bool {
+    memchr_iter(b'=', raw).any(|at| raw.get(at + 1) == Some(&b'?'))
+}
+
 /// What [`mparser::decode_header_text`] gives, without a copy where nothing is to be decoded.
 fn value_of(raw: &[u8]) -> Cow<'_, str> {
     let text = raw.trim_ascii();
-    let plain = text.is_ascii()
-        && memchr3(b'\r', b'\n', b'\t', text).is_none()
-        && memchr::memmem::find(text, b"=?").is_none();
+    let plain = text.is_ascii() && memchr3(b'\r', b'\n', b'\t', text).is_none() && !has_words(text);
     match str::from_utf8(text) {
         Ok(text) if plain => Cow::Borrowed(text),
         _ => Cow::Owned(mparser::decode_header_text(raw)),
     }
 }
 
-/// A text part as people read it.
-fn text_of<'a>(part: &Part, body: &'a [u8]) -> Cow<'a, str> {
+/// A text part as it was written: of HTML, the document.
+fn decoded<'a>(part: &Part, body: &'a [u8]) -> Cow<'a, str> {
     let label = part.param("charset");
-    let text = match part.encoding {
+    match part.encoding {
         Encoding::SevenBit | Encoding::EightBit | Encoding::Binary => as_text(body, label),
         _ => match part.encoding.undo(body) {
             Some(content) => Cow::Owned(as_text(&content, label).into_owned()),
             None => as_text(body, label),
         },
-    };
-    if part.subtype == "html" {
-        return Cow::Owned(mparser::html_to_text(&text, text.len()));
     }
-    text
 }
 
 /// The bytes themselves where they are their own UTF-8.

@@ -7,11 +7,13 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `anchor` | what tells of a text as it stands that something is not in it |
 //! | `fold` | text in the form in which it is compared |
 //! | `needles` | the texts looked for, and the pass that looks for them |
 //! | `letter` | which bytes of a letter matter, and its text out of them |
 //! | `work` | many letters on many cores |
 
+mod anchor;
 mod fold;
 mod letter;
 mod needles;
@@ -306,7 +308,7 @@ fn table_meets(index: &Index, query: &Query) -> bool {
         Query::SentDays(from, to) => {
             index.date().is_some_and(|date| (*from..*to).contains(&date.days()))
         }
-        Query::HasAttachment => !index.attachments().is_empty(),
+        Query::HasAttachment => index.has_attachments(),
         _ => false,
     }
 }

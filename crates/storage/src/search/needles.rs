@@ -1,18 +1,14 @@
 //! The texts a search looks for, and one letter's text held against all of them in one pass.
 
-use super::fold::{fold, fold_into, is_plain};
+use super::anchor::{Anchor, Kind, Seen};
+use super::fold::{fold, fold_into};
 use crate::{Error, Result};
-use memchr::memchr2_iter;
 use memchr::memmem::Finder;
 
 /// Each text is looked for in every piece of every letter; people write a handful.
 const NEEDLES: usize = 64;
 /// As long as a line of a letter may be, several times over. So much stays in memory from one piece to the next.
 const NEEDLE_BYTES: usize = 8 * 1024;
-/// A shorter probe is in nearly every text.
-const PROBE_BYTES: usize = 3;
-/// What texts are made of, the most frequent first, over languages of Europe.
-const COMMON: &[u8] = b" eaiotnrszcldwumpykh.,gbfv-jx'q";
 /// Text that is folded at once: it stays in the cache of a core, and a search can be ended between two.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// The form of one character has at most so many bytes.
@@ -36,38 +32,8 @@ pub(super) struct Needle {
     pub(super) place: Place,
     /// The folded text; empty: it is enough that the field is there.
     finder: Finder<'static>,
-    /// What a plain text must have in it, where that can be told.
-    probe: Option<Probe>,
-}
-
-/// ASCII that is looked for without regard to case in a text as it stands: most texts do not have it, and need not be
-/// folded.
-struct Probe {
-    /// In lower case.
-    bytes: Vec<u8>,
-    /// Where its rarest character stands.
-    rarest: usize,
-}
-
-impl Probe {
-    /// Of a folded text, without its last character: that one can come from one with a mark.
-    fn of(folded: &[u8]) -> Option<Self> {
-        let (_, bytes) = folded.split_last().filter(|(_, bytes)| bytes.len() >= PROBE_BYTES)?;
-        // Which of its bytes stops the search least often.
-        let place = |byte: &u8| COMMON.iter().position(|common| common == byte);
-        let rarity = |(_, byte): &(usize, &u8)| place(byte).unwrap_or(COMMON.len());
-        let (rarest, _) = bytes.iter().enumerate().max_by_key(rarity)?;
-        folded.is_ascii().then(|| Self { bytes: bytes.to_vec(), rarest })
-    }
-
-    fn is_in(&self, text: &[u8]) -> bool {
-        let Some(byte) = self.bytes.get(self.rarest) else { return true };
-        memchr2_iter(*byte, byte.to_ascii_uppercase(), text).any(|at| {
-            let start = at.checked_sub(self.rarest);
-            let found = start.and_then(|start| text.get(start..)?.get(..self.bytes.len()));
-            found.is_some_and(|found| found.eq_ignore_ascii_case(&self.bytes))
-        })
-    }
+    /// What tells of most texts as they stand that it is not in them.
+    anchor: Option<Anchor>,
 }
 
 /// Everything that must be looked for in the bytes of letters; a criterion knows its number.
@@ -80,8 +46,8 @@ impl Needles {
             return Err(Error::SearchLimit("it looks for too many texts at once"));
         }
         let finder = finder(text)?;
-        let probe = Probe::of(finder.needle());
-        self.0.push(Needle { place, finder, probe });
+        let anchor = Anchor::of(finder.needle());
+        self.0.push(Needle { place, finder, anchor });
         Ok(self.0.len() - 1)
     }
 
@@ -193,23 +159,37 @@ impl<'a> Scan<'a> {
     }
 
     /// A text by itself, and nothing before or behind it in the same one.
-    pub(super) fn whole(&mut self, text: &str, is: fn(&Place) -> bool) -> Result<()> {
-        let can_be_told = text.len() <= CHUNK_BYTES && is_plain(text);
-        if can_be_told && !self.may_find(text.as_bytes(), is) {
+    pub(super) fn whole(&mut self, text: &str, kind: Kind, is: fn(&Place) -> bool) -> Result<()> {
+        if !self.may_find(text, kind, is) {
             return Ok(());
+        }
+        if kind == Kind::Html {
+            let text = mparser::html_to_text(text, text.len());
+            return self.whole(&text, Kind::Plain, is);
         }
         self.text(text, is)?;
         self.cut();
         Ok(())
     }
 
-    /// Whether something that is still looked for can be in this plain text.
-    fn may_find(&self, text: &[u8], is: fn(&Place) -> bool) -> bool {
-        let mut open = self.needles.0.iter().zip(&self.found);
-        open.any(|(needle, found)| {
-            let asked = !*found && is(&needle.place);
-            asked && needle.probe.as_ref().is_none_or(|probe| probe.is_in(text))
-        })
+    /// Whether something that is still looked for can be in this text; what surely is, is found.
+    pub(super) fn may_find(&mut self, text: &str, kind: Kind, is: fn(&Place) -> bool) -> bool {
+        let mut perhaps = false;
+        for (needle, found) in self.needles.0.iter().zip(&mut self.found) {
+            if *found || !is(&needle.place) {
+                continue;
+            }
+            let anchor = needle.anchor.as_ref();
+            match anchor.map_or(Seen::Perhaps, |anchor| anchor.look(text, kind)) {
+                Seen::No => {}
+                Seen::Perhaps => perhaps = true,
+                Seen::Yes => {
+                    *found = true;
+                    self.left -= 1;
+                }
+            }
+        }
+        perhaps
     }
 
     /// What follows is another text.
@@ -288,9 +268,9 @@ mod tests {
             let stays = || false;
             let mut scan = Scan::new(&needles, &stays);
             scan.begin();
-            scan.whole("another text", body).unwrap();
-            scan.whole(text, body).unwrap();
-            scan.whole("one more", body).unwrap();
+            scan.whole("another text", Kind::Plain, body).unwrap();
+            scan.whole(text, Kind::Plain, body).unwrap();
+            scan.whole("one more", Kind::Plain, body).unwrap();
             scan.end(body);
             let (needle, folded) = (fold(needle), fold(text));
             let others = ["another text", "one more"].map(fold);

@@ -20,7 +20,12 @@ pub(crate) fn nstring(out: &mut Vec<u8>, text: Option<&str>) {
 /// ```
 /// Quoted when it can be; 8-bit text and line ends make it a literal.
 pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
-    let plain = |b: u8| matches!(b, b' '..=b'~' | b'\t');
+    string_as(out, text, false);
+}
+
+/// The same; 8-bit text is quoted too for who takes `utf8` (RFC 9051 §4.3).
+fn string_as(out: &mut Vec<u8>, text: &str, utf8: bool) {
+    let plain = |b: u8| matches!(b, b' '..=b'~' | b'\t') || (utf8 && b >= 0x80);
     if text.len() > QUOTED_BYTES || !text.bytes().all(plain) {
         // NUL may stand in no string at all.
         let text = text.replace('\0', " ");
@@ -63,14 +68,14 @@ pub(crate) fn number(out: &mut Vec<u8>, mut n: u64) {
     out.extend_from_slice(digits.get(from..).unwrap_or_default());
 }
 
-/// A mailbox name: modified UTF-7, bare when it can be an atom.
-pub(crate) fn mailbox(out: &mut Vec<u8>, name: &str) {
-    let wire = crate::mailbox_name::encode(name);
+/// A mailbox name: modified UTF-7, bare when it can be an atom; for who takes `utf8`, that (RFC 9051 §5.1).
+pub(crate) fn mailbox(out: &mut Vec<u8>, name: &str, utf8: bool) {
+    let wire = if utf8 { name.into() } else { crate::mailbox_name::encode(name) };
     let bare = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b'.' | b'&');
     if !wire.is_empty() && wire.bytes().all(bare) && !wire.eq_ignore_ascii_case("NIL") {
         out.extend_from_slice(wire.as_bytes());
     } else {
-        string(out, &wire);
+        string_as(out, &wire, utf8);
     }
 }
 
@@ -144,16 +149,19 @@ mod tests {
     #[test]
     fn mailboxes() {
         #[track_caller]
-        fn check(name: &str, expect: &str) {
-            let mut out = Vec::new();
-            mailbox(&mut out, name);
-            assert_eq!(String::from_utf8(out).unwrap(), expect);
+        fn check(name: &str, utf7: &str, utf8: &str) {
+            for (expect, is_utf8) in [(utf7, false), (utf8, true)] {
+                let mut out = Vec::new();
+                mailbox(&mut out, name, is_utf8);
+                assert_eq!(String::from_utf8(out).unwrap(), expect);
+            }
         }
-        check("INBOX", "INBOX");
-        check("Work/2026", "Work/2026");
-        check("My mail", "\"My mail\"");
-        check("ż", "&AXw-");
-        check("a\"b", "\"a\\\"b\"");
-        check("nil", "\"nil\"");
+        check("INBOX", "INBOX", "INBOX");
+        check("Work/2026", "Work/2026", "Work/2026");
+        check("My mail", "\"My mail\"", "\"My mail\"");
+        check("ż", "&AXw-", "\"ż\"");
+        check("R&D", "R&-D", "R&D");
+        check("a\"b", "\"a\\\"b\"", "\"a\\\"b\"");
+        check("nil", "\"nil\"", "\"nil\"");
     }
 }

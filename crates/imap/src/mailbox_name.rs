@@ -17,6 +17,12 @@ pub(crate) fn decode(wire: &[u8]) -> Option<String> {
     (!name.chars().any(char::is_control)).then_some(name)
 }
 
+/// A name from a client that writes names in UTF-8 alone (RFC 9051 §5.1): `&` stands for itself.
+pub(crate) fn decode_utf8(wire: &[u8]) -> Option<String> {
+    let name = std::str::from_utf8(wire).ok()?;
+    (!name.chars().any(char::is_control)).then(|| name.to_owned())
+}
+
 fn decode_utf7(text: &str) -> Option<String> {
     let mut name = String::with_capacity(text.len());
     let mut rest = text;
@@ -91,6 +97,9 @@ mod tests {
         assert_eq!(decode(b"\xC0\xAF"), None, "overlong");
         assert_eq!(decode(b"\xED\xA0\x80"), None, "surrogate");
         assert_eq!(decode("a\u{85}".as_bytes()), None, "control");
+        assert_eq!(decode_utf8(b"R&D &AXw-").as_deref(), Some("R&D &AXw-"));
+        assert_eq!(decode_utf8(b"a\0"), None);
+        assert_eq!(decode_utf8(b"\xFF"), None);
     }
 
     #[test]

@@ -15,11 +15,18 @@ const CHANGES: usize = 1_000;
 
 /// What the client has switched on; until it logs out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "extensions, each on or off by itself")]
 pub(crate) struct Enabled {
     /// Changes of flags are told with their MODSEQ (RFC 7162 §3.1).
     pub(crate) condstore: bool,
     /// What went is told by UID, not by number (RFC 7162 §3.2.10).
     pub(crate) qresync: bool,
+    /// Answers are of IMAP4rev2 (RFC 9051 §6.3.1).
+    pub(crate) rev2: bool,
+    /// UTF-8 may stand in quoted strings, and mailbox names are UTF-8 (RFC 6855 §3; part of IMAP4rev2).
+    pub(crate) utf8: bool,
+    /// Messages have UIDs and no numbers (RFC 9586).
+    pub(crate) uid_only: bool,
 }
 
 /// What the client knows of a mailbox that it opens.

@@ -36,6 +36,8 @@ pub(crate) struct Selected {
     flagged: Vec<Uid>,
     /// Flags that the client knows from the answer to its own command.
     own: Vec<(ModSeq, UidSet)>,
+    /// What `$` means (RFC 5182); those that went since are still in it.
+    saved: UidSet,
 }
 
 impl Selected {
@@ -55,7 +57,13 @@ impl Selected {
             gone: Vec::new(),
             flagged: Vec::new(),
             own: Vec::new(),
+            saved: UidSet::new(),
         }
+    }
+
+    /// From now on this is what `$` means.
+    pub(crate) fn save(&mut self, found: UidSet) {
+        self.saved = found;
     }
 
     /// All that the client knows happened up to here.
@@ -102,7 +110,7 @@ impl Selected {
             return Ok(UidSet::new());
         };
         let bound = |bound: Bound| match bound {
-            Bound::Last => Ok(last_known),
+            Bound::Last | Bound::Saved => Ok(last_known),
             Bound::Number(n) if by_uid => Uid::new(n).ok_or(Error::Bad("0 is no UID")),
             Bound::Number(n) => {
                 let place = usize::try_from(n).ok().and_then(|n| n.checked_sub(1));
@@ -112,6 +120,10 @@ impl Selected {
         };
         let mut ranges = Vec::with_capacity(set.0.len());
         for (a, b) in &set.0 {
+            if *a == Bound::Saved {
+                ranges.extend_from_slice(self.saved.ranges());
+                continue;
+            }
             let (a, b) = (bound(*a)?, bound(*b)?);
             let (first, last) = (a.min(b), a.max(b).min(last_known));
             if first <= last {
@@ -178,6 +190,10 @@ impl Selected {
         for range in &set.0 {
             let number = |n| Uid::new(n).ok_or(Error::Bad("0 is no UID"));
             ranges.push(match *range {
+                (Bound::Saved, _) | (_, Bound::Saved) => {
+                    ranges.extend_from_slice(self.saved.ranges());
+                    continue;
+                }
                 (Bound::Last, Bound::Last) => (last, last),
                 (Bound::Number(n), Bound::Last) | (Bound::Last, Bound::Number(n)) => {
                     (number(n)?.min(last), Uid::MAX)

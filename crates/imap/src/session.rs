@@ -154,6 +154,7 @@ impl Session {
     /// What is wrong with the command so far; whether its verb reads the announced literal itself.
     fn look_ahead(&self) -> Result<bool, Error> {
         let mut p = Parser::new(self.wire.pending());
+        p.utf8 = self.enabled.utf8;
         p.tag()?;
         p.sp()?;
         let row = commands::find(&mut p).ok_or(NO_SUCH_COMMAND)?;
@@ -174,6 +175,7 @@ impl Session {
 
     async fn command(&mut self, command: &[u8]) -> Result<(), Stop> {
         let mut p = Parser::new(command);
+        p.utf8 = self.enabled.utf8;
         let tag = match p.tag().and_then(|tag| p.sp().map(|()| tag)) {
             Ok(tag) => tag,
             Err(syntax) => {
@@ -258,6 +260,11 @@ impl Session {
         let limits = &self.service.config.limits;
         let tls = self.opening == Opening::Encryptable;
         capabilities::line(limits, self.peer.private, self.identity.is_some(), tls)
+    }
+
+    /// Mailbox names are told in UTF-8.
+    pub(crate) fn utf8(&self) -> bool {
+        self.enabled.utf8
     }
 
     /// The account that is logged in. The table of commands sees to it that there is one.

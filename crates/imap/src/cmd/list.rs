@@ -109,8 +109,8 @@ impl List {
         }
         attributes.push(tree.children(mailbox));
         attributes.extend(mailbox.special_use.and_then(types::SpecialUse::attribute));
+        line(session, "LIST", &attributes, &mailbox.name);
         let out = session.wire.out();
-        line(out, "LIST", &attributes, &mailbox.name);
         if below {
             let option = match (self.select.subscribed, self.select.special_use) {
                 (true, false) => r#""SUBSCRIBED""#,
@@ -138,13 +138,15 @@ impl Select {
 }
 
 /// `* LIST (\HasNoChildren) "/" Work`, without the line end.
-pub(super) fn line(out: &mut Vec<u8>, verb: &str, attributes: &[&str], name: &str) {
+pub(crate) fn line(session: &mut Session, verb: &str, attributes: &[&str], name: &str) {
+    let utf8 = session.utf8();
+    let out = session.wire.out();
     out.extend_from_slice(b"* ");
     out.extend_from_slice(verb.as_bytes());
     out.extend_from_slice(b" (");
     out.extend_from_slice(attributes.join(" ").as_bytes());
     out.extend_from_slice(b") \"/\" ");
-    encode::mailbox(out, name);
+    encode::mailbox(out, name, utf8);
 }
 
 /// Names with something below them.

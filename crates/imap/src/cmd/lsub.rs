@@ -37,9 +37,8 @@ impl Verb for Lsub {
                 continue;
             }
             let attribute = if mailbox.subscribed { tree.children(mailbox) } else { "\\Noselect" };
-            let out = session.wire.out();
-            line(out, "LSUB", &[attribute], &mailbox.name);
-            out.extend_from_slice(b"\r\n");
+            line(session, "LSUB", &[attribute], &mailbox.name);
+            session.wire.out().extend_from_slice(b"\r\n");
         }
         Ok(Done::new("Listed"))
     }

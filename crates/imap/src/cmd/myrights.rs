@@ -30,9 +30,10 @@ impl Verb for MyRights {
 
 /// `* MYRIGHTS Work lrswipkxtea`; also what LIST says (RFC 8440).
 pub(super) fn say(session: &mut Session, mailbox: &Mailbox) {
+    let utf8 = session.utf8();
     let out = session.wire.out();
     out.extend_from_slice(b"* MYRIGHTS ");
-    encode::mailbox(out, &mailbox.name);
+    encode::mailbox(out, &mailbox.name, utf8);
     // The inbox cannot be deleted.
     let inbox = mailbox.special_use == Some(SpecialUse::Inbox);
     out.extend_from_slice(if inbox { b" lrswipktea\r\n" } else { b" lrswipkxtea\r\n" });

@@ -48,9 +48,10 @@ impl Verb for GetQuotaRoot {
         let store = session.store();
         let mailbox = store.mailbox_by_name(account, &self.0).await?;
         let resources = resources(&store.account(account).await?);
+        let utf8 = session.utf8();
         let out = session.wire.out();
         out.extend_from_slice(b"* QUOTAROOT ");
-        encode::mailbox(out, &mailbox.name);
+        encode::mailbox(out, &mailbox.name, utf8);
         out.extend_from_slice(if resources.is_some() { b" \"\"\r\n" } else { b"\r\n" });
         if let Some(resources) = resources {
             say(session, &resources);

@@ -99,9 +99,10 @@ pub(super) async fn say(
         deleted_bytes = deleted.map(|entry| u64::from(entry.size_bytes)).sum();
     }
     let limits = session.service.config.limits;
+    let utf8 = session.utf8();
     let out = session.wire.out();
     out.extend_from_slice(b"* STATUS ");
-    encode::mailbox(out, &mailbox.name);
+    encode::mailbox(out, &mailbox.name, utf8);
     for (i, item) in items.iter().enumerate() {
         out.extend_from_slice(if i == 0 { b" (" } else { b" " });
         out.extend_from_slice(item.name.as_bytes());

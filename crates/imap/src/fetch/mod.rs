@@ -23,8 +23,23 @@ pub(crate) fn response(out: &mut Vec<u8>, number: u32, rest: &str) {
     out.extend_from_slice(rest.as_bytes());
 }
 
+/// `* 3 FETCH (`; where messages have no numbers (RFC 9586 §3.6) `* 25 UIDFETCH (`, 25 being the UID. `with_uid`: the
+/// UID and a space follow, if it has not been said.
+fn begin(session: &mut Session, number: u32, message: &Message, with_uid: bool) {
+    let uid_only = session.enabled.uid_only;
+    let out = session.wire.out();
+    if uid_only {
+        return response(out, message.uid.get(), "UIDFETCH (");
+    }
+    response(out, number, "FETCH (");
+    if with_uid {
+        uid(out, message);
+        out.push(b' ');
+    }
+}
+
 /// `* 3 FETCH (FLAGS (\Seen))` for each row that the client knows; with the MODSEQ when it asked for CONDSTORE, and
-/// the UID with QRESYNC (RFC 7162 §3.1, §3.2.4).
+/// the UID with QRESYNC (RFC 7162 §3.1, §3.2.4) and IMAP4rev2 (RFC 9051 §7.5.2).
 pub(crate) async fn say_flags(
     session: &mut Session,
     rows: &[Message],
@@ -34,12 +49,8 @@ pub(crate) async fn say_flags(
     for row in rows {
         let number = session.selected.as_ref().and_then(|s| s.number_of(row.uid));
         let Some(number) = number else { continue };
+        begin(session, number, row, with_uid || enabled.qresync || enabled.rev2);
         let out = session.wire.out();
-        response(out, number, "FETCH (");
-        if with_uid || enabled.qresync {
-            uid(out, row);
-            out.push(b' ');
-        }
         flags(out, &row.flags);
         if enabled.condstore {
             named_number(out, " MODSEQ (", row.modseq.0, ")");
@@ -56,16 +67,12 @@ pub(crate) async fn say_modseqs(
     rows: &[Message],
     with_uid: bool,
 ) -> Result<(), Stop> {
-    let with_uid = with_uid || session.enabled.qresync;
+    let with_uid = with_uid || session.enabled.qresync || session.enabled.rev2;
     for row in rows {
         let number = session.selected.as_ref().and_then(|s| s.number_of(row.uid));
         let Some(number) = number else { continue };
+        begin(session, number, row, with_uid);
         let out = session.wire.out();
-        response(out, number, "FETCH (");
-        if with_uid {
-            uid(out, row);
-            out.push(b' ');
-        }
         named_number(out, "MODSEQ (", row.modseq.0, "))\r\n");
         session.wire.relieve().await?;
     }
@@ -86,7 +93,7 @@ pub(crate) async fn say_row(
     items: &[Item],
     row: Row<'_>,
 ) -> Result<(), Stop> {
-    response(session.wire.out(), row.number, "FETCH (");
+    begin(session, row.number, row.message, false);
     let mut sections = row.sections.into_iter();
     for (i, item) in items.iter().enumerate() {
         let out = session.wire.out();

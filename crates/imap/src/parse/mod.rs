@@ -42,11 +42,13 @@ pub(crate) struct Parser<'a> {
     depth: usize,
     /// The command began with `UID`: its numbers are UIDs.
     pub(crate) by_uid: bool,
+    /// The client writes mailbox names in UTF-8 alone.
+    pub(crate) utf8: bool,
 }
 
 impl<'a> Parser<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0, depth: 0, by_uid: false }
+        Self { bytes, at: 0, depth: 0, by_uid: false, utf8: false }
     }
 
     pub(crate) fn wanted<T>(&self, expected: &'static str) -> Parsed<T> {

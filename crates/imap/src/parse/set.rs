@@ -8,6 +8,8 @@ pub(crate) enum Bound {
     Number(u32),
     /// `*`: the last message there is.
     Last,
+    /// `$`: what the last SEARCH saved (RFC 5182 §2); always both ends.
+    Saved,
 }
 
 /// `1:3,9,20:*`; in the order written, not yet compared with what exists.
@@ -19,6 +21,7 @@ impl Parser<'_> {
     /// sequence-set = (seq-number / seq-range) *("," (seq-number / seq-range))
     /// seq-range    = seq-number ":" seq-number
     /// seq-number   = nz-number / "*"
+    /// sequence-set =/ "$"
     /// ```
     pub(crate) fn set(&mut self) -> Parsed<Set> {
         let mut ranges = Vec::new();
@@ -26,9 +29,17 @@ impl Parser<'_> {
             if ranges.len() >= limits::SET_RANGES {
                 return self.wanted("a shorter set");
             }
-            let first = self.bound()?;
-            let last = if self.take(b':') { self.bound()? } else { first };
-            ranges.push((first, last));
+            if self.take(b'$') {
+                if ranges.contains(&(Bound::Saved, Bound::Saved)) {
+                    // It may stand for very many.
+                    return self.wanted("$ once");
+                }
+                ranges.push((Bound::Saved, Bound::Saved));
+            } else {
+                let first = self.bound()?;
+                let last = if self.take(b':') { self.bound()? } else { first };
+                ranges.push((first, last));
+            }
             if !self.take(b',') {
                 return Ok(Set(ranges));
             }
@@ -48,7 +59,7 @@ impl Parser<'_> {
 
     /// Whether a set begins here, not a word.
     pub(crate) fn at_set(&self) -> bool {
-        self.peek().is_some_and(|b| b.is_ascii_digit() || b == b'*')
+        self.peek().is_some_and(|b| b.is_ascii_digit() || matches!(b, b'*' | b'$'))
     }
 }
 
@@ -67,6 +78,12 @@ mod tests {
         check("1", Some(1));
         check("*", Some(1));
         check("1:*,5,*:4", Some(3));
+        check("$", Some(1));
+        check("1,$", Some(2));
+        check("$:2", None);
+        check("2:$", None);
+        check("$$", None);
+        check("$,1,$", None);
         check("4294967295", Some(1));
         check("4294967296", None);
         check("0", None);

@@ -182,9 +182,14 @@ impl<'a> Parser<'a> {
     }
 
     fn decoded(&mut self, at: usize, bytes: &[u8]) -> Parsed<String> {
-        let Some(name) = mailbox_name::decode(bytes) else {
+        let decode = if self.utf8 { mailbox_name::decode_utf8 } else { mailbox_name::decode };
+        let Some(name) = decode(bytes) else {
             self.at = at;
-            return self.wanted("a mailbox name in modified UTF-7");
+            return self.wanted(if self.utf8 {
+                "a mailbox name in UTF-8"
+            } else {
+                "a mailbox name in modified UTF-7"
+            });
         };
         Ok(name)
     }

@@ -16,6 +16,7 @@ mod cpu;
 mod dovecot;
 mod figures;
 mod imap;
+mod imap_load;
 mod letters;
 mod lmtp;
 mod load;
@@ -53,6 +54,11 @@ static BENCHES: &[Bench] = &[
         name: "fill-and-die",
         about: "fills a store and kills itself; `storage` starts it",
         run: reads::fill_and_die,
+    },
+    Bench {
+        name: "imap",
+        about: "IMAP sessions and commands beside a private Dovecot",
+        run: imap_load::run,
     },
     Bench {
         name: "lmtp",

@@ -69,9 +69,19 @@ pub(crate) fn syncs(
     folder: &Path,
     work: impl FnOnce() -> Result<()>,
 ) -> Result<Option<u64>> {
+    calls(root, folder, &["fsync", "fdatasync", "msync", "sync_file_range", "syncfs"], work)
+}
+
+/// How many of these system calls they do; `None` when there is no strace.
+pub(crate) fn calls(
+    root: u32,
+    folder: &Path,
+    names: &[&str],
+    work: impl FnOnce() -> Result<()>,
+) -> Result<Option<u64>> {
     let log = folder.join("strace.txt");
     let mut strace = Command::new("strace");
-    strace.args(["-f", "-qq", "-e", "trace=fsync,fdatasync,msync,sync_file_range,syncfs"]);
+    strace.args(["-f", "-qq", "-e"]).arg(format!("trace={}", names.join(",")));
     strace.arg("-o").arg(&log).stdin(Stdio::null()).stderr(Stdio::null());
     for pid in processes(root)? {
         strace.arg("-p").arg(pid.to_string());
@@ -86,9 +96,14 @@ pub(crate) fn syncs(
     child.wait().context("cannot wait for strace")?;
     done?;
     let text = std::fs::read_to_string(&log).context("strace wrote nothing; may it trace?")?;
-    ensure!(!text.is_empty(), "no sync was seen: may strace trace these processes?");
-    let calls = text.lines().filter(|line| line.contains("sync") && !line.contains("resumed>"));
-    Ok(Some(calls.count() as u64))
+    // PID, then the call; one that another thread interrupts has a second line without its arguments.
+    let is_call = |line: &&str| {
+        let call = line.split_whitespace().nth(1).unwrap_or_default();
+        names.iter().any(|name| call.strip_prefix(name).is_some_and(|rest| rest.starts_with('(')))
+    };
+    let count = text.lines().filter(is_call).count();
+    ensure!(count > 0, "no call was seen: may strace trace these processes?");
+    Ok(Some(count as u64))
 }
 
 #[expect(clippy::disallowed_methods, reason = "there is no executor here that could be blocked")]

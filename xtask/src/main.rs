@@ -36,7 +36,7 @@ struct Command {
 static COMMANDS: &[Command] = &[
     Command {
         name: "bench",
-        arguments: "dovecot | lmtp | search | storage [--save] [--rounds N] [--seconds N] | mime [--save] | python [--save] [--rounds N]",
+        arguments: "dovecot | imap | lmtp | search | storage [--save] [--rounds N] [--seconds N] | mime [--save] | python [--save] [--rounds N]",
         about: "build the release binaries and measure them beside a bound; mparser and libop beside other parsers",
         run: bench::run,
     },

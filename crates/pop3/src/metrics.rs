@@ -1,5 +1,6 @@
 //! What is counted.
 
+use crate::Opening;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -24,9 +25,11 @@ impl Metrics {
         registry.register("deleted", "Letters deleted", self.deleted.clone());
     }
 
-    /// Counts a session as open until the guard goes.
-    pub(crate) fn session(&self) -> Open {
-        self.sessions.inc();
+    /// Counts a session as open until the guard goes; one that goes on after the handshake has begun before.
+    pub(crate) fn session(&self, opening: Opening) -> Open {
+        if opening != Opening::Encrypted {
+            self.sessions.inc();
+        }
         self.open.inc();
         Open(self.open.clone())
     }

@@ -1,6 +1,7 @@
 //! From the end of the data to its replies: one for SMTP, one for each recipient on LMTP (RFC 2033 §4.2).
 
 use crate::Kind;
+use crate::Opening;
 use crate::dots::Body;
 use crate::metrics::Outcome;
 use crate::reply::Reply;
@@ -67,13 +68,11 @@ pub(crate) fn too_large(session: &Session) -> Reply {
 
 fn envelope(session: &Session, mail: Transaction, id: &str) -> Envelope {
     let hello = session.hello.as_ref();
+    let extended = hello.is_some_and(|h| h.extended);
+    let encrypted = matches!(session.opening, Opening::Encrypted | Opening::Implicit);
+    let flags = [extended, mail.utf8, encrypted, session.identity.is_some()];
     Envelope {
-        protocol: protocol(
-            session.kind(),
-            hello.is_some_and(|h| h.extended),
-            mail.utf8,
-            session.identity.is_some(),
-        ),
+        protocol: protocol(session.kind(), flags),
         sender: mail.sender,
         recipients: mail.recipients,
         client_ip: session.peer.ip,
@@ -83,15 +82,21 @@ fn envelope(session: &Session, mail: Transaction, id: &str) -> Envelope {
 }
 
 /// The keyword after `with` (RFC 3848 §2, RFC 6531 §4.3).
-fn protocol(kind: Kind, extended: bool, utf8: bool, authenticated: bool) -> &'static str {
-    match (kind, extended, utf8, authenticated) {
-        (Kind::Lmtp, _, false, _) => "LMTP",
-        (Kind::Lmtp, _, true, _) => "UTF8LMTP",
-        (_, false, _, _) => "SMTP",
-        (_, true, false, false) => "ESMTP",
-        (_, true, false, true) => "ESMTPA",
-        (_, true, true, false) => "UTF8SMTP",
-        (_, true, true, true) => "UTF8SMTPA",
+fn protocol(kind: Kind, [extended, utf8, encrypted, authenticated]: [bool; 4]) -> &'static str {
+    match (kind, extended, utf8, encrypted, authenticated) {
+        (Kind::Lmtp, _, false, false, _) => "LMTP",
+        (Kind::Lmtp, _, false, true, _) => "LMTPS",
+        (Kind::Lmtp, _, true, false, _) => "UTF8LMTP",
+        (Kind::Lmtp, _, true, true, _) => "UTF8LMTPS",
+        (_, false, ..) => "SMTP",
+        (_, true, false, false, false) => "ESMTP",
+        (_, true, false, false, true) => "ESMTPA",
+        (_, true, false, true, false) => "ESMTPS",
+        (_, true, false, true, true) => "ESMTPSA",
+        (_, true, true, false, false) => "UTF8SMTP",
+        (_, true, true, false, true) => "UTF8SMTPA",
+        (_, true, true, true, false) => "UTF8SMTPS",
+        (_, true, true, true, true) => "UTF8SMTPSA",
     }
 }
 
@@ -162,16 +167,21 @@ mod tests {
     #[test]
     fn keywords_of_received() {
         #[track_caller]
-        fn check(kind: Kind, flags: [bool; 3], expect: &str) {
-            let [extended, utf8, authenticated] = flags;
-            assert_eq!(protocol(kind, extended, utf8, authenticated), expect);
+        fn check(kind: Kind, flags: [bool; 4], expect: &str) {
+            assert_eq!(protocol(kind, flags), expect);
         }
-        check(Kind::Lmtp, [true, false, false], "LMTP");
-        check(Kind::Lmtp, [true, true, false], "UTF8LMTP");
-        check(Kind::Smtp, [false, false, false], "SMTP");
-        check(Kind::Smtp, [true, false, false], "ESMTP");
-        check(Kind::Smtp, [true, true, false], "UTF8SMTP");
-        check(Kind::Submission, [true, false, true], "ESMTPA");
-        check(Kind::Submission, [true, true, true], "UTF8SMTPA");
+        check(Kind::Lmtp, [true, false, false, false], "LMTP");
+        check(Kind::Lmtp, [true, false, true, false], "LMTPS");
+        check(Kind::Lmtp, [true, true, false, false], "UTF8LMTP");
+        check(Kind::Lmtp, [true, true, true, false], "UTF8LMTPS");
+        check(Kind::Smtp, [false, false, false, false], "SMTP");
+        check(Kind::Smtp, [true, false, false, false], "ESMTP");
+        check(Kind::Smtp, [true, false, true, false], "ESMTPS");
+        check(Kind::Smtp, [true, true, false, false], "UTF8SMTP");
+        check(Kind::Smtp, [true, true, true, false], "UTF8SMTPS");
+        check(Kind::Submission, [true, false, false, true], "ESMTPA");
+        check(Kind::Submission, [true, false, true, true], "ESMTPSA");
+        check(Kind::Submission, [true, true, false, true], "UTF8SMTPA");
+        check(Kind::Submission, [true, true, true, true], "UTF8SMTPSA");
     }
 }

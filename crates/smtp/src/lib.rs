@@ -81,12 +81,14 @@ pub struct Config {
 /// What TLS a connection has, or may get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opening {
-    /// STARTTLS is not offered: there is no certificate, or the connection was encrypted from its first byte.
+    /// None, and STARTTLS is not offered: there is no certificate.
     Greeting,
-    /// It is offered.
+    /// None yet; STARTTLS is offered.
     Encryptable,
-    /// It has just been done: the client has been greeted, and begins anew.
+    /// STARTTLS has just been done: the client has been greeted, and begins anew.
     Encrypted,
+    /// The connection was encrypted from its first byte (RFC 8314 §3).
+    Implicit,
 }
 
 /// What all sessions of one kind share.
@@ -149,7 +151,7 @@ impl Service {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let _open = self.metrics.session();
+        let _open = self.metrics.session(opening);
         let wire = wire::Wire::new(Box::new(stream), &self.config.limits, shutdown);
         let stream = Session::new(self.clone(), peer, opening, wire).run().await?;
         stream.downcast().ok().map(|stream| *stream)

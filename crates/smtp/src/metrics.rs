@@ -1,5 +1,6 @@
 //! What is counted for each kind of listener.
 
+use crate::Opening;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -55,9 +56,11 @@ impl Metrics {
         );
     }
 
-    /// Counts a session as open until the guard goes.
-    pub(crate) fn session(&self) -> Open {
-        self.sessions.inc();
+    /// Counts a session as open until the guard goes; one that goes on after the handshake has begun before.
+    pub(crate) fn session(&self, opening: Opening) -> Open {
+        if opening != Opening::Encrypted {
+            self.sessions.inc();
+        }
         self.open.inc();
         Open(self.open.clone())
     }

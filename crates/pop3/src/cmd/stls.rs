@@ -13,7 +13,9 @@ pub(crate) fn run(session: &mut Session, arg: &[u8]) -> Reply {
             session.begin_tls = true;
             Reply::ok("begin")
         }
-        Opening::Encrypted => Reply::error("", "the connection is encrypted already"),
+        Opening::Encrypted | Opening::Implicit => {
+            Reply::error("", "the connection is encrypted already")
+        }
         Opening::Greeting => Reply::error("", "this command is not offered here"),
     }
 }

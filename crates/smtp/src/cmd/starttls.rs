@@ -20,7 +20,9 @@ pub(crate) fn run(session: &mut Session, arg: &str) -> Reply {
             session.begin_tls = true;
             Reply::new(220, "2.0.0", "begin")
         }
-        Opening::Encrypted => Reply::sequence("the connection is encrypted already"),
+        Opening::Encrypted | Opening::Implicit => {
+            Reply::sequence("the connection is encrypted already")
+        }
         Opening::Greeting => Reply::new(502, "5.5.1", "this command is not offered here"),
     }
 }

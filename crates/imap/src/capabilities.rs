@@ -32,9 +32,10 @@ const fn row(name: &'static str, shown: Shown, spec: &'static str) -> Capability
 
 use Shown::{AfterLogin, Always, NoLogin, Tls, ToLogIn};
 
-// unsorted: by name, but for the version, which some clients expect first
+// unsorted: by name, but for the versions, which some clients expect first
 pub static CAPABILITIES: &[Capability] = &[
     row("IMAP4rev1", Always, "RFC 3501"),
+    row("IMAP4rev2", Always, "RFC 9051"),
     Capability {
         values: |limits| vec![limits.message_bytes.to_string()],
         ..row("APPENDLIMIT=", AfterLogin, "RFC 7889")
@@ -43,6 +44,7 @@ pub static CAPABILITIES: &[Capability] = &[
         values: |_| auth::MECHANISMS.iter().map(|m| m.name.to_owned()).collect(),
         ..row("AUTH=", ToLogIn, "RFC 9051 §6.2.2")
     },
+    row("BINARY", AfterLogin, "RFC 3516"),
     row("CHILDREN", AfterLogin, "RFC 3348"),
     row("CONDSTORE", AfterLogin, "RFC 7162 §3.1"),
     row("CREATE-SPECIAL-USE", AfterLogin, "RFC 6154 §3"),
@@ -52,6 +54,7 @@ pub static CAPABILITIES: &[Capability] = &[
     row("I18NLEVEL=1", AfterLogin, "RFC 5255"),
     row("ID", Always, "RFC 2971"),
     row("IDLE", Always, "RFC 2177"),
+    row("INPROGRESS", AfterLogin, "RFC 9585"),
     row("LIST-EXTENDED", AfterLogin, "RFC 5258"),
     row("LIST-MYRIGHTS", AfterLogin, "RFC 8440"),
     row("LIST-STATUS", AfterLogin, "RFC 5819"),
@@ -60,12 +63,15 @@ pub static CAPABILITIES: &[Capability] = &[
     row("MOVE", AfterLogin, "RFC 6851"),
     row("NAMESPACE", AfterLogin, "RFC 2342"),
     row("OBJECTID", AfterLogin, "RFC 8474"),
+    row("PARTIAL", AfterLogin, "RFC 9394"),
     row("PREVIEW", AfterLogin, "RFC 8970"),
     row("QRESYNC", AfterLogin, "RFC 7162 §3.2"),
     row("QUOTA", AfterLogin, "RFC 9208"),
     row("QUOTA=RES-MESSAGE", AfterLogin, "RFC 9208 §5.2"),
     row("QUOTA=RES-STORAGE", AfterLogin, "RFC 9208 §5.1"),
     row("SASL-IR", Always, "RFC 4959"),
+    row("SAVEDATE", AfterLogin, "RFC 8514"),
+    row("SEARCHRES", AfterLogin, "RFC 5182"),
     row("SORT", AfterLogin, "RFC 5256"),
     row("SORT=DISPLAY", AfterLogin, "RFC 5957"),
     row("SPECIAL-USE", AfterLogin, "RFC 6154"),
@@ -75,13 +81,14 @@ pub static CAPABILITIES: &[Capability] = &[
         values: |_| ALGORITHMS.iter().map(|(name, ..)| (*name).to_owned()).collect(),
         ..row("THREAD=", AfterLogin, "RFC 5256")
     },
+    row("UIDONLY", AfterLogin, "RFC 9586"),
     row("UIDPLUS", AfterLogin, "RFC 4315"),
     row("UNAUTHENTICATE", AfterLogin, "RFC 8437"),
     row("UNSELECT", AfterLogin, "RFC 3691"),
     row("WITHIN", AfterLogin, "RFC 5032"),
 ];
 
-/// `CAPABILITY IMAP4rev1 ...`, as it stands in the response and between the brackets of a code.
+/// `CAPABILITY IMAP4rev1 IMAP4rev2 ...`, as it stands in the response and between the brackets of a code.
 pub(crate) fn line(limits: &Limits, private: bool, logged_in: bool, tls: bool) -> String {
     let mut line = "CAPABILITY".to_owned();
     for row in CAPABILITIES {
@@ -107,8 +114,8 @@ mod tests {
 
     #[test]
     fn the_table_is_sorted() {
-        let (version, rest) = CAPABILITIES.split_first().unwrap();
-        assert_eq!(version.name, "IMAP4rev1");
+        let (versions, rest) = CAPABILITIES.split_at(2);
+        assert_eq!([versions[0].name, versions[1].name], ["IMAP4rev1", "IMAP4rev2"]);
         assert!(rest.is_sorted_by(|a, b| a.name < b.name));
     }
 
@@ -117,7 +124,7 @@ mod tests {
         let limits = Limits::default();
         assert_eq!(
             line(&limits, true, false, false),
-            "CAPABILITY IMAP4rev1 AUTH=LOGIN AUTH=PLAIN ENABLE ID IDLE LITERAL+ SASL-IR"
+            "CAPABILITY IMAP4rev1 IMAP4rev2 AUTH=LOGIN AUTH=PLAIN ENABLE ID IDLE LITERAL+ SASL-IR"
         );
         let open = line(&limits, false, false, true);
         assert!(

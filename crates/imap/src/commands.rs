@@ -2,7 +2,7 @@
 
 use crate::cmd;
 use crate::parse::{Parsed, Parser, Syntax};
-use crate::reply::Answer;
+use crate::reply::{self, Answer};
 use crate::session::Session;
 use std::pin::Pin;
 
@@ -19,6 +19,8 @@ pub enum When {
 pub(crate) trait Verb: Sized + Send + 'static {
     /// While it is answered, message numbers keep their meaning: no EXPUNGE (RFC 9051 §7.5.1).
     const KEEPS_NUMBERS: bool = false;
+    /// Without UID in front, it names messages by number: not after ENABLE UIDONLY (RFC 9586 §3).
+    const BY_NUMBER: bool = Self::KEEPS_NUMBERS;
     /// It reads its last literal from the connection itself.
     const STREAMS: bool = false;
 
@@ -68,6 +70,9 @@ fn whole<V: Verb>(p: &mut Parser<'_>) -> Parsed<V> {
 
 fn answer<'a, V: Verb>(session: &'a mut Session, mut p: Parser<'a>) -> Answering<'a> {
     match whole::<V>(&mut p) {
+        Ok(_) if V::BY_NUMBER && !p.by_uid && session.enabled.uid_only => {
+            Box::pin(std::future::ready(Err(reply::UID_REQUIRED)))
+        }
         Ok(command) => Box::pin(command.run(session)),
         Err(syntax) => Box::pin(std::future::ready(Err(syntax.into()))),
     }

@@ -12,6 +12,7 @@
 //! | `fetch/` | the pieces of a FETCH answer |
 //! | `order/` | messages sorted and in threads |
 //! | `wire`, `parse/` | bytes to commands, bounded before anything is allocated |
+//! | `progress` | signs of life while a command takes long |
 //! | `reply`, `encode` | errors to `NO [CODE] sentence`, in one place; strings, sets |
 //! | `mailbox_name`, `pattern` | modified UTF-7; LIST's wildcards |
 //!
@@ -40,6 +41,7 @@ mod metrics;
 mod order;
 mod parse;
 mod pattern;
+mod progress;
 mod reply;
 mod resync;
 mod selected;

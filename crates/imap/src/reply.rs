@@ -47,6 +47,10 @@ pub enum Error {
     Stop(#[from] Stop),
 }
 
+/// Where messages have no numbers (RFC 9586 §3).
+pub(crate) const UID_REQUIRED: Error =
+    Error::Bad("[UIDREQUIRED] Messages are named by UID since ENABLE UIDONLY");
+
 impl Error {
     pub(crate) fn no(code: &'static str, text: impl Into<Cow<'static, str>>) -> Self {
         Self::No { code, text: text.into() }

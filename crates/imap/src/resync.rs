@@ -21,9 +21,9 @@ pub(crate) struct Enabled {
     pub(crate) condstore: bool,
     /// What went is told by UID, not by number (RFC 7162 §3.2.10).
     pub(crate) qresync: bool,
-    /// Answers are of IMAP4rev2 (RFC 9051 §6.3.1).
+    /// Answers are of `IMAP4rev2` (RFC 9051 §6.3.1).
     pub(crate) rev2: bool,
-    /// UTF-8 may stand in quoted strings, and mailbox names are UTF-8 (RFC 6855 §3; part of IMAP4rev2).
+    /// UTF-8 may stand in quoted strings, and mailbox names are UTF-8 (RFC 9051 §5.1).
     pub(crate) utf8: bool,
     /// Messages have UIDs and no numbers (RFC 9586).
     pub(crate) uid_only: bool,

@@ -281,8 +281,8 @@ pub(crate) async fn tell(session: &mut Session, expunge: bool) -> Result<(), Err
         }
         selected.own.clear();
     }
-    let by_uid = session.enabled.qresync;
-    // RFC 7162 §3.2.10: one line of UIDs instead of a line for each number.
+    let by_uid = session.enabled.qresync || session.enabled.uid_only;
+    // RFC 7162 §3.2.10, RFC 9586 §3.5: one line of UIDs instead of a line for each number.
     let vanished = if by_uid && expunge { selected.vanished() } else { Vec::new() };
     let (mut gone, any_new) = selected.settle(expunge);
     if by_uid {

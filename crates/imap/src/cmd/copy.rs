@@ -19,6 +19,8 @@ pub(crate) struct Copy {
 }
 
 impl Verb for Copy {
+    const BY_NUMBER: bool = true;
+
     fn parse(p: &mut Parser<'_>) -> Parsed<Self> {
         p.sp()?;
         let set = p.set()?;

@@ -14,11 +14,16 @@ type Switch = fn(&mut Session);
 /// What can be switched on, and how. Sorted by name.
 static ENABLES: &[(&str, Switch)] = &[
     ("CONDSTORE", Session::enable_condstore),
+    ("IMAP4rev2", |session| {
+        session.enabled.rev2 = true;
+        session.enabled.utf8 = true;
+    }),
     ("QRESYNC", |session| {
         // RFC 7162 §3.2.3: it includes the other.
         session.enable_condstore();
         session.enabled.qresync = true;
     }),
+    ("UIDONLY", |session| session.enabled.uid_only = true),
 ];
 
 /// Places in [`ENABLES`]; what we do not know is ignored (RFC 5161 §3.1).

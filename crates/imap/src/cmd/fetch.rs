@@ -3,16 +3,18 @@
 //! ```text
 //! fetch = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att /
 //!         "(" fetch-att *(SP fetch-att) ")")
-//!         [SP "(" "CHANGEDSINCE" SP mod-sequence [SP "VANISHED"] ")"]        ; RFC 7162 §3.1.4.1, §3.2.6
+//!         [SP "(" fetch-modifier *(SP fetch-modifier) ")"]
+//! fetch-modifier = "CHANGEDSINCE" SP mod-sequence / "VANISHED" /             ; RFC 7162 §3.1.4.1, §3.2.6
+//!                  "PARTIAL" SP partial-range                                ; RFC 9394 §3.4
 //! ```
 
+use super::search::give::Partial;
 use crate::commands::Verb;
-use crate::fetch::{self, Item, Row, Section, Wanted};
+use crate::fetch::{self, Item, Piece, Row, Section, Wanted};
 use crate::parse::{Parsed, Parser, Set};
 use crate::reply::{Answer, Done, Error};
 use crate::resync;
 use crate::session::Session;
-use bytes::Bytes;
 use std::sync::Arc;
 use storage::{Email, Message};
 use types::{ErrorClass, Flag, FlagChange, Flags, ModSeq, Uid, UidSet};
@@ -28,8 +30,17 @@ pub(crate) struct Fetch {
     set: Set,
     by_uid: bool,
     items: Vec<Item>,
+    /// UID was not asked for, but comes with the others.
+    adds_uid: bool,
+    only: Modifiers,
+}
+
+/// Which of them.
+#[derive(Debug, Default, Clone, Copy)]
+struct Modifiers {
     changed_since: Option<ModSeq>,
     vanished: bool,
+    partial: Option<Partial>,
 }
 
 impl Verb for Fetch {
@@ -41,41 +52,29 @@ impl Verb for Fetch {
         p.sp()?;
         let mut items = fetch::items(p)?;
         // RFC 9051 §6.4.9: UID FETCH always says the UID.
-        if p.by_uid && !items.contains(&Item::Uid) {
+        let adds_uid = p.by_uid && !items.contains(&Item::Uid);
+        if adds_uid {
             items.insert(0, Item::Uid);
         }
-        let (changed_since, vanished) = modifiers(p)?;
-        if changed_since.is_some() && !items.contains(&Item::ModSeq) {
+        let only = modifiers(p)?;
+        if only.changed_since.is_some() && !items.contains(&Item::ModSeq) {
             items.push(Item::ModSeq);
         }
-        Ok(Self { set, by_uid: p.by_uid, items, changed_since, vanished })
+        Ok(Self { set, by_uid: p.by_uid, items, adds_uid, only })
     }
 
-    async fn run(self, session: &mut Session) -> Answer {
+    async fn run(mut self, session: &mut Session) -> Answer {
         let (account, mailbox) = session.here()?;
-        if self.vanished
-            && !(self.by_uid && session.enabled.qresync && self.changed_since.is_some())
-        {
-            return Err(Error::Bad(
-                "VANISHED is for UID FETCH with CHANGEDSINCE after ENABLE QRESYNC",
-            ));
+        if self.adds_uid && session.enabled.uid_only {
+            // RFC 9586 §3.3: it stands in front of UIDFETCH already.
+            self.items.remove(0);
         }
         if self.items.contains(&Item::ModSeq) {
             session.enable_condstore();
         }
         let view = session.view()?;
         let marks = !view.read_only && self.items.iter().any(sets_seen);
-        let mut uids = view.members(&view.resolve(&self.set, self.by_uid)?);
-        if let Some(since) = self.changed_since {
-            let possible = if self.vanished { Some(view.possible(&self.set)?) } else { None };
-            let changed = session.store().view(account, mailbox).await?;
-            let asked: UidSet = uids.into_iter().collect();
-            let changed = changed.members(&asked).filter(|entry| entry.modseq > since);
-            uids = changed.map(|entry| entry.uid).collect();
-            if let Some(possible) = possible {
-                resync::say_vanished(session, &possible, since).await?;
-            }
-        }
+        let uids = self.asked(session).await?;
         let with_emails = self.items.iter().any(Item::needs_email);
         let mut told = Told { complete: true, read: Vec::new(), damage: None };
         for uids in uids.chunks(if with_emails { EMAILS } else { ROWS }) {
@@ -96,7 +95,7 @@ impl Verb for Fetch {
             mark_seen(session, told.read, self.by_uid).await?;
         }
         match told.damage {
-            Some(error) => Err(error.into()),
+            Some(error) => Err(error),
             // RFC 2180 §4.1.2: some are gone, which the client has not been told.
             None if !told.complete && !self.by_uid => {
                 Err(Error::no("EXPUNGEISSUED", "some of the messages are no longer there"))
@@ -106,17 +105,22 @@ impl Verb for Fetch {
     }
 }
 
-/// `(CHANGEDSINCE 12 VANISHED)`
-fn modifiers(p: &mut Parser<'_>) -> Parsed<(Option<ModSeq>, bool)> {
-    let (mut since, mut vanished) = (None, false);
+/// `(CHANGEDSINCE 12 VANISHED)`, `(PARTIAL -1:-30)`
+fn modifiers(p: &mut Parser<'_>) -> Parsed<Modifiers> {
+    let mut only = Modifiers::default();
     if p.more() {
-        let modifiers = p.list(2, |p| {
-            match p.one_of(&["CHANGEDSINCE", "VANISHED"], "CHANGEDSINCE or VANISHED")? {
+        let words = ["CHANGEDSINCE", "PARTIAL", "VANISHED"];
+        let modifiers = p.list(words.len(), |p| {
+            match p.one_of(&words, "CHANGEDSINCE, VANISHED or PARTIAL")? {
                 0 => {
                     p.sp()?;
-                    since = Some(resync::mod_sequence(p)?);
+                    only.changed_since = Some(resync::mod_sequence(p)?);
                 }
-                _ => vanished = true,
+                1 => {
+                    p.sp()?;
+                    only.partial = Some(Partial::parse(p)?);
+                }
+                _ => only.vanished = true,
             }
             Ok(())
         })?;
@@ -124,7 +128,7 @@ fn modifiers(p: &mut Parser<'_>) -> Parsed<(Option<ModSeq>, bool)> {
             return p.wanted("CHANGEDSINCE in the parentheses");
         }
     }
-    Ok((since, vanished))
+    Ok(only)
 }
 
 /// What happened on the way.
@@ -134,10 +138,37 @@ struct Told {
     /// Messages not seen before.
     read: Vec<Uid>,
     /// Letters whose bytes are damaged do not keep the others from being read.
-    damage: Option<storage::Error>,
+    damage: Option<Error>,
 }
 
 impl Fetch {
+    /// The messages, ascending: first those of the set, then those that changed, then a piece of them.
+    async fn asked(&self, session: &mut Session) -> Result<Vec<Uid>, Error> {
+        let Modifiers { changed_since, vanished, partial } = self.only;
+        if vanished && !(self.by_uid && session.enabled.qresync && changed_since.is_some()) {
+            return Err(Error::Bad(
+                "VANISHED is for UID FETCH with CHANGEDSINCE after ENABLE QRESYNC",
+            ));
+        }
+        let (account, mailbox) = session.here()?;
+        let view = session.view()?;
+        let mut uids = view.members(&view.resolve(&self.set, self.by_uid)?);
+        if let Some(since) = changed_since {
+            let possible = if vanished { Some(view.possible(&self.set)?) } else { None };
+            let changed = session.store().view(account, mailbox).await?;
+            let asked: UidSet = uids.into_iter().collect();
+            let changed = changed.members(&asked).filter(|entry| entry.modseq > since);
+            uids = changed.map(|entry| entry.uid).collect();
+            if let Some(possible) = possible {
+                resync::say_vanished(session, &possible, since).await?;
+            }
+        }
+        Ok(match partial {
+            Some(partial) => partial.cut(&uids).to_vec(),
+            None => uids,
+        })
+    }
+
     /// Rows that need the part table; sections of several letters are read together.
     async fn say_letters(
         &self,
@@ -162,10 +193,11 @@ impl Fetch {
             for ((message, email), found) in rest.iter().zip(found) {
                 match found {
                     Ok(bytes) => self.say(session, message, Some(email), bytes, told).await?,
+                    Err(error @ Error::No { .. }) => told.damage = Some(error),
                     Err(error) if error.class() == ErrorClass::Corrupt => {
                         told.damage = Some(error);
                     }
-                    Err(other) => return Err(other.into()),
+                    Err(other) => return Err(other),
                 }
             }
             (rest, rest_wanted) = (rest.get(count..).unwrap_or_default(), after);
@@ -178,7 +210,7 @@ impl Fetch {
         session: &mut Session,
         message: &Message,
         email: Option<&Email>,
-        sections: Vec<Option<Bytes>>,
+        sections: Vec<Piece>,
         told: &mut Told,
     ) -> Result<(), Error> {
         let Some(number) = session.view()?.number_of(message.uid) else { return Ok(()) };

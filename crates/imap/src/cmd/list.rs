@@ -149,6 +149,29 @@ pub(crate) fn line(session: &mut Session, verb: &str, attributes: &[&str], name:
     encode::mailbox(out, name, utf8);
 }
 
+/// The LIST line for one mailbox: of SELECT in `IMAP4rev2` (RFC 9051 §6.3.2), and for a name that is not the one which
+/// the client used (§6.3.9.7).
+pub(super) async fn one(
+    session: &mut Session,
+    mailbox: &Mailbox,
+    old_name: &str,
+) -> Result<(), Error> {
+    let mailboxes = session.store().mailboxes(session.account()?).await?;
+    let tree = Tree::of(&mailboxes, |_| false);
+    let special = mailbox.special_use.and_then(types::SpecialUse::attribute);
+    let attributes: Vec<_> = [tree.children(mailbox)].into_iter().chain(special).collect();
+    line(session, "LIST", &attributes, &mailbox.name);
+    let utf8 = session.utf8();
+    let out = session.wire.out();
+    if old_name != mailbox.name {
+        out.extend_from_slice(b" (\"OLDNAME\" (");
+        encode::mailbox(out, old_name, utf8);
+        out.extend_from_slice(b"))");
+    }
+    out.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
 /// Names with something below them.
 pub(super) struct Tree<'a> {
     /// Anything.

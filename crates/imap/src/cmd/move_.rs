@@ -13,6 +13,8 @@ use crate::session::Session;
 pub(crate) struct Move(Copy);
 
 impl Verb for Move {
+    const BY_NUMBER: bool = true;
+
     fn parse(p: &mut Parser<'_>) -> Parsed<Self> {
         Copy::parse(p).map(Self)
     }

@@ -4,6 +4,7 @@
 //! rename = "RENAME" SP mailbox SP mailbox
 //! ```
 
+use super::list;
 use crate::commands::Verb;
 use crate::parse::{Parsed, Parser};
 use crate::pattern::SEPARATOR;
@@ -29,6 +30,11 @@ impl Verb for Rename {
         let mailbox = store.mailbox_by_name(account, &self.from).await?;
         let to = self.to.strip_suffix(SEPARATOR).unwrap_or(&self.to);
         store.rename_mailbox(account, mailbox.id, to).await?;
+        if session.enabled.rev2 {
+            // RFC 9051 §6.3.9.7: what became of the name that the client knew.
+            let renamed = store.mailbox_by_name(account, to).await?;
+            list::one(session, &renamed, &mailbox.name).await?;
+        }
         Ok(Done::new("Mailbox renamed"))
     }
 }

@@ -5,6 +5,7 @@
 //! examine = "EXAMINE" SP mailbox [SP "(" select-param *(SP select-param) ")"]
 //! ```
 
+use super::list;
 use crate::commands::Verb;
 use crate::parse::{Parsed, Parser};
 use crate::reply::{Answer, Done, Error};
@@ -54,8 +55,9 @@ async fn open(
         return Err(Error::Bad("ENABLE QRESYNC first"));
     }
     // Even a failed SELECT leaves the mailbox selected before.
-    if session.selected.take().is_some() && session.enabled.qresync {
-        // RFC 7162 §3.2.11: what follows is of the new one.
+    let enabled = session.enabled;
+    if session.selected.take().is_some() && (enabled.qresync || enabled.rev2) {
+        // RFC 7162 §3.2.11, RFC 9051 §6.3.2: what follows is of the new one.
         session.wire.say("* OK [CLOSED] The mailbox before is left");
     }
     session.enabled.condstore |= opening.condstore;
@@ -67,8 +69,11 @@ async fn open(
     let permanent = if read_only { String::new() } else { format!("{flags} \\*") };
     session.wire.say(&format!("* FLAGS ({flags})"));
     session.wire.say(&format!("* {} EXISTS", view.len()));
-    session.wire.say("* 0 RECENT");
-    if let Some(at) = view.first_unseen() {
+    if !enabled.rev2 {
+        session.wire.say("* 0 RECENT");
+    }
+    // It names a message by number (RFC 9586 §3.1), and IMAP4rev2 knows it no more.
+    if let Some(at) = view.first_unseen().filter(|_| !enabled.rev2 && !enabled.uid_only) {
         session.wire.say(&format!("* OK [UNSEEN {}] The first one not read", at + 1));
     }
     session.wire.say(&format!("* OK [PERMANENTFLAGS ({permanent})] Flags that are kept"));
@@ -77,6 +82,9 @@ async fn open(
     session.wire.say(&format!("* OK [UIDNEXT {uid_next}] The next UID"));
     session.wire.say(&format!("* OK [HIGHESTMODSEQ {}] The last change", mailbox.modseq));
     session.wire.say(&format!("* OK [MAILBOXID (F{})] Its id", mailbox.id));
+    if enabled.rev2 {
+        list::one(session, mailbox, name).await?;
+    }
 
     session.selected = Some(Selected::new(mailbox.id, read_only, view.uids(), view.state()));
     if let Some(known) = &opening.known {

@@ -5,7 +5,8 @@
 //! search-criteria = charset 1*(SP search-key)
 //! ```
 
-use super::search::{self, Give, Program};
+use super::search::give::Give;
+use super::search::{self, Program};
 use crate::commands::Verb;
 use crate::order::sort::{Keys, Sorter};
 use crate::order::{aside, each};
@@ -27,47 +28,26 @@ impl Verb for Sort {
 
     fn parse(p: &mut Parser<'_>) -> Parsed<Self> {
         p.sp()?;
-        let mut give = None;
-        if p.word("RETURN") {
-            p.sp()?;
-            give = Some(search::return_options(p)?);
-            p.sp()?;
-        }
+        let give = search::return_options(p)?;
         let keys = Keys::parse(p)?;
         p.sp()?;
         Ok(Self { by_uid: p.by_uid, give, keys, program: search::criteria(p)? })
     }
 
     async fn run(self, session: &mut Session) -> Answer {
-        let found = search::found(session, self.program).await?;
-        let sorted = sort(session, &found, self.keys, self.by_uid).await?;
-        if let Some(give) = self.give {
-            let line = search::esearch(&session.tag, self.by_uid, give, &sorted);
-            session.wire.say(&line);
-            return Ok(Done::new("Sorted"));
-        }
-        let out = session.wire.out();
-        out.extend_from_slice(b"* SORT");
-        for number in sorted {
-            out.push(b' ');
-            crate::encode::number(out, number.into());
-        }
-        out.extend_from_slice(b"\r\n");
+        let mut found = search::found(session, self.program, self.give.as_ref()).await?;
+        found.uids = sort(session, &found.uids, self.keys).await?;
+        search::say(session, "SORT", self.by_uid, self.give.as_ref(), &found).await?;
         Ok(Done::new("Sorted"))
     }
 }
 
-async fn sort(
-    session: &mut Session,
-    found: &[Uid],
-    keys: Keys,
-    by_uid: bool,
-) -> Result<Vec<u32>, Error> {
+async fn sort(session: &mut Session, found: &[Uid], keys: Keys) -> Result<Vec<Uid>, Error> {
     let with_emails = keys.needs_emails();
     let mut sorter = Sorter::new(keys);
-    each(session, found, with_emails, |number, message, email| {
-        sorter.take(if by_uid { message.uid.get() } else { number }, message, email);
+    each(session, found, with_emails, |_, message, email| {
+        sorter.take(message.uid.get(), message, email);
     })
     .await?;
-    aside(found.len(), || sorter.sorted()).await
+    aside(found.len(), || sorter.sorted().into_iter().filter_map(Uid::new).collect()).await
 }

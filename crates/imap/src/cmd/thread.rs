@@ -33,7 +33,7 @@ impl Verb for Thread {
     }
 
     async fn run(self, session: &mut Session) -> Answer {
-        let found = search::found(session, self.program).await?;
+        let found = search::found(session, self.program, None).await?.uids;
         let mut threads = Threads::new(self.algorithm);
         each(session, &found, true, |number, message, email| {
             if let Some(email) = email {

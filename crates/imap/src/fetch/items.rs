@@ -13,6 +13,7 @@ pub(crate) enum Item {
     InternalDate,
     ModSeq,
     Preview,
+    SaveDate,
     Section(Box<Section>),
     Size,
     ThreadId,
@@ -37,6 +38,7 @@ static ITEMS: &[(&str, Item, &str)] = &[
     ("INTERNALDATE", Item::InternalDate, "RFC 9051 §6.4.5"),
     ("MODSEQ", Item::ModSeq, "RFC 7162 §3.1.4.2"),
     ("RFC822.SIZE", Item::Size, "RFC 9051 §6.4.5"),
+    ("SAVEDATE", Item::SaveDate, "RFC 8514 §4.2"),
     ("THREADID", Item::ThreadId, "RFC 8474 §5.2"),
     ("UID", Item::Uid, "RFC 9051 §6.4.5"),
 ];
@@ -64,7 +66,8 @@ pub(crate) fn items(p: &mut Parser<'_>) -> Parsed<Vec<Item>> {
 
 /// ```text
 /// fetch-att = "ENVELOPE" / "FLAGS" / "INTERNALDATE" / "RFC822" [".HEADER" / ".SIZE" / ".TEXT"] /
-///             "BODY" ["STRUCTURE"] / "UID" / "BODY" [".PEEK"] section ["<" number "." nz-number ">"]
+///             "BODY" ["STRUCTURE"] / "UID" / "BODY" [".PEEK"] section ["<" number64 "." nz-number64 ">"] /
+///             "BINARY" [".PEEK"] section-binary ["<" number64 "." nz-number64 ">"] / "BINARY.SIZE" section-binary
 /// ```
 fn item(p: &mut Parser<'_>) -> Parsed<Item> {
     if let Some(section) = Section::parse(p)? {

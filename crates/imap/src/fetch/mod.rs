@@ -6,12 +6,11 @@ mod items;
 mod section;
 
 pub(crate) use items::{Item, items};
-pub(crate) use section::{Section, Wanted, read};
+pub(crate) use section::{Form, Piece, Section, Wanted, read};
 
 use crate::encode;
 use crate::session::Session;
 use crate::wire::Stop;
-use bytes::Bytes;
 use storage::{Email, Message};
 use types::{Date, Flags};
 
@@ -39,7 +38,7 @@ fn begin(session: &mut Session, number: u32, message: &Message, with_uid: bool) 
 }
 
 /// `* 3 FETCH (FLAGS (\Seen))` for each row that the client knows; with the MODSEQ when it asked for CONDSTORE, and
-/// the UID with QRESYNC (RFC 7162 §3.1, §3.2.4) and IMAP4rev2 (RFC 9051 §7.5.2).
+/// the UID with QRESYNC (RFC 7162 §3.1, §3.2.4) and `IMAP4rev2` (RFC 9051 §7.5.2).
 pub(crate) async fn say_flags(
     session: &mut Session,
     rows: &[Message],
@@ -84,7 +83,7 @@ pub(crate) struct Row<'a> {
     pub(crate) number: u32,
     pub(crate) message: &'a Message,
     pub(crate) email: Option<&'a Email>,
-    pub(crate) sections: Vec<Option<Bytes>>,
+    pub(crate) sections: Vec<Piece>,
 }
 
 /// One FETCH response. Sections that are long go out at once.
@@ -102,13 +101,19 @@ pub(crate) async fn say_row(
         }
         if let Item::Section(section) = item {
             out.extend_from_slice(section.label.as_bytes());
-            match sections.next().flatten() {
-                Some(bytes) => {
-                    out.push(b' ');
+            out.push(b' ');
+            match sections.next().unwrap_or(Piece::Missing) {
+                Piece::Bytes(bytes) => {
+                    if section.form == Form::Decoded && bytes.contains(&0) {
+                        // A literal of other bytes than CHAR8 (RFC 9051 §9 `literal8`).
+                        out.push(b'~');
+                    }
                     encode::literal_header(out, bytes.len());
                     session.wire.write(&bytes).await?;
                 }
-                None => out.extend_from_slice(b" NIL"),
+                Piece::Size(size_bytes) => encode::number(out, size_bytes),
+                Piece::Missing if section.form == Form::DecodedSize => out.push(b'0'),
+                Piece::Missing => out.extend_from_slice(b"NIL"),
             }
         } else {
             write_item(out, item, row.message, row.email);
@@ -125,6 +130,11 @@ fn write_item(out: &mut Vec<u8>, item: &Item, message: &Message, email: Option<&
         (Item::InternalDate, _) => {
             out.extend_from_slice(b"INTERNALDATE \"");
             out.extend_from_slice(Date::from_unix_s(message.received_unix_s).imap().as_bytes());
+            out.push(b'"');
+        }
+        (Item::SaveDate, _) => {
+            out.extend_from_slice(b"SAVEDATE \"");
+            out.extend_from_slice(Date::from_unix_s(message.saved_unix_s).imap().as_bytes());
             out.push(b'"');
         }
         (Item::Size, _) => named_number(out, "RFC822.SIZE ", message.size_bytes.into(), ""),

@@ -1,8 +1,10 @@
-//! `BODY[...]<a.b>`: which bytes of the letter it names. Found in the part table, never by parsing again.
+//! `BODY[...]<a.b>` and `BINARY[...]<a.b>`: which bytes of the letter it names. Found in the part table, never by
+//! parsing again.
 
 use crate::parse::{Parsed, Parser, limits};
+use crate::reply::Error;
 use bytes::Bytes;
-use mparser::{Index, PartKind};
+use mparser::{Encoding, Index, PartKind};
 use std::ops::Range;
 use std::sync::Arc;
 use storage::{Email, Store};
@@ -12,13 +14,47 @@ pub(crate) struct Section {
     /// Numbers of nested parts; empty is the letter itself.
     part: Vec<u32>,
     what: What,
+    pub(crate) form: Form,
     /// First byte and number of bytes.
-    partial: Option<(u32, u32)>,
+    partial: Option<(u64, u64)>,
     /// Reading it does not set `\Seen`.
     pub(crate) peek: bool,
     /// How the answer names it, `BODY[1.MIME]<0>`.
     pub(crate) label: String,
 }
+
+/// How the bytes are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// BODY: as they stand in the letter.
+    Stored,
+    /// BINARY: without their transfer encoding (RFC 9051 §6.4.5.1).
+    Decoded,
+    /// BINARY.SIZE: how many they are then.
+    DecodedSize,
+}
+
+/// The items with brackets: name, form, name in the answer, whether it peeks.
+static FORMS: &[(&str, Form, &str, bool)] = &[
+    ("BINARY", Form::Decoded, "BINARY[", false),
+    ("BINARY.PEEK", Form::Decoded, "BINARY[", true),
+    ("BINARY.SIZE", Form::DecodedSize, "BINARY.SIZE[", true),
+    ("BODY", Form::Stored, "BODY[", false),
+    ("BODY.PEEK", Form::Stored, "BODY[", true),
+];
+
+/// What a section turned out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// The letter has no such part.
+    Missing,
+    Bytes(Bytes),
+    /// Of [`Form::DecodedSize`].
+    Size(u64),
+}
+
+/// Parts larger than this are decoded beside the runtime's threads; it takes about a millisecond.
+const DECODE_ASIDE_BYTES: usize = 1024 * 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum What {
@@ -45,17 +81,17 @@ impl Section {
     pub(crate) fn parse(p: &mut Parser<'_>) -> Parsed<Option<Self>> {
         for (name, what, peek) in OLD_FORMS {
             if p.word(name) {
-                let (part, partial, label) = (Vec::new(), None, name.to_owned());
-                return Ok(Some(Self { part, what, partial, peek, label }));
+                let (part, form, partial) = (Vec::new(), Form::Stored, None);
+                return Ok(Some(Self { part, what, form, partial, peek, label: name.to_owned() }));
             }
         }
         let mut ahead = p.clone();
-        let peek = ahead.word("BODY.PEEK");
-        if (peek || ahead.word("BODY")) && ahead.take(b'[') {
-            *p = ahead;
-            return Self::in_brackets(p, peek).map(Some);
-        }
-        Ok(None)
+        let form = FORMS.iter().find(|(name, ..)| ahead.word(name));
+        let Some((_, form, label, peek)) = form.filter(|_| ahead.take(b'[')) else {
+            return Ok(None);
+        };
+        *p = ahead;
+        Self::in_brackets(p, *form, label, *peek).map(Some)
     }
 
     /// ```text
@@ -63,10 +99,12 @@ impl Section {
     /// section-spec = section-msgtext / (section-part ["." section-text])
     /// section-part = nz-number *("." nz-number)
     /// section-text = section-msgtext / "MIME"
+    ///
+    /// section-binary = "[" [section-part] "]"
     /// ```
-    fn in_brackets(p: &mut Parser<'_>, peek: bool) -> Parsed<Self> {
+    fn in_brackets(p: &mut Parser<'_>, form: Form, label: &str, peek: bool) -> Parsed<Self> {
         let mut part = Vec::new();
-        let mut label = "BODY[".to_owned();
+        let mut label = label.to_owned();
         let mut text_follows = p.peek() != Some(b']');
         while text_follows && p.peek().is_some_and(|b| b.is_ascii_digit()) {
             if part.len() >= limits::SECTION_NUMBERS {
@@ -80,19 +118,21 @@ impl Section {
         }
         label.push_str(&part.iter().map(u32::to_string).collect::<Vec<_>>().join("."));
         let mut what = What::Whole;
-        if text_follows {
+        if text_follows && form != Form::Stored {
+            return p.wanted("the number of a part");
+        } else if text_follows {
             let dot = if part.is_empty() { "" } else { "." };
             what = section_text(p, !part.is_empty(), dot, &mut label)?;
         }
         p.need(b']', "the closing bracket")?;
         label.push(']');
-        let partial = partial(p)?;
+        let partial = if form == Form::DecodedSize { None } else { partial(p)? };
         if let Some((first, _)) = partial {
             label.push('<');
             label.push_str(&first.to_string());
             label.push('>');
         }
-        Ok(Self { part, what, partial, peek, label })
+        Ok(Self { part, what, form, partial, peek, label })
     }
 
     /// The bytes it lies in. `None`: the letter has no such part.
@@ -117,28 +157,71 @@ impl Section {
         }
     }
 
+    /// How its bytes must be decoded. `None`: they are what they are.
+    fn encoding<'a>(&self, index: &'a Index) -> Option<&'a Encoding> {
+        if self.form == Form::Stored || self.part.is_empty() {
+            return None;
+        }
+        // Parts of parts have their own encodings; around them there is none (RFC 2045 §6.4).
+        let part = index.parts.get(index.section(&self.part)?)?;
+        let plain =
+            matches!(part.encoding, Encoding::SevenBit | Encoding::EightBit | Encoding::Binary);
+        (part.kind == PartKind::Leaf && !plain).then_some(&part.encoding)
+    }
+
     /// The bytes to read for it: those of the span that the partial form leaves.
     fn range(&self, index: &Index) -> Option<Range<u32>> {
         let span = self.span(index)?;
-        match (self.partial, &self.what) {
-            // Fields are picked first, then cut.
-            (None, _) | (_, What::Fields { .. }) => Some(span),
-            (Some((first, length)), _) => {
-                let start = span.start.saturating_add(first).min(span.end);
-                Some(start..start.saturating_add(length).min(span.end))
+        match self.partial {
+            // Fields are picked first, and parts decoded, then cut.
+            Some((first, length)) if !self.cuts_late(index) => {
+                let to_u32 = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+                let start = span.start.saturating_add(to_u32(first)).min(span.end);
+                Some(start..start.saturating_add(to_u32(length)).min(span.end))
             }
+            // Their number is known.
+            _ if self.form == Form::DecodedSize && self.encoding(index).is_none() => {
+                Some(span.start..span.start)
+            }
+            _ => Some(span),
         }
     }
 
-    fn finish(&self, bytes: Bytes) -> Bytes {
-        let What::Fields { names, not } = &self.what else { return bytes };
-        let picked = Bytes::from(pick_fields(&bytes, names, *not));
-        let Some((first, length)) = self.partial else { return picked };
-        let to_usize = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
-        let start = to_usize(first).min(picked.len());
-        let end = start.saturating_add(to_usize(length)).min(picked.len());
-        picked.slice(start..end)
+    fn cuts_late(&self, index: &Index) -> bool {
+        matches!(self.what, What::Fields { .. }) || self.encoding(index).is_some()
     }
+
+    /// What the bytes that were read for it are.
+    async fn finish(&self, index: &Index, bytes: Bytes) -> Result<Piece, Error> {
+        let bytes = match (&self.what, self.encoding(index)) {
+            (What::Fields { names, not }, _) => Bytes::from(pick_fields(&bytes, names, *not)),
+            (_, Some(encoding)) => decode(encoding, bytes).await?,
+            (_, None) if self.form == Form::DecodedSize => {
+                let length = self.span(index).map_or(0, |span| span.end - span.start);
+                return Ok(Piece::Size(length.into()));
+            }
+            (_, None) => return Ok(Piece::Bytes(bytes)),
+        };
+        if self.form == Form::DecodedSize {
+            return Ok(Piece::Size(bytes.len() as u64));
+        }
+        let Some((first, length)) = self.partial else { return Ok(Piece::Bytes(bytes)) };
+        let to_usize = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        let start = to_usize(first).min(bytes.len());
+        let end = start.saturating_add(to_usize(length)).min(bytes.len());
+        Ok(Piece::Bytes(bytes.slice(start..end)))
+    }
+}
+
+async fn decode(encoding: &Encoding, bytes: Bytes) -> Result<Bytes, Error> {
+    let unknown = || Error::no("UNKNOWN-CTE", "a part is encoded in a way that is not known here");
+    if bytes.len() <= DECODE_ASIDE_BYTES {
+        return encoding.undo(&bytes).map(Bytes::from).ok_or_else(unknown);
+    }
+    let encoding = encoding.clone();
+    let decoded = tokio::task::spawn_blocking(move || encoding.undo(&bytes)).await;
+    let decoded = decoded.map_err(|_| Error::no("SERVERBUG", "decoding was interrupted"))?;
+    decoded.map(Bytes::from).ok_or_else(unknown)
 }
 
 /// What is to be read of one letter.
@@ -169,37 +252,45 @@ impl Wanted {
     }
 
     /// The sections out of what was read for [`Self::reads`].
-    fn finish(
+    async fn finish(
         &self,
         sections: &[&Section],
-        read: &mut impl Iterator<Item = storage::Result<Bytes>>,
-    ) -> storage::Result<Vec<Option<Bytes>>> {
-        let read: Vec<_> = read.take(self.reads().count()).collect();
+        read: Vec<storage::Result<Bytes>>,
+    ) -> Result<Vec<Piece>, Error> {
         let mut read = read.into_iter();
         let mut next = || read.next().unwrap_or_else(|| Ok(Bytes::new()));
         let whole = if self.is_most() { Some(next()?) } else { None };
         let mut found = Vec::with_capacity(sections.len());
         for (section, range) in sections.iter().zip(&self.ranges) {
             let bytes = match (range, &whole) {
-                (None, _) => None,
-                (Some(range), _) if range.is_empty() => Some(Bytes::new()),
-                (Some(range), Some(whole)) => Some(cut(whole, range)),
-                (Some(_), None) => Some(next()?),
+                (None, _) => {
+                    found.push(Piece::Missing);
+                    continue;
+                }
+                (Some(range), _) if range.is_empty() => Bytes::new(),
+                (Some(range), Some(whole)) => cut(whole, range),
+                (Some(_), None) => next()?,
             };
-            found.push(bytes.map(|bytes| section.finish(bytes)));
+            found.push(section.finish(&self.email.index, bytes).await?);
         }
         Ok(found)
     }
 }
 
-/// Reads the sections of letters, all with one call. A damaged letter does not keep the others back.
+/// Reads the sections of letters, all with one call. A damaged letter does not keep the others back, nor one that is
+/// encoded in an unknown way.
 pub(crate) async fn read(
     store: &Store,
     wanted: &[Wanted],
     sections: &[&Section],
-) -> storage::Result<Vec<storage::Result<Vec<Option<Bytes>>>>> {
+) -> storage::Result<Vec<Result<Vec<Piece>, Error>>> {
     let mut read = store.ranges(wanted.iter().flat_map(Wanted::reads).collect()).await?.into_iter();
-    Ok(wanted.iter().map(|wanted| wanted.finish(sections, &mut read)).collect())
+    let mut letters = Vec::with_capacity(wanted.len());
+    for wanted in wanted {
+        let read = read.by_ref().take(wanted.reads().count()).collect();
+        letters.push(wanted.finish(sections, read).await);
+    }
+    Ok(letters)
 }
 
 fn cut(bytes: &Bytes, range: &Range<u32>) -> Bytes {
@@ -251,15 +342,15 @@ fn section_text(p: &mut Parser<'_>, in_part: bool, dot: &str, label: &mut String
 }
 
 /// ```text
-/// partial = "<" number "." nz-number ">"
+/// partial = "<" number64 "." nz-number64 ">"
 /// ```
-fn partial(p: &mut Parser<'_>) -> Parsed<Option<(u32, u32)>> {
+fn partial(p: &mut Parser<'_>) -> Parsed<Option<(u64, u64)>> {
     if !p.take(b'<') {
         return Ok(None);
     }
-    let first = p.number()?;
+    let first = p.number64()?;
     p.need(b'.', "a dot")?;
-    let length = p.number()?;
+    let length = p.number64()?;
     if length == 0 {
         return p.wanted("a length from 1");
     }
@@ -339,6 +430,14 @@ mod tests {
         check("BODY[1", None);
         check("BODY[HEADER.FIELDS ()]", None);
         check("BODY[HEADER.FIELDS (\"a\rb\")]", None);
+        check("BINARY[1.2]<3.4>", Some(("BINARY[1.2]<3>", false)));
+        check("binary.peek[]", Some(("BINARY[]", true)));
+        check("BINARY.SIZE[1]", Some(("BINARY.SIZE[1]", true)));
+        check("BINARY.SIZE[1]<0.1>", None);
+        check("BINARY[TEXT]", None);
+        check("BINARY[1.MIME]", None);
+        check("BINARY[1.]", None);
+        check("BINARY", None);
         check("BODY[]<5>", None);
         check("BODY[]<0.0>", None);
         check("BODY[]<-1.5>", None);
@@ -363,31 +462,63 @@ mod tests {
         check(" folded first\r\nFrom: a\r\n", &["from"], false, "From: a\r\n\r\n");
     }
 
-    #[test]
-    fn ranges() {
-        #[track_caller]
-        fn check(index: &Index, letter: &[u8], text: &str, expect: Option<&str>) {
-            let section = section(text).unwrap();
-            let bytes = section
-                .range(index)
-                .map(|range| section.finish(cut(&Bytes::copy_from_slice(letter), &range)));
-            let text = bytes.map(|b| String::from_utf8(b.to_vec()).unwrap());
-            assert_eq!(text.as_deref(), expect);
-        }
+    /// What it gives of a letter; sizes as text.
+    async fn check(index: &Index, letter: &[u8], text: &str, expect: Option<&str>) {
+        let section = section(text).unwrap();
+        let piece = match section.range(index) {
+            None => Ok(Piece::Missing),
+            Some(range) => {
+                section.finish(index, cut(&Bytes::copy_from_slice(letter), &range)).await
+            }
+        };
+        let found = match piece {
+            Ok(Piece::Missing) => None,
+            Ok(Piece::Bytes(bytes)) => Some(String::from_utf8(bytes.to_vec()).unwrap()),
+            Ok(Piece::Size(size)) => Some(size.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        assert_eq!(found.as_deref(), expect, "{text}");
+    }
+
+    #[tokio::test]
+    async fn ranges() {
         let letter = b"Subject: x\r\n\r\nhello world\r\n";
         let index = Index::of(letter);
-        check(&index, letter, "BODY[]", Some("Subject: x\r\n\r\nhello world\r\n"));
-        check(&index, letter, "BODY[]<0.3>", Some("Sub"));
-        check(&index, letter, "BODY[TEXT]<6.5>", Some("world"));
-        check(&index, letter, "BODY[TEXT]<11.9>", Some("\r\n"));
-        check(&index, letter, "BODY[TEXT]<99.9>", Some(""));
-        check(&index, letter, "BODY[TEXT]<4294967295.4294967295>", Some(""));
-        check(&index, letter, "BODY[HEADER]", Some("Subject: x\r\n\r\n"));
-        check(&index, letter, "BODY[HEADER.FIELDS (Subject)]<1.4>", Some("ubje"));
-        check(&index, letter, "BODY[1]", Some("hello world\r\n"));
-        check(&index, letter, "BODY[1.MIME]", Some("Subject: x\r\n\r\n"));
-        check(&index, letter, "BODY[2]", None);
-        check(&index, letter, "BODY[1.HEADER]", None);
-        check(&index, letter, "BODY[1.1]", None);
+        check(&index, letter, "BODY[]", Some("Subject: x\r\n\r\nhello world\r\n")).await;
+        check(&index, letter, "BODY[]<0.3>", Some("Sub")).await;
+        check(&index, letter, "BODY[TEXT]<6.5>", Some("world")).await;
+        check(&index, letter, "BODY[TEXT]<11.9>", Some("\r\n")).await;
+        check(&index, letter, "BODY[TEXT]<99.9>", Some("")).await;
+        check(&index, letter, "BODY[TEXT]<4294967295.4294967295>", Some("")).await;
+        check(&index, letter, "BODY[HEADER]", Some("Subject: x\r\n\r\n")).await;
+        check(&index, letter, "BODY[HEADER.FIELDS (Subject)]<1.4>", Some("ubje")).await;
+        check(&index, letter, "BODY[1]", Some("hello world\r\n")).await;
+        check(&index, letter, "BODY[1.MIME]", Some("Subject: x\r\n\r\n")).await;
+        check(&index, letter, "BODY[2]", None).await;
+        check(&index, letter, "BODY[1.HEADER]", None).await;
+        check(&index, letter, "BODY[1.1]", None).await;
+    }
+    #[tokio::test]
+    async fn decoded() {
+        let letter = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\
+            Content-Transfer-Encoding: base64\r\n\r\naGVsbG8g\r\nd29ybGQ=\r\n--b\r\n\
+            Content-Transfer-Encoding: quoted-printable\r\n\r\na=3D=\r\nb\r\n--b\r\n\
+            Content-Transfer-Encoding: x-own\r\n\r\n???\r\n--b\r\n\
+            \r\nplain\r\n--b--\r\n";
+        let index = Index::of(letter);
+        let check = async |text: &str, expect| check(&index, letter, text, expect).await;
+        check("BINARY[1]", Some("hello world")).await;
+        check("BINARY[1]<6.3>", Some("wor")).await;
+        check("BINARY[1]<99.3>", Some("")).await;
+        check("BINARY.SIZE[1]", Some("11")).await;
+        check("BINARY[2]", Some("a=b")).await;
+        check("BINARY.SIZE[2]", Some("3")).await;
+        check("BINARY[3]", Some("a part is encoded in a way that is not known here")).await;
+        check("BODY[3]", Some("???")).await;
+        check("BINARY[4]<1.3>", Some("lai")).await;
+        check("BINARY.SIZE[4]", Some("5")).await;
+        check("BINARY[5]", None).await;
+        check("BINARY.SIZE[]", Some("236")).await;
+        check("BINARY[]", Some(std::str::from_utf8(letter).unwrap())).await;
     }
 }

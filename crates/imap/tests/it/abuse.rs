@@ -6,7 +6,7 @@ use types::{Limits, Peer};
 
 async fn greeted(server: &Server) -> Client {
     let mut client = server.connect();
-    assert!(client.line().await.starts_with("* OK [CAPABILITY IMAP4rev1 "));
+    assert!(client.line().await.starts_with("* OK [CAPABILITY IMAP4rev1 IMAP4rev2 "));
     client
 }
 
@@ -118,7 +118,7 @@ async fn deep_and_long_commands() {
         "FETCH -1 UID".to_owned(),
         "UID FETCH 0 UID".to_owned(),
         "LIST \"\" {1}x".to_owned(),
-        "FETCH 1 BODY[]<4294967296.1>".to_owned(),
+        "FETCH 1 BODY[]<9223372036854775808.1>".to_owned(),
         "SEARCH LARGER 99999999999999999999".to_owned(),
     ] {
         let begin = Instant::now();

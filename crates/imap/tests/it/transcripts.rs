@@ -97,6 +97,7 @@ macro_rules! transcripts {
 transcripts! {
     append
     authenticate
+    binary
     capability
     check
     close
@@ -111,6 +112,7 @@ transcripts! {
     getquotaroot
     id
     idle
+    imap4rev2
     list
     login
     logout
@@ -120,10 +122,13 @@ transcripts! {
     myrights
     namespace
     noop
+    partial
     rename
     resync_condstore
     resync_qresync
+    savedate
     search
+    searchres
     select
     sort
     starttls
@@ -131,6 +136,7 @@ transcripts! {
     store
     subscribe
     thread
+    uidonly
     unauthenticate
     unselect
     unsubscribe

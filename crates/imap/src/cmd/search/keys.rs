@@ -1,11 +1,56 @@
 //! SEARCH keys: the tables of keys, their parser, and what they ask of the store.
 
-use super::Program;
-use crate::parse::{Parsed, Parser, Set, limits};
+use crate::parse::{Bound, Parsed, Parser, Set, limits};
 use crate::reply::Error;
 use crate::selected::Selected;
-use storage::Query;
-use types::{EmailId, Flag, ModSeq, ThreadId};
+use std::ops::Range;
+use storage::{Query, View};
+use types::{EmailId, Flag, ModSeq, ThreadId, UidSet};
+
+/// `$` in one search. It may stand for every other message of a large mailbox, and each is a list of its own.
+const SAVED_SETS: usize = 8;
+/// SAVEDBEFORE and its like in one search: each makes a list too.
+const SAVED_DAYS: usize = 8;
+const DAY_S: i64 = 86_400;
+
+/// Keys, and what the store or the session must say before they can be looked for.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "what is in a program, each for itself")]
+pub(crate) struct Program {
+    key: Key,
+    /// Threads in it, whose emails the store must name first.
+    pub(in crate::cmd) threads: Vec<ThreadId>,
+    /// One of them is MODSEQ, so the answer tells the highest one found.
+    pub(in crate::cmd) modseq: bool,
+    /// There are message numbers in it.
+    pub(in crate::cmd) numbers: bool,
+    /// There is a `$` in it.
+    pub(in crate::cmd) saved: bool,
+    /// It asks when messages were saved.
+    pub(in crate::cmd) saved_days: bool,
+}
+
+impl Program {
+    /// What it asks of the store, in a mailbox. `threads` are the queries for [`Program::threads`], in order;
+    /// `messages` are there when [`Program::saved_days`] is.
+    pub(in crate::cmd) fn query(
+        &self,
+        view: &Selected,
+        threads: &[Query],
+        messages: Option<&View>,
+        now_unix_s: i64,
+    ) -> Result<Query, Error> {
+        self.key.query(&Known { view, threads, messages, now_unix_s })
+    }
+}
+
+/// What is known when a program is asked.
+struct Known<'a> {
+    view: &'a Selected,
+    threads: &'a [Query],
+    messages: Option<&'a View>,
+    now_unix_s: i64,
+}
 
 /// A criterion as it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +65,8 @@ pub(super) enum Key {
     /// Seconds back from now.
     Older(u32),
     Younger(u32),
+    /// Days of SAVEDATE since 1970-01-01 (RFC 8514 §4.3).
+    Saved(Range<i64>),
     /// The place of a thread in [`Program::threads`].
     Thread(usize),
 }
@@ -35,6 +82,8 @@ static PLAIN: &[(&str, Plain, bool)] = &[
     ("NEW", Plain::All, true),
     ("OLD", Plain::All, false),
     ("RECENT", Plain::All, true),
+    // RFC 8514 §4.3: that we know of each message when it was saved.
+    ("SAVEDATESUPPORTED", Plain::All, false),
     ("SEEN", Plain::Flag(Flag::Seen), false),
     ("UNANSWERED", Plain::Flag(Flag::Answered), true),
     ("UNDELETED", Plain::Flag(Flag::Deleted), true),
@@ -73,6 +122,13 @@ static DAYS: &[Row<i64, Query>] = &[
     ("SINCE", |day| Query::ReceivedDays(day, i64::MAX)),
 ];
 
+/// The same of the day of saving. Sorted by name.
+static SAVED: &[Row<i64, Range<i64>>] = &[
+    ("SAVEDBEFORE", |day| i64::MIN..day),
+    ("SAVEDON", |day| day..day + 1),
+    ("SAVEDSINCE", |day| day..i64::MAX),
+];
+
 /// A key with a number. Sorted by name.
 static NUMBERS: &[Row<u32, Key>] = &[
     ("LARGER", |size_bytes| Key::Query(Query::Larger(size_bytes))),
@@ -85,12 +141,26 @@ static NUMBERS: &[Row<u32, Key>] = &[
 /// search-key *(SP search-key)
 /// ```
 pub(super) fn program(p: &mut Parser<'_>) -> Parsed<Program> {
-    let mut keys = Keys { left: limits::SEARCH_KEYS, threads: Vec::new(), modseq: false };
+    let mut keys = Keys {
+        left: limits::SEARCH_KEYS,
+        saved_left: SAVED_SETS,
+        days_left: SAVED_DAYS,
+        threads: Vec::new(),
+        modseq: false,
+        numbers: false,
+    };
     let mut all = vec![keys.key(p)?];
     while p.more() {
         all.push(keys.key(p)?);
     }
-    Ok(Program { key: and(all), threads: keys.threads, modseq: keys.modseq })
+    Ok(Program {
+        key: and(all),
+        threads: keys.threads,
+        modseq: keys.modseq,
+        numbers: keys.numbers,
+        saved: keys.saved_left < SAVED_SETS,
+        saved_days: keys.days_left < SAVED_DAYS,
+    })
 }
 
 fn and(mut keys: Vec<Key>) -> Key {
@@ -106,8 +176,11 @@ fn and(mut keys: Vec<Key>) -> Key {
 struct Keys {
     /// How many more there may be.
     left: usize,
+    saved_left: usize,
+    days_left: usize,
     threads: Vec<ThreadId>,
     modseq: bool,
+    numbers: bool,
 }
 
 impl Keys {
@@ -126,7 +199,10 @@ impl Keys {
             return if keys.is_empty() { p.wanted("a search key") } else { Ok(and(keys)) };
         }
         if p.at_set() {
-            return p.set().map(Key::Numbers);
+            let set = self.set(p)?;
+            // `$` is the same messages by number and by UID.
+            self.numbers |= set.0.iter().any(|(a, _)| *a != Bound::Saved);
+            return Ok(Key::Numbers(set));
         }
         if p.word("NOT") {
             p.sp()?;
@@ -141,6 +217,17 @@ impl Keys {
             });
         }
         self.leaf(p)
+    }
+
+    fn set(&mut self, p: &mut Parser<'_>) -> Parsed<Set> {
+        let set = p.set()?;
+        if set.0.iter().any(|(a, _)| *a == Bound::Saved) {
+            match self.saved_left.checked_sub(1) {
+                Some(left) => self.saved_left = left,
+                None => return p.wanted("fewer sets with $"),
+            }
+        }
+        Ok(set)
     }
 
     fn leaf(&mut self, p: &mut Parser<'_>) -> Parsed<Key> {
@@ -159,15 +246,24 @@ impl Keys {
             p.sp()?;
             return Ok(Key::Query(query(p.date()?)));
         }
+        if let Some((_, days)) = SAVED.iter().find(|(name, _)| p.word(name)) {
+            match self.days_left.checked_sub(1) {
+                Some(left) => self.days_left = left,
+                None => return p.wanted("fewer days of saving"),
+            }
+            p.sp()?;
+            return Ok(Key::Saved(days(p.date()?)));
+        }
         if let Some((_, key)) = NUMBERS.iter().find(|(name, _)| p.word(name)) {
             p.sp()?;
-            return Ok(key(p.number()?));
+            // Larger than any letter, longer than anybody keeps them.
+            return Ok(key(u32::try_from(p.number64()?).unwrap_or(u32::MAX)));
         }
         let words = ["UID", "HEADER", "KEYWORD", "UNKEYWORD", "EMAILID", "MODSEQ", "THREADID"];
         let which = p.one_of(&words, "a search key")?;
         p.sp()?;
         match which {
-            0 => p.set().map(Key::Uids),
+            0 => self.set(p).map(Key::Uids),
             1 => {
                 let name = p.astring_utf8()?;
                 p.sp()?;
@@ -214,41 +310,44 @@ fn nothing() -> Query {
 }
 
 impl Key {
-    /// What it asks of the store. `threads` are the queries for the threads, in order. As deep as the
-    /// parser allowed, no deeper.
-    pub(super) fn query(
-        self,
-        view: &Selected,
-        threads: &[Query],
-        now_unix_s: i64,
-    ) -> Result<Query, Error> {
-        let inner = |key: Self| key.query(view, threads, now_unix_s);
+    /// As deep as the parser allowed, no deeper.
+    fn query(&self, known: &Known<'_>) -> Result<Query, Error> {
         Ok(match self {
-            Self::Query(query) => query,
-            Self::And(keys) => Query::And(keys.into_iter().map(inner).collect::<Result<_, _>>()?),
-            Self::Or(keys) => Query::Or(vec![inner(keys.0)?, inner(keys.1)?]),
-            Self::Not(key) => Query::Not(Box::new(inner(*key)?)),
-            Self::Numbers(set) => Query::Uids(view.resolve(&set, false)?),
-            Self::Uids(set) => Query::Uids(view.resolve(&set, true)?),
+            Self::Query(query) => query.clone(),
+            Self::And(keys) => {
+                Query::And(keys.iter().map(|key| key.query(known)).collect::<Result<_, _>>()?)
+            }
+            Self::Or(keys) => Query::Or(vec![keys.0.query(known)?, keys.1.query(known)?]),
+            Self::Not(key) => Query::Not(Box::new(key.query(known)?)),
+            Self::Numbers(set) => Query::Uids(known.view.resolve(set, false)?),
+            Self::Uids(set) => Query::Uids(known.view.resolve(set, true)?),
             // RFC 5032 §3: the interval's end belongs to YOUNGER.
-            Self::Older(seconds) => Query::Received(i64::MIN, now_unix_s - i64::from(seconds)),
-            Self::Younger(seconds) => Query::Received(now_unix_s - i64::from(seconds), i64::MAX),
-            Self::Thread(at) => threads.get(at).cloned().unwrap_or_else(nothing),
+            Self::Older(age_s) => Query::Received(i64::MIN, known.now_unix_s - i64::from(*age_s)),
+            Self::Younger(age_s) => Query::Received(known.now_unix_s - i64::from(*age_s), i64::MAX),
+            Self::Saved(days) => Query::Uids(saved_in(days, known.messages)),
+            Self::Thread(at) => known.threads.get(*at).cloned().unwrap_or_else(nothing),
         })
     }
+}
+
+fn saved_in(days: &Range<i64>, messages: Option<&View>) -> UidSet {
+    let entries = messages.into_iter().flat_map(View::entries);
+    let within = entries.filter(|entry| days.contains(&entry.saved_unix_s.div_euclid(DAY_S)));
+    within.map(|entry| entry.uid).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::parse::tests::whole;
-    use types::{MailboxId, Uid, UidSet};
+    use types::{MailboxId, Uid};
 
     #[test]
     fn the_tables_are_sorted() {
         assert!(PLAIN.is_sorted_by(|a, b| a.0 < b.0));
         assert!(TEXT.is_sorted_by(|a, b| a.0 < b.0));
         assert!(DAYS.is_sorted_by(|a, b| a.0 < b.0));
+        assert!(SAVED.is_sorted_by(|a, b| a.0 < b.0));
         assert!(NUMBERS.is_sorted_by(|a, b| a.0 < b.0));
     }
 
@@ -259,10 +358,11 @@ mod tests {
             assert_eq!(found.map(|q| format!("{q:?}")).as_deref(), expect);
         }
         let uids: Vec<_> = [3, 5, 9].into_iter().filter_map(Uid::new).collect();
-        let view = Selected::new(MailboxId(1), false, uids.into(), ModSeq(0));
+        let mut view = Selected::new(MailboxId(1), false, uids.into(), ModSeq(0));
+        view.save([3, 9].into_iter().filter_map(Uid::new).collect());
         let query = |text: &str| {
             let program = whole(text.as_bytes(), program).ok()?;
-            program.key.query(&view, &[Query::Or(vec![Query::Email(EmailId(7))])], 1_000).ok()
+            program.query(&view, &[Query::Or(vec![Query::Email(EmailId(7))])], None, 1_000).ok()
         };
         check(query("ALL"), Some("All"));
         check(query("unseen"), Some("Not(Flag(Seen))"));
@@ -287,6 +387,13 @@ mod tests {
         };
         check(query("2:*"), set(&[(5, 9)]).as_deref());
         check(query("UID 4:*"), set(&[(4, 9)]).as_deref());
+        check(query("$,2"), set(&[(3, 3), (5, 5), (9, 9)]).as_deref());
+        check(query("UID $"), set(&[(3, 3), (9, 9)]).as_deref());
+        check(query(&"$ ".repeat(SAVED_SETS + 1)), None);
+        check(query("LARGER 99999999999"), Some("Larger(4294967295)"));
+        check(query("SAVEDATESUPPORTED"), Some("All"));
+        check(query("SAVEDON 1-Jan-2026"), set(&[]).as_deref());
+        check(query(&"SAVEDON 1-Jan-2026 ".repeat(SAVED_DAYS + 1)), None);
         check(query("EMAILID M5"), Some("Email(EmailId(5))"));
         check(query("EMAILID 5"), Some("Not(All)"));
         check(query("MODSEQ 620162338"), Some("ModSeq(ModSeq(620162338))"));

@@ -25,26 +25,62 @@ pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
 
 /// The same; 8-bit text is quoted too for who takes `utf8` (RFC 9051 §4.3).
 fn string_as(out: &mut Vec<u8>, text: &str, utf8: bool) {
-    let plain = |b: u8| matches!(b, b' '..=b'~' | b'\t') || (utf8 && b >= 0x80);
-    if text.len() > QUOTED_BYTES || !text.bytes().all(plain) {
+    let kinds = kinds(text);
+    let unfit = CONTROL | if utf8 { 0 } else { EIGHT_BIT };
+    if text.len() > QUOTED_BYTES || kinds & unfit != 0 {
         // NUL may stand in no string at all.
         let text = text.replace('\0', " ");
         literal_header(out, text.len());
         out.extend_from_slice(text.as_bytes());
         return;
     }
+    out.reserve(text.len() + 2);
     out.push(b'"');
-    if text.bytes().any(|b| matches!(b, b'"' | b'\\')) {
+    if kinds & ESCAPED == 0 {
+        out.extend_from_slice(text.as_bytes());
+    } else {
         for b in text.bytes() {
             if matches!(b, b'"' | b'\\') {
                 out.push(b'\\');
             }
             out.push(b);
         }
-    } else {
-        out.extend_from_slice(text.as_bytes());
     }
     out.push(b'"');
+}
+
+/// Whether it is printable ASCII and tabs.
+pub(crate) fn is_plain(text: &str) -> bool {
+    kinds(text) & (CONTROL | EIGHT_BIT) == 0
+}
+
+/// Quote and backslash.
+const ESCAPED: u8 = 1;
+const CONTROL: u8 = 2;
+const EIGHT_BIT: u8 = 4;
+
+#[expect(clippy::indexing_slicing, reason = "a constant: the compiler would stop")]
+static KINDS: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0_u8;
+    loop {
+        table[byte as usize] = match byte {
+            b'"' | b'\\' => ESCAPED,
+            b'\t' | b' '..=b'~' => 0,
+            0x80.. => EIGHT_BIT,
+            _ => CONTROL,
+        };
+        if byte == u8::MAX {
+            break table;
+        }
+        byte += 1;
+    }
+};
+
+/// The kinds of its bytes that a quoted string has to look at.
+#[expect(clippy::indexing_slicing, reason = "a byte is always inside a table of 256")]
+fn kinds(text: &str) -> u8 {
+    text.bytes().fold(0, |kinds, byte| kinds | KINDS[usize::from(byte)])
 }
 
 /// `{3}` CRLF

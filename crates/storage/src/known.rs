@@ -145,10 +145,14 @@ impl Asked {
 /// What memory costs beside what is asked for, each time.
 const PIECE_BYTES: usize = 16;
 
+/// What is noted beside an email, about.
+const NOTED_BYTES: usize = 96;
+
 /// Memory an email takes, about.
 fn weight_bytes(email: &Email) -> usize {
     let Index { parts, envelope, preview, defects, .. } = &*email.index;
     size_of::<Email>()
+        + NOTED_BYTES
         + size_of::<Index>()
         + parts.iter().map(of_part).sum::<usize>()
         + of_envelope(envelope)

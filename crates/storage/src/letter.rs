@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use mparser::Index;
-use std::sync::Arc;
+use std::any::Any;
+use std::sync::{Arc, OnceLock};
 use types::{EmailId, ThreadId};
 
 /// Bytes of a letter with the result of its one parse.
@@ -41,4 +42,14 @@ pub struct Email {
     /// Envelope and part table from the parse at delivery.
     pub index: Arc<Index>,
     pub(crate) blob: db::BlobRef,
+    pub(crate) noted: OnceLock<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Email {
+    /// What `make` gives, kept as long as the email is in the cache: something small that a protocol asks for again and
+    /// again, such as what it sorts by. One type can be kept; for another `make` works each time.
+    pub fn noted<T: Send + Sync + 'static>(&self, make: impl Fn(&Self) -> T) -> Arc<T> {
+        let noted = self.noted.get_or_init(|| Arc::new(make(self)));
+        noted.clone().downcast().unwrap_or_else(|_| Arc::new(make(self)))
+    }
 }

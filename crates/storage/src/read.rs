@@ -13,7 +13,7 @@ use bytes::Bytes;
 use db::{AccountRow, BlobRef, ChangeRow, EmailRef, Index, Location, MailboxRow, MessageRow, Read};
 use ocache::{Key, Kind, Object, ObjectCache};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use types::{AccountId, EmailId, MailboxId, ModSeq, UidSet};
 
 /// A mailbox and its messages at one moment.
@@ -225,6 +225,7 @@ impl Reader {
             size_bytes: row.blob.size_bytes,
             index: Arc::new(index),
             blob: row.blob,
+            noted: OnceLock::new(),
         })
     }
 

@@ -1,7 +1,7 @@
 //! BODY and BODYSTRUCTURE (RFC 9051 §7.5.2), from the part table that was stored with the letter.
 
 use super::envelope;
-use crate::encode::{nstring, number, string};
+use crate::encode::{is_plain, nstring, number, string};
 use mparser::{Index, Part, PartKind};
 
 /// Levels written; the parser of letters keeps fewer, so this is a belt to its braces.
@@ -12,42 +12,56 @@ const DEPTH: usize = 100;
 /// ```
 /// `extended` is BODYSTRUCTURE: with the fields after the basic ones. Linear in the number of parts.
 pub(crate) fn write(out: &mut Vec<u8>, index: &Index, extended: bool) {
-    Writer { index, links: links(index), extended }.part(out, 0, DEPTH);
+    let (mut few, mut many) = ([Links::default(); FEW_PARTS], Vec::new());
+    let links = match few.get_mut(..index.parts.len()) {
+        Some(few) => few,
+        None => {
+            many.resize(index.parts.len(), Links::default());
+            &mut many[..]
+        }
+    };
+    link(index, links);
+    Writer { index, links, extended }.part(out, 0, DEPTH);
 }
 
-/// For each part its first child and its next sibling.
-fn links(index: &Index) -> Vec<Links> {
-    let mut links = vec![Links::default(); index.parts.len()];
+/// The links of so many parts need no memory of their own.
+const FEW_PARTS: usize = 16;
+
+/// Sets for each part its first child and its next sibling.
+fn link(index: &Index, links: &mut [Links]) {
     for (at, part) in index.parts.iter().enumerate().rev() {
-        let parent = part.parent.and_then(|p| usize::try_from(p).ok());
-        let Some(parent) = parent.filter(|parent| *parent < at) else { continue };
-        let sibling = links.get_mut(parent).and_then(|l| l.child.replace(at));
+        let Some(parent) = part.parent.map(place).filter(|parent| *parent < at) else { continue };
+        let own = u32::try_from(at).ok();
+        let sibling = links.get_mut(parent).and_then(|l| std::mem::replace(&mut l.child, own));
         if let Some(own) = links.get_mut(at) {
             own.sibling = sibling;
         }
     }
-    links
+}
+
+fn place(at: u32) -> usize {
+    usize::try_from(at).unwrap_or(usize::MAX)
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Links {
-    child: Option<usize>,
-    sibling: Option<usize>,
+    child: Option<u32>,
+    sibling: Option<u32>,
 }
 
 struct Writer<'a> {
     index: &'a Index,
-    links: Vec<Links>,
+    links: &'a [Links],
     extended: bool,
 }
 
 impl Writer<'_> {
-    fn part(&self, out: &mut Vec<u8>, at: usize, depth: usize) {
-        let Some(part) = self.index.parts.get(at).filter(|_| depth > 0) else {
+    fn part(&self, out: &mut Vec<u8>, at: u32, depth: usize) {
+        let Some(part) = self.index.parts.get(place(at)).filter(|_| depth > 0) else {
             opaque(out);
             return;
         };
-        let child = self.links.get(at).and_then(|l| l.child);
+        let child = self.links.get(place(at)).and_then(|l| l.child);
         out.push(b'(');
         match (part.kind, child) {
             (PartKind::Multipart, Some(child)) => self.multipart(out, part, child, depth),
@@ -72,11 +86,11 @@ impl Writer<'_> {
     /// body-type-mpart = 1*body SP media-subtype [SP body-ext-mpart]
     /// body-ext-mpart  = body-fld-param [SP body-fld-dsp [SP body-fld-lang [SP body-fld-loc]]]
     /// ```
-    fn multipart(&self, out: &mut Vec<u8>, part: &Part, child: usize, depth: usize) {
+    fn multipart(&self, out: &mut Vec<u8>, part: &Part, child: u32, depth: usize) {
         let mut next = Some(child);
         while let Some(at) = next {
             self.part(out, at, depth - 1);
-            next = self.links.get(at).and_then(|l| l.sibling);
+            next = self.links.get(place(at)).and_then(|l| l.sibling);
         }
         out.push(b' ');
         string(out, &part.subtype);
@@ -90,7 +104,7 @@ impl Writer<'_> {
     /// ```text
     /// body-type-msg = media-message SP body-fields SP envelope SP body SP body-fld-lines
     /// ```
-    fn message(&self, out: &mut Vec<u8>, part: &Part, child: usize, depth: usize) {
+    fn message(&self, out: &mut Vec<u8>, part: &Part, child: u32, depth: usize) {
         out.push(b' ');
         envelope::write(out, part.envelope.as_deref().unwrap_or(&mparser::Envelope::default()));
         out.push(b' ');
@@ -126,13 +140,17 @@ fn basic(out: &mut Vec<u8>, part: &Part) {
     string(out, &part.subtype);
     out.push(b' ');
     params(out, &part.params);
-    out.push(b' ');
-    nstring(out, part.id.as_deref());
-    out.push(b' ');
-    nstring(out, part.description.as_deref());
-    out.push(b' ');
-    string(out, part.encoding.name());
-    out.push(b' ');
+    if let (None, None) = (&part.id, &part.description) {
+        out.extend_from_slice(b" NIL NIL \"");
+    } else {
+        out.push(b' ');
+        nstring(out, part.id.as_deref());
+        out.push(b' ');
+        nstring(out, part.description.as_deref());
+        out.extend_from_slice(b" \"");
+    }
+    out.extend_from_slice(part.encoding.name().as_bytes());
+    out.extend_from_slice(b"\" ");
     number(out, part.body_bytes().into());
 }
 
@@ -142,6 +160,10 @@ fn basic(out: &mut Vec<u8>, part: &Part) {
 /// body-fld-loc  = nstring
 /// ```
 fn common_extension(out: &mut Vec<u8>, part: &Part) {
+    if let (None, [], None) = (&part.disposition, part.language.as_slice(), &part.location) {
+        out.extend_from_slice(b" NIL NIL NIL");
+        return;
+    }
     out.push(b' ');
     match &part.disposition {
         Some((kind, disposition_params)) => {
@@ -179,7 +201,7 @@ fn params(out: &mut Vec<u8>, params: &[(String, String)]) {
     }
     for (i, (name, value)) in params.iter().enumerate() {
         out.push(if i == 0 { b'(' } else { b' ' });
-        if value.bytes().all(|b| matches!(b, b' '..=b'~' | b'\t')) {
+        if is_plain(value) {
             string(out, name);
             out.push(b' ');
             string(out, value);

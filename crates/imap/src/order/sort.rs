@@ -6,6 +6,7 @@ use super::subject::Base;
 use crate::parse::{Parsed, Parser, limits};
 use mparser::{Envelope, Index, Mailbox, MailboxKind, NamedAddress, decode_header_text};
 use std::cmp::Ordering;
+use std::sync::Arc;
 use storage::{Email, Message};
 
 /// Names longer than this are compared by their beginning.
@@ -15,7 +16,7 @@ const NAME_BYTES: usize = 1_000;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Value {
     Number(i64),
-    Text(Box<[u8]>),
+    Text(Arc<[u8]>),
 }
 
 /// Where a key's value comes from.
@@ -82,7 +83,14 @@ impl Keys {
     }
 
     fn values(&self, message: &Message, email: Option<&Email>) -> Vec<Value> {
-        self.sources().map(|source| source.value(message, email.map(|e| &*e.index))).collect()
+        let value = |source: Source| match (source, email) {
+            (Source::Date, Some(email)) => {
+                Value::Number(email.noted(Noted::of).sent_unix_s.unwrap_or(message.received_unix_s))
+            }
+            (Source::Subject, Some(email)) => Value::Text(email.noted(Noted::of).subject.clone()),
+            _ => source.value(message, email.map(|email| &*email.index)),
+        };
+        self.sources().map(value).collect()
     }
 
     fn compare(&self, a: &[Value], b: &[Value]) -> Ordering {
@@ -97,9 +105,23 @@ impl Keys {
     }
 }
 
+/// What mailboxes are sorted by most, kept with each email.
+struct Noted {
+    /// `None`: no Date that can be read.
+    sent_unix_s: Option<i64>,
+    subject: Arc<[u8]>,
+}
+
+impl Noted {
+    fn of(email: &Email) -> Self {
+        let sent_unix_s = email.index.date().map(types::Date::to_unix_s);
+        Self { sent_unix_s, subject: casemap(&Base::of(&email.index.subject()).text).into() }
+    }
+}
+
 impl Source {
     fn value(self, message: &Message, index: Option<&Index>) -> Value {
-        let text = |text: Vec<u8>| Value::Text(text.into_boxed_slice());
+        let text = |text: Vec<u8>| Value::Text(text.into());
         match (self, index) {
             (Self::Row(value), _) => Value::Number(value(message)),
             (Self::Date, Some(index)) => Value::Number(sent_unix_s(index, message)),
@@ -205,7 +227,7 @@ mod tests {
                     size_bytes: 0,
                 };
                 match source.value(&row, Some(&index)) {
-                    Value::Text(text) => String::from_utf8(text.into_vec()).unwrap(),
+                    Value::Text(text) => String::from_utf8(text.to_vec()).unwrap(),
                     Value::Number(n) => n.to_string(),
                 }
             };

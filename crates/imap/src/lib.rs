@@ -79,12 +79,28 @@ impl Default for Config {
 /// What TLS a connection has, or may get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opening {
-    /// STARTTLS is not offered: there is no certificate, or the connection was encrypted from its first byte.
+    /// None, and STARTTLS is not offered: there is no certificate.
     Greeting,
-    /// It is offered.
+    /// None yet; STARTTLS is offered.
     Encryptable,
-    /// It has just been done: the client has been greeted, and begins anew.
-    Encrypted,
+    /// STARTTLS has just been done: the client has been greeted, and begins anew.
+    Encrypted(Binding),
+    /// The connection was encrypted from its first byte (RFC 8314 §3).
+    Implicit(Binding),
+}
+
+/// What ties a login to its TLS connection: `tls-exporter` (RFC 9266 §2). `None`: the connection has no such value,
+/// so that mechanisms with channel binding cannot be used on it.
+pub type Binding = Option<[u8; 32]>;
+
+impl Opening {
+    /// The value for mechanisms with channel binding; `None` without TLS.
+    pub fn binding(&self) -> Option<&[u8; 32]> {
+        match self {
+            Self::Encrypted(binding) | Self::Implicit(binding) => binding.as_ref(),
+            Self::Greeting | Self::Encryptable => None,
+        }
+    }
 }
 
 /// What all connections share.

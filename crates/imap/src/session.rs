@@ -77,7 +77,7 @@ impl Session {
     /// Gives the stream back when TLS is to begin on it.
     pub(crate) async fn serve(mut self) -> Option<Box<dyn Any>> {
         let _open = Counted::new(&self.service.metrics.connections);
-        if self.opening != Opening::Encrypted {
+        if !matches!(self.opening, Opening::Encrypted(_)) {
             let (can, name) = (self.capabilities(), &self.service.config.hostname);
             self.wire.say(&format!("* OK [{can}] {name} ready"));
         }

@@ -23,7 +23,9 @@ impl Verb for StartTls {
                 session.begin_tls = true;
                 Ok(Done::new("Begin"))
             }
-            Opening::Encrypted => Err(Error::Bad("the connection is encrypted already")),
+            Opening::Encrypted(_) | Opening::Implicit(_) => {
+                Err(Error::Bad("the connection is encrypted already"))
+            }
             Opening::Greeting => Err(Error::Bad("TLS cannot be begun on this connection")),
         }
     }

@@ -28,7 +28,7 @@ async fn check(clear: &str, encrypted: &str, expect: [&str; 2]) {
 
     ours.write_all(encrypted.as_bytes()).await.unwrap();
     let peer = Peer { ip: FAR, private: true };
-    let session = service.run_with(theirs, peer, Opening::Encrypted, server.stop.subscribe());
+    let session = service.run_with(theirs, peer, Opening::Encrypted(None), server.stop.subscribe());
     let session = tokio::spawn(session);
     ours.shutdown().await.unwrap();
     let mut heard = String::new();
@@ -37,7 +37,7 @@ async fn check(clear: &str, encrypted: &str, expect: [&str; 2]) {
     assert_eq!(heard, expect[1]);
 }
 
-const GREETING: &str = "* OK [CAPABILITY IMAP4rev1 ENABLE ID IDLE LITERAL+ LOGINDISABLED SASL-IR STARTTLS] \
+const GREETING: &str = "* OK [CAPABILITY IMAP4rev1 IMAP4rev2 ENABLE ID IDLE LITERAL+ LOGINDISABLED SASL-IR STARTTLS] \
     mail.example.test ready\r\n";
 const BYE: &str = "* BYE Until next time\r\n";
 
@@ -57,7 +57,7 @@ async fn what_was_sent_in_clear_is_forgotten() {
 async fn capabilities_are_told_anew() {
     let before = format!("{GREETING}a OK Begin\r\n");
     let after = format!(
-        "* CAPABILITY IMAP4rev1 AUTH=LOGIN AUTH=PLAIN ENABLE ID IDLE LITERAL+ SASL-IR\r\n\
+        "* CAPABILITY IMAP4rev1 IMAP4rev2 AUTH=LOGIN AUTH=PLAIN ENABLE ID IDLE LITERAL+ SASL-IR\r\n\
          b OK That is what this server can do\r\n\
          c BAD The connection is encrypted already\r\n{BYE}d OK Logged out\r\n"
     );

@@ -38,6 +38,7 @@ mod encode;
 mod fetch;
 mod mailbox_name;
 mod metrics;
+mod noted;
 mod order;
 mod parse;
 mod pattern;

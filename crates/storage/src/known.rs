@@ -145,14 +145,16 @@ impl Asked {
 /// What memory costs beside what is asked for, each time.
 const PIECE_BYTES: usize = 16;
 
-/// What is noted beside an email, about.
-const NOTED_BYTES: usize = 96;
+/// What is noted beside an email, about: what it is sorted by, and a text for each part.
+const NOTED_BYTES: usize = 128;
+const NOTED_PART_BYTES: usize = 120;
 
 /// Memory an email takes, about.
 fn weight_bytes(email: &Email) -> usize {
     let Index { parts, envelope, preview, defects, .. } = &*email.index;
     size_of::<Email>()
         + NOTED_BYTES
+        + parts.len() * NOTED_PART_BYTES
         + size_of::<Index>()
         + parts.iter().map(of_part).sum::<usize>()
         + of_envelope(envelope)

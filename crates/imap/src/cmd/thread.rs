@@ -7,6 +7,7 @@
 
 use super::search::{self, Program};
 use crate::commands::Verb;
+use crate::noted;
 use crate::order::thread::{ALGORITHMS, Algorithm, Threads};
 use crate::order::{aside, each};
 use crate::parse::{Parsed, Parser};
@@ -38,7 +39,7 @@ impl Verb for Thread {
         each(session, &found, true, |number, message, email| {
             if let Some(email) = email {
                 let number = if self.by_uid { message.uid.get() } else { number };
-                threads.take(number, message, &email.index);
+                threads.take(number, message, &email.index, noted::keys(email));
             }
         })
         .await?;

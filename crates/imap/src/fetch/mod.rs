@@ -1,6 +1,6 @@
 //! The pieces of a FETCH answer: the table of items, and how a row is written.
 
-mod bodystructure;
+pub(crate) mod bodystructure;
 mod envelope;
 mod items;
 mod section;
@@ -8,9 +8,9 @@ mod section;
 pub(crate) use items::{Item, items};
 pub(crate) use section::{Form, Piece, Section, Wanted, read};
 
-use crate::encode;
 use crate::session::Session;
 use crate::wire::Stop;
+use crate::{encode, noted};
 use storage::{Email, Message};
 use types::{Date, Flags};
 
@@ -151,7 +151,7 @@ fn write_item(out: &mut Vec<u8>, item: &Item, message: &Message, email: Option<&
         }
         (Item::BodyStructure, Some(email)) => {
             out.extend_from_slice(b"BODYSTRUCTURE ");
-            bodystructure::write(out, &email.index, true);
+            noted::structure(out, email);
         }
         (Item::Preview, Some(email)) => {
             out.extend_from_slice(b"PREVIEW ");

@@ -15,7 +15,6 @@ pub(crate) mod thread;
 
 use crate::reply::Error;
 use crate::session::Session;
-use mparser::Index;
 use std::sync::Arc;
 use storage::{Email, Message};
 use types::{Uid, UidSet};
@@ -67,9 +66,4 @@ pub(crate) async fn aside<T: Send + 'static>(
     }
     let worked = tokio::task::spawn_blocking(work).await;
     worked.map_err(|_| Error::no("SERVERBUG", "the sort was interrupted; try again"))
-}
-
-/// RFC 5256 §2.2: the Date of the header in UTC, or INTERNALDATE when there is none that can be read.
-pub(crate) fn sent_unix_s(index: &Index, message: &Message) -> i64 {
-    index.date().map_or(message.received_unix_s, types::Date::to_unix_s)
 }

@@ -1,8 +1,7 @@
 //! Sort keys (RFC 5256 §3, RFC 5957 §3), and the sort.
 
 use super::casemap::casemap;
-use super::sent_unix_s;
-use super::subject::Base;
+use crate::noted;
 use crate::parse::{Parsed, Parser, limits};
 use mparser::{Envelope, Index, Mailbox, MailboxKind, NamedAddress, decode_header_text};
 use std::cmp::Ordering;
@@ -85,9 +84,9 @@ impl Keys {
     fn values(&self, message: &Message, email: Option<&Email>) -> Vec<Value> {
         let value = |source: Source| match (source, email) {
             (Source::Date, Some(email)) => {
-                Value::Number(email.noted(Noted::of).sent_unix_s.unwrap_or(message.received_unix_s))
+                Value::Number(noted::keys(email).sent_unix_s.unwrap_or(message.received_unix_s))
             }
-            (Source::Subject, Some(email)) => Value::Text(email.noted(Noted::of).subject.clone()),
+            (Source::Subject, Some(email)) => Value::Text(noted::keys(email).subject),
             _ => source.value(message, email.map(|email| &*email.index)),
         };
         self.sources().map(value).collect()
@@ -105,33 +104,17 @@ impl Keys {
     }
 }
 
-/// What mailboxes are sorted by most, kept with each email.
-struct Noted {
-    /// `None`: no Date that can be read.
-    sent_unix_s: Option<i64>,
-    subject: Arc<[u8]>,
-}
-
-impl Noted {
-    fn of(email: &Email) -> Self {
-        let sent_unix_s = email.index.date().map(types::Date::to_unix_s);
-        Self { sent_unix_s, subject: casemap(&Base::of(&email.index.subject()).text).into() }
-    }
-}
-
 impl Source {
     fn value(self, message: &Message, index: Option<&Index>) -> Value {
         let text = |text: Vec<u8>| Value::Text(text.into());
         match (self, index) {
             (Self::Row(value), _) => Value::Number(value(message)),
-            (Self::Date, Some(index)) => Value::Number(sent_unix_s(index, message)),
-            (Self::Subject, Some(index)) => text(casemap(&Base::of(&index.subject()).text)),
             (Self::Address(list), Some(index)) => {
                 text(casemap(list(&index.envelope).first().map_or("", |m| cut(&m.local))))
             }
             (Self::Display(list), Some(index)) => text(casemap(cut(&shown(list(&index.envelope))))),
-            // Never asked without its email.
-            (Self::Date, None) => Value::Number(0),
+            // Noted, and never asked without the email.
+            (Self::Date | Self::Subject, _) => Value::Number(0),
             (_, None) => text(Vec::new()),
         }
     }

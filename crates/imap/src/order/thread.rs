@@ -5,13 +5,12 @@
 //! is what it says of itself; then what others say of the messages between. So a link that is made stays, and
 //! whether one would close a loop is answered by the root of its tree.
 
-use super::casemap::casemap;
-use super::sent_unix_s;
-use super::subject::Base;
 use crate::encode;
+use crate::noted::Keys;
 use mparser::Index;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use storage::Message;
 
 /// References of a message that count: the first, and the last ones. Those between matter only where so many
@@ -46,7 +45,7 @@ struct Facts {
     id: Option<Id>,
     /// Behind the last of them in [`Threads::references`].
     references_end: usize,
-    subject: Box<[u8]>,
+    subject: Arc<[u8]>,
     is_answer: bool,
 }
 
@@ -66,9 +65,7 @@ impl Threads {
     }
 
     /// In ascending order of `number`, which decides between messages of one second.
-    pub(crate) fn take(&mut self, number: u32, message: &Message, index: &Index) {
-        let by_subject = self.algorithm != Algorithm::Refs;
-        let base = if by_subject { Base::of(&index.subject()) } else { Base::default() };
+    pub(crate) fn take(&mut self, number: u32, message: &Message, index: &Index, keys: Keys) {
         let mut id = None;
         if self.algorithm != Algorithm::OrderedSubject {
             id = index.message_id().map(|id| self.id(&id));
@@ -76,11 +73,11 @@ impl Threads {
         }
         self.messages.push(Facts {
             number,
-            sent_unix_s: sent_unix_s(index, message),
+            sent_unix_s: keys.sent_unix_s.unwrap_or(message.received_unix_s),
             id,
             references_end: self.references.len(),
-            subject: casemap(&base.text).into_boxed_slice(),
-            is_answer: base.is_answer,
+            subject: keys.subject,
+            is_answer: keys.is_answer,
         });
     }
 
@@ -129,7 +126,7 @@ impl Threads {
 
     fn by_subject(&self) -> Forest {
         let mut order: Vec<usize> = (0..self.messages.len()).collect();
-        let subject = |node: &usize| self.messages.get(*node).map(|m| &m.subject);
+        let subject = |node: &usize| self.messages.get(*node).map(|m| &*m.subject);
         order.sort_by(|a, b| {
             subject(a).cmp(&subject(b)).then_with(|| self.sent(*a).cmp(&self.sent(*b)))
         });
@@ -448,7 +445,8 @@ mod tests {
                 saved_unix_s: 0,
                 size_bytes: 0,
             };
-            threads.take(number, &row, &Index::of(format!("{head}\r\n\r\n").as_bytes()));
+            let index = Index::of(format!("{head}\r\n\r\n").as_bytes());
+            threads.take(number, &row, &index, Keys::of(&index));
         }
         let said = String::from_utf8(threads.response()).unwrap();
         said.strip_prefix("* THREAD").unwrap().trim().to_owned()

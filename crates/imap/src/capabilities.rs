@@ -61,6 +61,7 @@ pub static CAPABILITIES: &[Capability] = &[
     row("LITERAL+", Always, "RFC 7888"),
     row("LOGINDISABLED", NoLogin, "RFC 3501 §6.2.3"),
     row("MOVE", AfterLogin, "RFC 6851"),
+    row("MULTISEARCH", AfterLogin, "RFC 7377"),
     row("NAMESPACE", AfterLogin, "RFC 2342"),
     row("OBJECTID", AfterLogin, "RFC 8474"),
     row("PARTIAL", AfterLogin, "RFC 9394"),

@@ -92,6 +92,7 @@ pub static COMMANDS: &[Command] = &[
     row::<cmd::create::Create>("CREATE", Authenticated, "RFC 9051 §6.3.4"),
     row::<cmd::delete::Delete>("DELETE", Authenticated, "RFC 9051 §6.3.5"),
     row::<cmd::enable::Enable>("ENABLE", Authenticated, "RFC 9051 §6.3.1"),
+    row::<cmd::esearch::ESearch>("ESEARCH", Authenticated, "RFC 7377 §2"),
     row::<cmd::select::Examine>("EXAMINE", Authenticated, "RFC 9051 §6.3.3"),
     row::<cmd::expunge::Expunge>("EXPUNGE", Selected, "RFC 9051 §6.4.3"),
     row::<cmd::fetch::Fetch>("FETCH", Selected, "RFC 9051 §6.4.5"),
@@ -199,6 +200,11 @@ mod tests {
         check(&format!("a SEARCH {}ALL", "NOT ".repeat(15_000)));
         check(&format!("a SEARCH {}{}", "OR ".repeat(8_000), "ALL ".repeat(8_001)));
         check(&format!("a SEARCH {}", "ALL ".repeat(15_000)));
+        check(&format!("a ESEARCH IN ({}) ALL", "(".repeat(60_000)));
+        check(&format!("a ESEARCH IN ({}) ALL", "personal ".repeat(15_000)));
+        check(&format!("a ESEARCH IN (mailboxes ({})) ALL", "x ".repeat(15_000)));
+        check(&format!("a SEARCH RETURN ({}) ALL", "MIN ".repeat(15_000)));
+        check(&format!("a SEARCH {}", "$ ".repeat(15_000)));
         check(&format!("a FETCH 1 BODY[{}1]", "1.".repeat(20_000)));
         check(&format!("a FETCH {}1 UID", "1,".repeat(20_000)));
         check(&format!("a FETCH 1 ({})", "UID ".repeat(15_000)));

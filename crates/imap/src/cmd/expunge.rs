@@ -29,7 +29,13 @@ impl Verb for Expunge {
             None => UidSet::all(),
         };
         // What went is told like everybody's changes, from the log.
-        session.store().expunge(account, mailbox, uids).await?;
-        Ok(Done::new("Expunged"))
+        let store = session.store();
+        let gone = store.expunge(account, mailbox, uids).await?;
+        if gone.is_empty() || !session.enabled.condstore {
+            return Ok(Done::new("Expunged"));
+        }
+        // RFC 7162 §3.2.7. All up to there is told before this.
+        let modseq = store.view(account, mailbox).await?.mailbox().modseq;
+        Ok(Done::with(format!("HIGHESTMODSEQ {modseq}"), "Expunged"))
     }
 }

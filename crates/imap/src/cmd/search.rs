@@ -178,16 +178,13 @@ pub(super) async fn say(
     give: Option<&Give>,
     found: &Found,
 ) -> Result<(), Error> {
-    let highest = if found.modseq { highest(session, found, give).await? } else { None };
+    let highest = told(session, give, found).await?;
     let view = session.view()?;
     let numbers: Vec<u32> = if by_uid {
         found.uids.iter().map(|uid| uid.get()).collect()
     } else {
         found.uids.iter().filter_map(|uid| view.number_of(*uid)).collect()
     };
-    if let Some(give) = give.filter(|give| give.save) {
-        save(session, give.given(&found.uids));
-    }
     match give {
         Some(give) if give.says_nothing() => {}
         Some(give) => {
@@ -199,12 +196,19 @@ pub(super) async fn say(
     Ok(())
 }
 
-/// The highest MODSEQ of what is told; with MIN and MAX alone, of these two (RFC 7162 §3.1.10).
-async fn highest(
+/// Saves what was found, if that was asked. Gives the highest MODSEQ of what is told, if it is to be told: with MIN and
+/// MAX alone, of these two (RFC 7162 §3.1.10).
+pub(super) async fn told(
     session: &mut Session,
-    found: &Found,
     give: Option<&Give>,
+    found: &Found,
 ) -> Result<Option<ModSeq>, Error> {
+    if let Some(give) = give.filter(|give| give.save) {
+        save(session, give.given(&found.uids));
+    }
+    if !found.modseq {
+        return Ok(None);
+    }
     let (account, mailbox) = session.here()?;
     let view = session.store().view(account, mailbox).await?;
     let told = give.unwrap_or(&Give::ALL).given(&found.uids);

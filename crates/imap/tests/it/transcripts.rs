@@ -105,6 +105,7 @@ transcripts! {
     create
     delete
     enable
+    esearch
     examine
     expunge
     fetch

@@ -18,6 +18,21 @@ enum Value {
     Text(Arc<[u8]>),
 }
 
+impl Value {
+    /// A number that is in order with the values: most are told apart by it, without a look at their bytes.
+    fn beginning(&self) -> u64 {
+        match self {
+            // Negative ones before the others.
+            Self::Number(number) => number.cast_unsigned() ^ (1 << 63),
+            Self::Text(text) => {
+                let mut first = [0; 8];
+                first.iter_mut().zip(&**text).for_each(|(to, from)| *to = *from);
+                u64::from_be_bytes(first)
+            }
+        }
+    }
+}
+
 /// Where a key's value comes from.
 #[derive(Clone, Copy)]
 enum Source {
@@ -81,15 +96,15 @@ impl Keys {
         self.0.iter().filter_map(|(key, _)| KEYS.get(*key).map(|(_, source, _)| *source))
     }
 
-    fn values(&self, message: &Message, email: Option<&Email>) -> Vec<Value> {
-        let value = |source: Source| match (source, email) {
+    fn values(&self, message: &Message, email: Option<&Email>) -> impl Iterator<Item = Value> {
+        let value = move |source: Source| match (source, email) {
             (Source::Date, Some(email)) => {
                 Value::Number(noted::keys(email).sent_unix_s.unwrap_or(message.received_unix_s))
             }
             (Source::Subject, Some(email)) => Value::Text(noted::keys(email).subject),
             _ => source.value(message, email.map(|email| &*email.index)),
         };
-        self.sources().map(value).collect()
+        self.sources().map(value)
     }
 
     fn compare(&self, a: &[Value], b: &[Value]) -> Ordering {
@@ -140,22 +155,42 @@ fn shown(list: &[Mailbox]) -> String {
 /// Messages with their values, to be sorted.
 pub(crate) struct Sorter {
     keys: Keys,
-    rows: Vec<(Vec<Value>, u32)>,
+    /// Of all messages one behind the other.
+    values: Vec<Value>,
+    rows: Vec<Row>,
+}
+
+struct Row {
+    /// Of the first key.
+    beginning: u64,
+    /// Where its values begin.
+    at: usize,
+    number: u32,
 }
 
 impl Sorter {
     pub(crate) fn new(keys: Keys) -> Self {
-        Self { keys, rows: Vec::new() }
+        Self { keys, values: Vec::new(), rows: Vec::new() }
     }
 
     /// In ascending order of `number`, which decides between messages that are the same otherwise.
     pub(crate) fn take(&mut self, number: u32, message: &Message, email: Option<&Email>) {
-        self.rows.push((self.keys.values(message, email), number));
+        let at = self.values.len();
+        self.values.extend(self.keys.values(message, email));
+        let beginning = self.values.get(at).map_or(0, Value::beginning);
+        self.rows.push(Row { beginning, at, number });
     }
 
-    pub(crate) fn sorted(mut self) -> Vec<u32> {
-        self.rows.sort_by(|(a, _), (b, _)| self.keys.compare(a, b));
-        self.rows.into_iter().map(|(_, number)| number).collect()
+    pub(crate) fn sorted(self) -> Vec<u32> {
+        let Self { keys, values, mut rows } = self;
+        let reverse = keys.0.first().is_some_and(|(_, reverse)| *reverse);
+        let of = |row: &Row| values.get(row.at..).unwrap_or_default();
+        rows.sort_by(|a, b| match a.beginning.cmp(&b.beginning) {
+            Ordering::Equal => keys.compare(of(a), of(b)),
+            order if reverse => order.reverse(),
+            order => order,
+        });
+        rows.into_iter().map(|row| row.number).collect()
     }
 }
 
@@ -168,6 +203,19 @@ mod tests {
     fn the_table_is_sorted() {
         assert!(KEYS.is_sorted_by(|a, b| a.0 < b.0));
         assert!(KEYS.iter().all(|(.., spec)| spec.starts_with("RFC ")));
+    }
+
+    #[test]
+    fn beginnings_are_in_order_with_the_values() {
+        let check = |values: &[Value]| {
+            assert!(values.is_sorted());
+            assert!(values.is_sorted_by_key(Value::beginning));
+        };
+        check(&[i64::MIN, -2, -1, 0, 1, 2, i64::MAX].map(Value::Number));
+        check(
+            &["", "\0", "A", "A\0", "AB", "B", "SUBJECT", "SUBJECT 1", "SUBJECT 2", "\u{105}"]
+                .map(|text| Value::Text(text.as_bytes().into())),
+        );
     }
 
     #[test]

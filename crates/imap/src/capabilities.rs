@@ -47,6 +47,8 @@ pub static CAPABILITIES: &[Capability] = &[
     row("BINARY", AfterLogin, "RFC 3516"),
     row("CHILDREN", AfterLogin, "RFC 3348"),
     row("CONDSTORE", AfterLogin, "RFC 7162 §3.1"),
+    row("CONTEXT=SEARCH", AfterLogin, "RFC 5267 §4"),
+    row("CONTEXT=SORT", AfterLogin, "RFC 5267 §4"),
     row("CREATE-SPECIAL-USE", AfterLogin, "RFC 6154 §3"),
     row("ENABLE", Always, "RFC 5161"),
     row("ESEARCH", AfterLogin, "RFC 4731"),

@@ -85,6 +85,7 @@ use When::{Always, Authenticated, NotAuthenticated, Selected};
 pub static COMMANDS: &[Command] = &[
     row::<cmd::append::Append>("APPEND", Authenticated, "RFC 9051 §6.3.12"),
     row::<cmd::authenticate::Authenticate>("AUTHENTICATE", NotAuthenticated, "RFC 9051 §6.2.2"),
+    row::<cmd::cancelupdate::CancelUpdate>("CANCELUPDATE", Authenticated, "RFC 5267 §4.3.5"),
     row::<cmd::capability::Capability>("CAPABILITY", Always, "RFC 9051 §6.1.1"),
     row::<cmd::noop::Check>("CHECK", Selected, "RFC 3501 §6.4.1"),
     row::<cmd::close::Close>("CLOSE", Selected, "RFC 9051 §6.4.1"),
@@ -200,6 +201,7 @@ mod tests {
         check(&format!("a SEARCH {}ALL", "NOT ".repeat(15_000)));
         check(&format!("a SEARCH {}{}", "OR ".repeat(8_000), "ALL ".repeat(8_001)));
         check(&format!("a SEARCH {}", "ALL ".repeat(15_000)));
+        check(&format!("a CANCELUPDATE {}", "\"x\" ".repeat(15_000)));
         check(&format!("a ESEARCH IN ({}) ALL", "(".repeat(60_000)));
         check(&format!("a ESEARCH IN ({}) ALL", "personal ".repeat(15_000)));
         check(&format!("a ESEARCH IN (mailboxes ({})) ALL", "x ".repeat(15_000)));

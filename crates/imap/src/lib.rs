@@ -9,6 +9,7 @@
 //! | `session` | one connection: reads a command, finds its row, answers, tells what else happened |
 //! | `selected` | the mailbox as this session has been told it is: message numbers, UIDs, what is still to tell |
 //! | `resync` | CONDSTORE and QRESYNC: what a client asks, what went since it looked last |
+//! | `contexts` | results of searches that are kept up to date |
 //! | `fetch/` | the pieces of a FETCH answer |
 //! | `order/` | messages sorted and in threads |
 //! | `wire`, `parse/` | bytes to commands, bounded before anything is allocated |
@@ -34,6 +35,7 @@ mod base64;
 mod capabilities;
 mod cmd;
 mod commands;
+mod contexts;
 mod encode;
 mod fetch;
 mod mailbox_name;

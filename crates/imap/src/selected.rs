@@ -6,6 +6,7 @@
 //! What others do comes from the store's change log, and is told in the order EXPUNGE, EXISTS, FETCH, so
 //! that the numbers are right at every line (RFC 9051 §7.5.1).
 
+use crate::contexts::{self, Contexts};
 use crate::encode;
 use crate::fetch;
 use crate::parse::{Bound, Set};
@@ -38,6 +39,8 @@ pub(crate) struct Selected {
     own: Vec<(ModSeq, UidSet)>,
     /// What `$` means (RFC 5182); those that went since are still in it.
     saved: UidSet,
+    /// Results that are kept up to date.
+    pub(crate) contexts: Contexts,
 }
 
 impl Selected {
@@ -58,6 +61,7 @@ impl Selected {
             flagged: Vec::new(),
             own: Vec::new(),
             saved: UidSet::new(),
+            contexts: Contexts::default(),
         }
     }
 
@@ -205,7 +209,7 @@ impl Selected {
     }
 
     /// Messages that went, which the client still counts.
-    fn vanished(&self) -> Vec<Uid> {
+    pub(crate) fn vanished(&self) -> Vec<Uid> {
         let mut gone = self.gone.clone();
         gone.retain(|uid| self.number_of(*uid).is_some());
         gone.sort_unstable();
@@ -284,7 +288,9 @@ pub(crate) async fn tell(session: &mut Session, expunge: bool) -> Result<(), Err
     let by_uid = session.enabled.qresync || session.enabled.uid_only;
     // RFC 7162 §3.2.10, RFC 9586 §3.5: one line of UIDs instead of a line for each number.
     let vanished = if by_uid && expunge { selected.vanished() } else { Vec::new() };
+    let leaving = if expunge { contexts::leave(selected) } else { Vec::new() };
     let (mut gone, any_new) = selected.settle(expunge);
+    session.wire.out().extend_from_slice(&leaving);
     if by_uid {
         gone.clear();
     }
@@ -299,7 +305,12 @@ pub(crate) async fn tell(session: &mut Session, expunge: bool) -> Result<(), Err
     if any_new {
         session.wire.say(&format!("* {count} EXISTS"));
     }
-    tell_flags(session).await
+    tell_flags(session).await?;
+    if session.selected.as_ref().is_some_and(|selected| !selected.contexts.is_empty()) {
+        // Boxed: few sessions keep results, and all wait with what this function needs.
+        Box::pin(contexts::refresh(session)).await?;
+    }
+    Ok(())
 }
 
 async fn tell_flags(session: &mut Session) -> Result<(), Error> {

@@ -12,6 +12,7 @@
 use super::search::give::{self, Give, Source};
 use super::search::{self, Program};
 use crate::commands::Verb;
+use crate::contexts;
 use crate::encode;
 use crate::parse::{Parsed, Parser, limits};
 use crate::pattern::SEPARATOR;
@@ -70,8 +71,12 @@ impl Verb for ESearch {
     }
 
     async fn run(self, session: &mut Session) -> Answer {
-        let Self { sources, give, program } = self;
+        let Self { sources, mut give, program } = self;
         let program = search::known(program)?;
+        if std::mem::take(&mut give.update) {
+            // RFC 7377 §2.1: for that the mailbox is selected, and SEARCH used.
+            contexts::no_update(session, &session.tag.clone());
+        }
         if sources.is_selected_alone() {
             return in_selected(session, program, &give).await;
         }

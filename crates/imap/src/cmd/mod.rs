@@ -2,6 +2,7 @@
 
 pub(crate) mod append;
 pub(crate) mod authenticate;
+pub(crate) mod cancelupdate;
 pub(crate) mod capability;
 pub(crate) mod close;
 pub(crate) mod copy;

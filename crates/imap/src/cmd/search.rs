@@ -10,6 +10,7 @@ pub(super) mod give;
 mod keys;
 
 use crate::commands::Verb;
+use crate::contexts::{self, Context};
 use crate::encode;
 use crate::parse::{Parsed, Parser};
 use crate::progress;
@@ -42,7 +43,7 @@ impl Verb for Search {
             self.give.get_or_insert(Give::ALL);
         }
         let found = found(session, self.program, self.give.as_ref()).await?;
-        say(session, "SEARCH", self.by_uid, self.give.as_ref(), &found).await?;
+        say(session, "SEARCH", self.by_uid, self.give.as_ref(), found).await?;
         Ok(Done::new("Searched"))
     }
 }
@@ -53,6 +54,8 @@ pub(super) struct Found {
     pub(super) uids: Vec<Uid>,
     /// The program asks for MODSEQ, so the answer tells the highest one found.
     modseq: bool,
+    /// It is to be kept up to date, and can be.
+    pub(super) context: Option<Context>,
 }
 
 /// `RETURN (...)` and the space behind it, if it stands here.
@@ -98,7 +101,8 @@ pub(super) async fn found(
     program: Option<Program>,
     give: Option<&Give>,
 ) -> Result<Found, Error> {
-    let found = look(session, program).await;
+    let update = give.is_some_and(|give| give.update);
+    let found = look(session, program, update).await;
     let understood = !matches!(found, Err(Error::Syntax(_) | Error::Bad(_)));
     if found.is_err() && understood && give.is_some_and(|give| give.save) {
         save(session, UidSet::new());
@@ -106,8 +110,15 @@ pub(super) async fn found(
     found
 }
 
-async fn look(session: &mut Session, program: Option<Program>) -> Result<Found, Error> {
+async fn look(
+    session: &mut Session,
+    program: Option<Program>,
+    update: bool,
+) -> Result<Found, Error> {
     let program = known(program)?;
+    if update && session.view()?.contexts.has(&session.tag) {
+        return Err(Error::Bad("a result with this tag is kept up to date already"));
+    }
     if session.enabled.uid_only && program.numbers {
         return Err(UID_REQUIRED);
     }
@@ -122,6 +133,9 @@ async fn look(session: &mut Session, program: Option<Program>) -> Result<Found, 
     let now_unix_s = session.service.clock.now_unix_s();
     let query = program.query(session.view()?, &threads, saved.as_deref(), now_unix_s)?;
     let view = session.view()?;
+    // What would be another list tomorrow is not kept.
+    let kept = update && program.threads.is_empty() && !program.saved && !program.saved_days;
+    let kept = kept.then(|| (query.clone(), view.modseq()));
     let uids = match &query {
         // Asked by many clients at every start; the answer is at hand.
         Query::All => view.members(&UidSet::all()),
@@ -131,7 +145,11 @@ async fn look(session: &mut Session, program: Option<Program>) -> Result<Found, 
             session.view()?.members(&found)
         }
     };
-    Ok(Found { uids, modseq })
+    let context = kept.map(|(query, state)| {
+        let (tag, found) = (session.tag.clone(), uids.clone());
+        Context { tag, by_uid: false, query, keys: None, found, state }
+    });
+    Ok(Found { uids, modseq, context })
 }
 
 /// A program in a charset that we read.
@@ -152,7 +170,7 @@ pub(super) async fn threads(session: &mut Session, program: &Program) -> Result<
 }
 
 /// Asks the store; says now and then that it is still looking.
-pub(super) async fn find(
+pub(crate) async fn find(
     session: &mut Session,
     account: AccountId,
     mailbox: MailboxId,
@@ -170,15 +188,15 @@ fn save(session: &mut Session, uids: UidSet) {
     }
 }
 
-/// Says what was found, as it was asked for, and saves it if that was asked.
+/// Says what was found, as it was asked for; saves it, and keeps it up to date, if that was asked.
 pub(super) async fn say(
     session: &mut Session,
     verb: &str,
     by_uid: bool,
     give: Option<&Give>,
-    found: &Found,
+    mut found: Found,
 ) -> Result<(), Error> {
-    let highest = told(session, give, found).await?;
+    let highest = told(session, give, &found).await?;
     let view = session.view()?;
     let numbers: Vec<u32> = if by_uid {
         found.uids.iter().map(|uid| uid.get()).collect()
@@ -192,6 +210,12 @@ pub(super) async fn say(
             give::esearch(session.wire.out(), &source, give, &numbers, highest);
         }
         None => plain(session.wire.out(), verb, &numbers, highest),
+    }
+    if give.is_some_and(|give| give.update) {
+        match found.context.take() {
+            Some(context) => contexts::keep(session, Context { by_uid, ..context }),
+            None => contexts::no_update(session, &session.tag.clone()),
+        }
     }
     Ok(())
 }

@@ -36,13 +36,21 @@ impl Verb for Sort {
 
     async fn run(self, session: &mut Session) -> Answer {
         let mut found = search::found(session, self.program, self.give.as_ref()).await?;
+        if let Some(context) = &mut found.context {
+            context.keys = Some(self.keys.clone());
+        }
         found.uids = sort(session, &found.uids, self.keys).await?;
-        search::say(session, "SORT", self.by_uid, self.give.as_ref(), &found).await?;
+        search::say(session, "SORT", self.by_uid, self.give.as_ref(), found).await?;
         Ok(Done::new("Sorted"))
     }
 }
 
-async fn sort(session: &mut Session, found: &[Uid], keys: Keys) -> Result<Vec<Uid>, Error> {
+/// The messages in that order. `found` ascending.
+pub(crate) async fn sort(
+    session: &mut Session,
+    found: &[Uid],
+    keys: Keys,
+) -> Result<Vec<Uid>, Error> {
     let with_emails = keys.needs_emails();
     let mut sorter = Sorter::new(keys);
     each(session, found, with_emails, |_, message, email| {

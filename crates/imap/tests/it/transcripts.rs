@@ -98,6 +98,7 @@ transcripts! {
     append
     authenticate
     binary
+    cancelupdate
     capability
     check
     close

@@ -14,6 +14,8 @@ pub(crate) struct Give {
     count: bool,
     /// What is found becomes `$` (RFC 5182 §2).
     pub(crate) save: bool,
+    /// The client wants to hear what changes in it (RFC 5267 §4.3).
+    pub(crate) update: bool,
     partial: Option<Partial>,
 }
 
@@ -25,31 +27,42 @@ pub(crate) struct Partial {
     ends: (u32, u32),
 }
 
-static OPTIONS: &[&str] = &["ALL", "COUNT", "MAX", "MIN", "PARTIAL", "SAVE"];
+static OPTIONS: &[&str] = &["ALL", "CONTEXT", "COUNT", "MAX", "MIN", "PARTIAL", "SAVE", "UPDATE"];
 
 impl Give {
     /// What SEARCH gives in `IMAP4rev2` when nothing is said (RFC 9051 §6.4.4).
-    pub(crate) const ALL: Self =
-        Self { min: false, max: false, all: true, count: false, save: false, partial: None };
+    pub(crate) const ALL: Self = Self {
+        min: false,
+        max: false,
+        all: true,
+        count: false,
+        save: false,
+        update: false,
+        partial: None,
+    };
 
     /// ```text
     /// search-return-opts = "(" [search-return-opt *(SP search-return-opt)] ")"
-    /// search-return-opt  = "MIN" / "MAX" / "ALL" / "COUNT" / "SAVE" / "PARTIAL" SP partial-range
+    /// search-return-opt  = "MIN" / "MAX" / "ALL" / "COUNT" / "SAVE" / "PARTIAL" SP partial-range /
+    ///                      "CONTEXT" / "UPDATE"
     /// ```
     pub(crate) fn parse(p: &mut Parser<'_>) -> Parsed<Self> {
         let mut give = Self::default();
         p.list(limits::OPTIONS, |p| {
-            match p.one_of(OPTIONS, "MIN, MAX, ALL, COUNT, SAVE or PARTIAL")? {
+            match p.one_of(OPTIONS, "MIN, MAX, ALL, COUNT, SAVE, PARTIAL or UPDATE")? {
                 0 => give.all = true,
-                1 => give.count = true,
-                2 => give.max = true,
-                3 => give.min = true,
-                4 if give.partial.is_some() => return p.wanted("PARTIAL once"),
-                4 => {
+                // A hint that there will be more questions (RFC 5267 §4.2).
+                1 => {}
+                2 => give.count = true,
+                3 => give.max = true,
+                4 => give.min = true,
+                5 if give.partial.is_some() => return p.wanted("PARTIAL once"),
+                5 => {
                     p.sp()?;
                     give.partial = Some(Partial::parse(p)?);
                 }
-                _ => give.save = true,
+                6 => give.save = true,
+                _ => give.update = true,
             }
             Ok(())
         })?;
@@ -57,13 +70,13 @@ impl Give {
             return p.wanted("either ALL or PARTIAL");
         }
         // RFC 4731 §3.1: nothing asked for is ALL.
-        give.all |= give == Self::default();
+        give.all |= Self { update: false, ..give.clone() } == Self::default();
         Ok(give)
     }
 
     /// SAVE alone is answered by nothing but OK (RFC 5182 §2.1).
     pub(crate) fn says_nothing(&self) -> bool {
-        *self == Self { save: true, ..Self::default() }
+        *self == Self { save: true, update: self.update, ..Self::default() }
     }
 
     /// The part of what was found that is given message by message: all but with MIN, MAX and PARTIAL alone. Of the
@@ -201,6 +214,8 @@ mod tests {
         check("(COUNT)", true, &[], " UID COUNT 0");
         check("(min MAX count all)", true, &[2, 3, 9], " UID MIN 2 MAX 9 COUNT 3 ALL 2:3,9");
         check("(MIN MAX ALL)", false, &[], "");
+        check("(UPDATE)", false, &[1, 2], " ALL 1:2");
+        check("(CONTEXT UPDATE COUNT)", false, &[1, 2], " COUNT 2");
         check("(PARTIAL 1:2)", false, &[3, 4, 5], " PARTIAL (1:2 3:4)");
         check("(PARTIAL 3:2 COUNT)", false, &[3, 4, 5], " COUNT 3 PARTIAL (3:2 4:5)");
         check("(PARTIAL 4:9)", true, &[3, 4, 5], " UID PARTIAL (4:9 NIL)");

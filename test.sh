@@ -37,6 +37,8 @@ tools() {
   has python3 || apt_install python3
   has_node || fail "Node 20.19 or newer with npm is missing; the web UI and its tests need it."
   has chromium || apt_install chromium
+  has openssl || apt_install openssl
+  has curl || apt_install curl
   # The tests start a cluster of their own; any version from 13 on will do.
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || has initdb || apt_install postgresql-15
   if ! cargo nextest --version >/dev/null 2>&1; then

@@ -14,6 +14,7 @@ import shutil
 import signal
 import smtplib
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -176,6 +177,39 @@ class Folder:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
+class Certificate:
+    """A certificate that signs itself, for these names, and its key: PEM files made by the openssl command."""
+
+    def __init__(self, folder, name, *names, days=30, key=("ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")):
+        self.cert, self.key = folder / f"{name}.pem", folder / f"{name}.key"
+        alternative = ",".join(f"DNS:{one}" for one in names)
+        openssl("req", "-x509", "-newkey", *key, "-nodes", "-keyout", self.key, "-out", self.cert, "-days", days,
+                "-subj", f"/CN={name}", "-addext", f"subjectAltName={alternative}")
+        self.key.chmod(0o600)
+        self.der = ssl.PEM_cert_to_DER_cert(self.cert.read_text())
+
+    def client(self):
+        """A client that trusts this certificate and nothing else."""
+        return ssl.create_default_context(cafile=str(self.cert))
+
+    def toml(self):
+        return f"{{ cert = '{self.cert}', key = '{self.key}' }}"
+
+    def replace_with(self, other):
+        """As a renewal does it: two files, one after the other."""
+        os.replace(other.cert, self.cert)
+        os.replace(other.key, self.key)
+        self.der = other.der
+
+
+def openssl(*arguments, stdin=""):
+    command = ["openssl", *(str(part) for part in arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, input=stdin)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr}")
+    return done.stdout
+
+
 class Talk:
     """A conversation in lines over a raw socket, for what well-behaved libraries would not say."""
 
@@ -211,6 +245,12 @@ class Talk:
             lines.append(line)
             if line.startswith(start) or not line:
                 return lines
+
+    def encrypt(self, context, name):
+        """The handshake, on this socket."""
+        self.file.close()
+        self.socket = context.wrap_socket(self.socket, server_hostname=name)
+        self.file = self.socket.makefile("rb")
 
     def closed(self):
         """Nothing more comes."""

@@ -1,11 +1,13 @@
 //! The wiring: a store, a service for each protocol, a loop for each port. Starts them, stops them.
 
 use crate::config::Config;
-use crate::listeners::{Bound, LISTENERS, Protocol, Service};
+use crate::listeners::{Answers, Bound, Encryption, LISTENERS, ListenerRow, Protocol, Service};
 use crate::metrics::{self, ListenerFigures, Process};
+use crate::tls::Tls;
 use anyhow::{Context, Result, ensure};
 use prometheus_client::registry::Registry;
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +23,13 @@ const ECHO: Duration = Duration::from_secs(1);
 /// `openpoczta serve`: until a signal.
 pub(crate) async fn serve(config: &Config, file: &Path) -> Result<()> {
     let signals = Signals::new()?;
+    // Asked to read again, a server without certificates must not end.
+    let hangup = signal(SignalKind::hangup()).context("signals cannot be listened to")?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (tls, warnings) = Tls::open(config, file, clock.clone())?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     let mut bound = Vec::new();
     for row in LISTENERS {
         let fix = format!("change {} in {}", row.key, file.display());
@@ -29,14 +38,24 @@ pub(crate) async fn serve(config: &Config, file: &Path) -> Result<()> {
         }
     }
     ensure!(!bound.is_empty(), "all listeners are off in {}: give one an address", file.display());
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = Store::open(&config.storage_options(), clock.clone())?;
     let domains = domains(config, &store)?;
     if domains.is_empty() {
         tracing::warn!("there is no account yet: `openpoczta account add` makes one");
     }
-    let app = App { config: config.clone(), store, domains, clock, behind_tls_proxy: true };
-    let running = app.start(bound);
+    let app = App {
+        config: config.clone(),
+        store,
+        domains,
+        clock,
+        browsers_use_tls: true,
+        tls: tls.clone(),
+    };
+    let mut running = app.start(bound);
+    if let Some(tls) = tls {
+        let stopping = running.shutdown.subscribe();
+        running.loops.spawn(tls.watch(hangup, stopping));
+    }
     crate::cli::print(&format!("ready {}\n", running.addresses()))?;
     tracing::info!(listeners = running.addresses(), "ready");
     running.until(signals).await;
@@ -61,8 +80,9 @@ pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) domains: Vec<String>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// Browsers reach us over HTTPS, and by our host name.
-    pub(crate) behind_tls_proxy: bool,
+    /// Browsers reach us over HTTPS, ours or that of a proxy, and by our host name.
+    pub(crate) browsers_use_tls: bool,
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 /// One service for each protocol.
@@ -86,6 +106,9 @@ impl App {
         }));
         let figures = ListenerFigures::default();
         figures.register(registry.sub_registry_with_prefix("openpoczta"));
+        if let Some(tls) = &self.tls {
+            tls.register(&mut registry);
+        }
         let services = self.services(registry);
         let (shutdown, stopping) = watch::channel(false);
         let mut loops = JoinSet::new();
@@ -93,9 +116,9 @@ impl App {
         let limit = self.config.limits.connections as usize;
         for bound in bound {
             let row = bound.row;
-            addresses.push((row.protocol, row.name, bound.address));
-            let service = services.of(row.protocol);
-            loops.spawn(bound.serve(service, limit, figures.of(row.name), stopping.clone()));
+            addresses.push((row, bound.address));
+            let answers = Answers { service: services.of(row.protocol), tls: self.tls.clone() };
+            loops.spawn(bound.serve(answers, limit, figures.of(row.name), stopping.clone()));
         }
         Running { store: self.store, api: services.api, shutdown, loops, addresses }
     }
@@ -128,9 +151,9 @@ impl App {
         let api_config = api::Config {
             hostname: hostname.clone(),
             limits: *limits,
-            cookie_secure: self.behind_tls_proxy,
+            cookie_secure: self.browsers_use_tls,
             default_domain: default_domain.clone(),
-            loopback_only: !self.behind_tls_proxy,
+            loopback_only: !self.browsers_use_tls,
         };
         let api = api::Service::new(store.clone(), auth.clone(), api_config, clock.clone());
         let imap = imap::Service::new(store.clone(), auth.clone(), imap_config, clock.clone());
@@ -170,23 +193,24 @@ pub(crate) struct Running {
     api: Arc<api::Service>,
     shutdown: watch::Sender<bool>,
     loops: JoinSet<()>,
-    addresses: Vec<(Protocol, &'static str, std::net::SocketAddr)>,
+    addresses: Vec<(&'static ListenerRow, SocketAddr)>,
 }
 
 impl Running {
     /// `smtp=127.0.0.1:1125 … http=http://127.0.0.1:8080/`
     pub(crate) fn addresses(&self) -> String {
-        let one =
-            |(protocol, name, address): &(Protocol, &str, std::net::SocketAddr)| match protocol {
-                Protocol::Http => format!("{name}=http://{address}/"),
-                _ => format!("{name}={address}"),
-            };
+        let one = |(row, address): &(&ListenerRow, SocketAddr)| match row.protocol {
+            Protocol::Http => format!("{0}={0}://{address}/", row.name),
+            _ => format!("{}={address}", row.name),
+        };
         self.addresses.iter().map(one).collect::<Vec<_>>().join(" ")
     }
 
-    pub(crate) fn address(&self, wanted: Protocol) -> Option<std::net::SocketAddr> {
-        let found = self.addresses.iter().find(|(protocol, ..)| *protocol == wanted);
-        found.map(|(.., address)| *address)
+    /// Where this protocol is spoken in clear.
+    pub(crate) fn address(&self, wanted: Protocol) -> Option<SocketAddr> {
+        let is_it =
+            |row: &ListenerRow| row.protocol == wanted && row.encryption != Encryption::Implicit;
+        self.addresses.iter().find(|(row, _)| is_it(row)).map(|(_, address)| *address)
     }
 
     /// Serves until SIGTERM or SIGINT; then stops accepting, lets sessions say goodbye, closes the store.
@@ -239,6 +263,124 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::tests::{NAME, certificate, client, name, open};
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    type Lines = &'static [(&'static str, &'static str)];
+
+    async fn app(folder: &Path, tls: Arc<Tls>) -> App {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let config = Config {
+            hostname: NAME.to_owned(),
+            data_folder: folder.join("mail"),
+            index: "memory:".to_owned(),
+            ..Config::default()
+        };
+        let store = Store::open(&config.storage_options(), clock.clone()).unwrap();
+        let secret: Arc<str> = auth::hash_password(b"secret").unwrap().into();
+        store.put_account("alice@example.test", &secret).await.unwrap();
+        let domains = vec!["example.test".to_owned()];
+        App { config, store, domains, clock, browsers_use_tls: true, tls: Some(tls) }
+    }
+
+    /// Says each line, and reads until the answer holds what is expected; gives back all that was heard.
+    async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
+        stream: &mut S,
+        lines: &[(&str, &str)],
+    ) -> String {
+        let mut heard = String::new();
+        for (say, expect) in lines {
+            stream.write_all(say.as_bytes()).await.unwrap();
+            let start = heard.len();
+            while !heard.get(start..).unwrap().contains(expect) {
+                let mut more = [0; 4096];
+                let count = stream.read(&mut more).await.unwrap();
+                assert_ne!(count, 0, "{expect} did not come: {heard}");
+                heard.push_str(std::str::from_utf8(&more[..count]).unwrap());
+            }
+        }
+        heard
+    }
+
+    #[tokio::test]
+    async fn a_password_from_far_away_is_taken_only_inside_tls() {
+        let folder = tempfile::tempdir().unwrap();
+        let pair = certificate(folder.path());
+        let app = app(folder.path(), open(pair.clone())).await;
+        let services = app.services(Registry::default());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (_stop, shutdown) = watch::channel(false);
+        let serve = async |row: &'static ListenerRow| {
+            let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (theirs, _) = listener.accept().await.unwrap();
+            let answers = Answers { service: services.of(row.protocol), tls: app.tls.clone() };
+            let far = "192.0.2.7:4000".parse().unwrap();
+            tokio::spawn(answers.run(row, theirs, far, shutdown.clone()));
+            ours
+        };
+        let row = |name: &str| LISTENERS.iter().find(|row| row.name == name).unwrap();
+        let connector = client(&pair, rustls::DEFAULT_VERSIONS);
+        let rows: [(&str, Lines, &str, Lines); 3] = [
+            (
+                "imap",
+                &[
+                    ("", " LOGINDISABLED"),
+                    ("a LOGIN alice secret\r\n", "a NO [PRIVACYREQUIRED]"),
+                    ("b STARTTLS\r\n", "b OK"),
+                ],
+                "AUTH=",
+                &[("a LOGIN alice secret\r\n", "a OK"), ("b LOGOUT\r\n", "b OK")],
+            ),
+            (
+                "pop3",
+                &[("CAPA\r\n", "STLS\r\n"), ("USER alice\r\n", "-ERR"), ("STLS\r\n", "+OK begin")],
+                "SASL",
+                &[
+                    ("USER alice\r\n", "+OK"),
+                    ("PASS secret\r\n", "+OK"),
+                    ("QUIT\r\n", "+OK goodbye"),
+                ],
+            ),
+            (
+                "submission",
+                &[
+                    ("EHLO x\r\n", "250 STARTTLS"),
+                    ("AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n", "538 5.7.11"),
+                    ("STARTTLS\r\n", "220 2.0.0"),
+                ],
+                "AUTH",
+                &[
+                    ("EHLO x\r\n", "AUTH "),
+                    ("AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n", "235"),
+                    ("QUIT\r\n", "221"),
+                ],
+            ),
+        ];
+        for (listener, clear, never_in_clear, encrypted) in rows {
+            let mut stream = serve(row(listener)).await;
+            let heard = talk(&mut stream, clear).await;
+            assert!(!heard.contains(never_in_clear), "{heard}");
+            let mut stream = connector.connect(name(), stream).await.unwrap();
+            talk(&mut stream, encrypted).await;
+            // The same from the first byte on.
+            let stream = serve(row(&format!("{listener}s"))).await;
+            let mut stream = connector.connect(name(), stream).await.unwrap();
+            let heard = talk(&mut stream, encrypted).await;
+            assert!(!heard.contains("STARTTLS") && !heard.contains("LOGINDISABLED"), "{heard}");
+        }
+        // Figures are for this machine, the webmail is for everybody.
+        for (path, expect) in [("/", "200 OK"), ("/metrics", "404 "), ("/healthz", "404 ")] {
+            let mut stream = connector.connect(name(), serve(row("https")).await).await.unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nHost: {NAME}\r\n\r\n");
+            talk(&mut stream, &[(&request, &format!("HTTP/1.1 {expect}"))]).await;
         }
     }
 }

@@ -1,12 +1,14 @@
 //! What can be typed after `openpoczta`, and how it ends: 0 well, 1 it could not, 2 it was asked wrongly.
 
 use crate::logs::Format;
+use crate::tls::Tls;
 use crate::{account, app, config, demo, logs, tools};
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use tracing::Level;
 
 #[derive(Parser)]
@@ -144,7 +146,11 @@ impl Command {
                 runtime()?.block_on(app::serve(&config, &file))
             }
             Self::Config(ConfigCommand::Check { config: file }) => {
-                config::load(&file)?;
+                let config = config::load(&file)?;
+                let (_, warnings) = Tls::open(&config, &file, Arc::new(types::SystemClock))?;
+                for warning in warnings {
+                    say(&format!("warning: {warning}"));
+                }
                 print(&format!("{} is fine\n", file.display()))
             }
             Self::Config(ConfigCommand::Describe) => {

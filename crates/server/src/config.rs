@@ -9,8 +9,9 @@
 //! listen = ["127.0.0.1:143"]
 //! ```
 
-use crate::listeners::{LISTENERS, ListenerRow};
+use crate::listeners::{Encryption, LISTENERS, ListenerRow};
 use crate::logs::Format;
+use crate::tls::{Minimum, Pair};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fmt::Write as _;
@@ -38,6 +39,9 @@ pub(crate) struct Config {
     pub(crate) refuse_points: f32,
     pub(crate) log_level: tracing::Level,
     pub(crate) log_format: Format,
+    /// None: no TLS. The first is for clients that ask for no name we know.
+    pub(crate) certificates: Vec<Pair>,
+    pub(crate) tls_minimum: Minimum,
     /// Where each listener listens, by its name; nowhere: it is off.
     pub(crate) listen: BTreeMap<&'static str, Vec<SocketAddr>>,
 }
@@ -61,7 +65,9 @@ impl Default for Config {
             refuse_points: spam.refuse,
             log_level: tracing::Level::INFO,
             log_format: Format::Text,
-            listen: LISTENERS.iter().map(|row| (row.name, vec![row.default_address()])).collect(),
+            certificates: Vec::new(),
+            tls_minimum: Minimum::Tls12,
+            listen: LISTENERS.iter().map(|row| (row.name, row.default_addresses())).collect(),
         }
     }
 }
@@ -232,11 +238,34 @@ static KEYS: &[Key] = &[
         get: |c| format!("{:?}", c.refuse_points),
         set: |c, v| v.number(0.1, 1000.0).map(|n| c.refuse_points = n),
     },
+    Key {
+        name: "tls.certificates",
+        about: "PEM files, such as [{ cert = \"/etc/mail/chain.pem\", key = \"/etc/mail/key.pem\" }]; of several, the name a client asks for (SNI) chooses, else the first. Empty: no TLS.",
+        get: |c| pairs(&c.certificates),
+        set: |c, v| v.certificates().map(|pairs| c.certificates = pairs),
+    },
+    Key {
+        name: "tls.minimum",
+        about: "The oldest version of TLS that is spoken: 1.2 or 1.3.",
+        get: |c| quote(c.tls_minimum.name()),
+        set: |c, v| {
+            let word = v.one_of(&["1.2", "1.3"])?;
+            c.tls_minimum = if word == "1.3" { Minimum::Tls13 } else { Minimum::Tls12 };
+            Ok(())
+        },
+    },
 ];
 
 /// Everything that is wrong with a file, one sentence each, with `file:line` in front.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Problems(Vec<String>);
+
+impl Problems {
+    /// Each with the file in front.
+    pub(crate) fn new(sentences: Vec<String>) -> Self {
+        Self(sentences)
+    }
+}
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -260,9 +289,13 @@ pub(crate) fn load(file: &Path) -> Result<Config, Problems> {
 
 /// `file` is the name that stands in the messages.
 pub(crate) fn parse(file: &str, text: &str) -> Result<Config, Problems> {
-    let mut reader = Reader { file, text, config: Config::default(), problems: Vec::new() };
+    let mut reader =
+        Reader { file, text, config: Config::default(), listens: Vec::new(), problems: Vec::new() };
     match DeTable::parse(text) {
-        Ok(table) => reader.table("", table.get_ref()),
+        Ok(table) => {
+            reader.table("", table.get_ref());
+            reader.passwords_stay_private();
+        }
         Err(error) => {
             let at = error.span().map_or(0, |span| span.start);
             let message = error.message().replace('\n', ", ");
@@ -297,6 +330,8 @@ struct Reader<'a> {
     file: &'a str,
     text: &'a str,
     config: Config,
+    /// Where the file says where to listen.
+    listens: Vec<(&'static ListenerRow, usize)>,
     problems: Vec<String>,
 }
 
@@ -310,7 +345,7 @@ impl Reader<'_> {
             let is_section = names().any(|known| section_of(known) == Some(&name));
             match value.get_ref() {
                 DeValue::Table(inner) if is_section => self.table(&name, inner),
-                DeValue::Table(_) => {
+                DeValue::Table(_) if !names().any(|known| known == name) => {
                     let nearest = closest(&name, names().filter_map(section_of));
                     let fix = format!(
                         "unknown section [{name}]; the nearest one is [{nearest}]. Correct or remove it \
@@ -334,6 +369,7 @@ impl Reader<'_> {
         } else if let Some(row) = listener(name) {
             value.addresses(row).map(|list| {
                 self.config.listen.insert(row.name, list);
+                self.listens.push((row, value_at));
             })
         } else {
             let nearest = nearest(name);
@@ -345,6 +381,40 @@ impl Reader<'_> {
         };
         if let Err(reason) = result {
             self.problem(value_at, &format!("{name} {reason}"));
+        }
+    }
+
+    /// No password crosses a network in the clear: what takes them listens off loopback only with TLS. STARTTLS is
+    /// enough, because before it nobody can log in.
+    fn passwords_stay_private(&mut self) {
+        let has_tls = !self.config.certificates.is_empty();
+        for (row, at) in std::mem::take(&mut self.listens) {
+            let addresses = self.config.listen.get(row.name).map(Vec::as_slice).unwrap_or_default();
+            let is_far = |a: &&SocketAddr| !a.ip().to_canonical().is_loopback();
+            let far = addresses.iter().find(is_far).copied();
+            let (name, key) = (row.name, row.key);
+            let message = match (row.encryption, far) {
+                (Encryption::Implicit, _) if !has_tls && !addresses.is_empty() => format!(
+                    "{key} needs a certificate: write [tls] and certificates = [{{ cert = \"...\", key = \"...\" }}], \
+                     or remove [{name}]"
+                ),
+                (Encryption::StartTls, Some(far)) if !has_tls && row.takes_passwords => format!(
+                    "{key} cannot be {:?}: {name} takes passwords, and without a certificate they would cross the \
+                     network in the clear. Give one with tls.certificates, or listen on 127.0.0.1:{} and put a TLS \
+                     proxy in front of it",
+                    far.to_string(),
+                    far.port()
+                ),
+                (Encryption::Never, Some(far)) if row.takes_passwords => format!(
+                    "{key} cannot be {:?}: {name} takes passwords, which would cross the network in the clear. Use \
+                     [{name}s] with a certificate (tls.certificates), or listen on 127.0.0.1:{} and put a TLS proxy \
+                     in front of it",
+                    far.to_string(),
+                    far.port()
+                ),
+                _ => continue,
+            };
+            self.problem(at, &message);
         }
     }
 
@@ -396,6 +466,21 @@ impl Value<'_> {
                 words.join(", ")
             )
         })
+    }
+
+    /// A list of tables, or one table alone.
+    fn certificates(&self) -> Result<Vec<Pair>, String> {
+        match self.0 {
+            DeValue::Table(table) => Ok(vec![pair(table)?]),
+            DeValue::Array(items) => {
+                let one = |item: &toml::Spanned<DeValue<'_>>| match item.get_ref() {
+                    DeValue::Table(table) => pair(table),
+                    other => Err(format!("holds a {}: {PAIR_EXAMPLE}", other.type_str())),
+                };
+                items.iter().map(one).collect()
+            }
+            other => Err(format!("must be a list, not a {}: {PAIR_EXAMPLE}", other.type_str())),
+        }
     }
 
     fn domains(&self) -> Result<Vec<String>, String> {
@@ -450,19 +535,36 @@ impl Value<'_> {
             let address: SocketAddr = text
                 .parse()
                 .map_err(|_| format!("cannot be {text:?}: {example}, an IP address and a port"))?;
-            if row.takes_passwords && !address.ip().to_canonical().is_loopback() {
-                return Err(format!(
-                    "cannot be {text:?}: {} takes passwords, and this version does not speak TLS, so that \
-                     they would cross the network in the clear. Listen on 127.0.0.1:{} and put a TLS proxy \
-                     in front of it",
-                    row.name,
-                    address.port()
-                ));
-            }
             list.push(address);
         }
         Ok(list)
     }
+}
+
+const PAIR_EXAMPLE: &str =
+    "write [{ cert = \"/etc/mail/chain.pem\", key = \"/etc/mail/key.pem\" }] with your files";
+
+fn pair(table: &DeTable<'_>) -> Result<Pair, String> {
+    let file = |wanted: &str| {
+        let found = table.iter().find(|(key, _)| key.get_ref() == wanted);
+        let (_, value) = found.ok_or_else(|| format!("lacks {wanted}: {PAIR_EXAMPLE}"))?;
+        Value(value.get_ref())
+            .text()
+            .map(PathBuf::from)
+            .map_err(|e| format!("has a {wanted} that {e}"))
+    };
+    let pair = Pair { cert: file("cert")?, key: file("key")? };
+    let known = |key: &str| matches!(key, "cert" | "key");
+    match table.iter().find(|(key, _)| !known(key.get_ref())) {
+        Some((key, _)) => Err(format!("knows no {:?}: {PAIR_EXAMPLE}", key.get_ref())),
+        None => Ok(pair),
+    }
+}
+
+fn pairs(pairs: &[Pair]) -> String {
+    let path = |path: &Path| quote(&path.to_string_lossy());
+    let one = |p: &Pair| format!("{{ cert = {}, key = {} }}", path(&p.cert), path(&p.key));
+    format!("[{}]", pairs.iter().map(one).collect::<Vec<_>>().join(", "))
 }
 
 fn quote(text: &str) -> String {
@@ -555,7 +657,8 @@ mod tests {
             login_timeout_ms = 3000\nwrite_timeout_ms = 4000\n\
             [log]\nlevel = 'debug'\nformat = 'json'\n\
             [spam]\njunk_points = 5\nrefuse_points = 9.5\n\
-            [imap]\nlisten = ['[::1]:143', '127.0.0.2:144']\n\
+            [tls]\ncertificates = [{cert = 'a b', key = 'c'}, {key = 'd', cert = 'e'}]\nminimum = '1.3'\n\
+            [imap]\nlisten = ['[::1]:143', '0.0.0.0:144']\n[https]\nlisten = ['0.0.0.0:443']\n\
             [smtp]\nlisten = ['0.0.0.0:25']\n[pop3]\nlisten = []\n";
         let config = parse("x.toml", text).unwrap();
         let default = Config::default();
@@ -566,19 +669,33 @@ mod tests {
         assert_eq!(config.segment_bytes, 2 << 20);
         assert_eq!(config.listen["imap"].len(), 2);
         assert!(config.listen["pop3"].is_empty());
+        assert_eq!(config.certificates[0], Pair { cert: "a b".into(), key: "c".into() });
+        assert_eq!(config.certificates[1], Pair { cert: "e".into(), key: "d".into() });
+        for text in [
+            "[tls]\ncertificates = {cert = 'a', key = 'b'}",
+            "[tls.certificates]\ncert='a'\nkey='b'",
+        ] {
+            let config = parse("x.toml", text).unwrap();
+            assert_eq!(config.certificates, [Pair { cert: "a".into(), key: "b".into() }]);
+            assert_eq!(parse("x.toml", &describe(&config)), Ok(config));
+        }
+        let text = "[[tls.certificates]]\ncert = 'a'\nkey = 'b'\n[[tls.certificates]]\ncert = 'c'\nkey = 'd'\n";
+        assert_eq!(parse("x.toml", text).unwrap().certificates.len(), 2);
+    }
+
+    #[track_caller]
+    fn check_mistake(text: &str, line: u32, says: &[&str]) {
+        let problems = parse("x.toml", text).unwrap_err().to_string();
+        let start = format!("x.toml:{line}: ");
+        assert!(problems.starts_with(&start), "{problems}");
+        for part in says {
+            assert!(problems.contains(part), "{part}: {problems}");
+        }
     }
 
     #[test]
     fn mistakes_are_named() {
-        #[track_caller]
-        fn check(text: &str, line: u32, says: &[&str]) {
-            let problems = parse("x.toml", text).unwrap_err().to_string();
-            let start = format!("x.toml:{line}: ");
-            assert!(problems.starts_with(&start), "{problems}");
-            for part in says {
-                assert!(problems.contains(part), "{part}: {problems}");
-            }
-        }
+        let check = check_mistake;
         check(
             "# mine\n\n[imap]\nlisten_on = ['x']\n",
             4,
@@ -605,8 +722,6 @@ mod tests {
         check("[data]\nstore = 7", 2, &["data.store must be a text in quotes"]);
         check("[log]\nlevel = 'loud'", 2, &["cannot be \"loud\"", "error, warn, info"]);
         check("log = 'info'", 1, &["log is a section: write [log]"]);
-        check("[imap]\nlisten = ['0.0.0.0:143']", 2, &["TLS proxy", "127.0.0.1:143"]);
-        check("[http]\nlisten = ['[::]:80']", 2, &["TLS proxy"]);
         check("[smtp]\nlisten = ['25']", 2, &["cannot be \"25\"", "127.0.0.1:25"]);
         check("[smtp]\nlisten = '0.0.0.0:25'", 2, &["must be a list"]);
         check("hostname = 'a b'", 1, &["such as \"mail.example.test\""]);
@@ -614,6 +729,44 @@ mod tests {
         check("hostname = 'a'\nhostname = 'b'", 2, &["duplicate key"]);
         check("[spam]\njunk_points = nan", 2, &["must be a number from"]);
         check("[spam]\njunk_points = 'x'", 2, &["not a string"]);
+    }
+
+    #[test]
+    fn passwords_and_certificates() {
+        let check = check_mistake;
+        check("[imap]\nlisten = ['0.0.0.0:143']", 2, &["TLS proxy", "127.0.0.1:143"]);
+        check(
+            "[imap]\nlisten = ['0.0.0.0:143']",
+            2,
+            &["imap.listen cannot be", "tls.certificates"],
+        );
+        check("[http]\nlisten = ['[::]:80']", 2, &["TLS proxy", "[https]"]);
+        let pair = "[tls]\ncertificates = [{ cert = 'a', key = 'b' }]\n";
+        check(&format!("{pair}[http]\nlisten = ['[::]:80']"), 4, &["[https]"]);
+        check(
+            "[imaps]\nlisten = ['127.0.0.1:993']",
+            2,
+            &["imaps.listen needs a certificate", "[tls]"],
+        );
+        check(
+            "[tls]\ncertificates = ['a.pem']",
+            2,
+            &["tls.certificates holds a string: write [{ cert ="],
+        );
+        check("[tls]\ncertificates = 'a.pem'", 2, &["tls.certificates must be a list", "cert = "]);
+        check("[tls]\ncertificates = [{ cert = 'a' }]", 2, &["tls.certificates lacks key"]);
+        check(
+            "[tls]\ncertificates = [{ cert = 'a', key = 1 }]",
+            2,
+            &["has a key that must be a text"],
+        );
+        check(
+            "[tls]\ncertificates = [{ cert = 'a', key = 'b', ca = 'c' }]",
+            2,
+            &["knows no \"ca\""],
+        );
+        check("[tls]\nminimum = '1.1'", 2, &["tls.minimum cannot be \"1.1\"", "1.2, 1.3"]);
+        check("[tls.cert]\nfile = 'x'", 1, &["unknown section [tls.cert]"]);
     }
 
     #[test]

@@ -35,8 +35,9 @@ pub(crate) async fn run(arguments: &DemoArguments) -> Result<()> {
 
 async fn bind(offset: u16) -> Result<Vec<Bound>> {
     let mut bound = Vec::new();
-    for row in LISTENERS {
-        let port = row.demo_port.checked_add(offset).ok_or_else(|| {
+    let rows = LISTENERS.iter().filter_map(|row| Some((row, row.demo_port?)));
+    for (row, port) in rows {
+        let port = port.checked_add(offset).ok_or_else(|| {
             anyhow!(
                 "--base-port-offset {offset} is too large: {} would get a port over 65535",
                 row.name
@@ -60,7 +61,7 @@ async fn start(arguments: &DemoArguments, bound: Vec<Bound>, folder: &Path) -> R
     let store = Store::open(&config.storage_options(), clock.clone())?;
     let fresh = fill(arguments, &store, &*clock).await?;
     let domains = vec![DOMAIN.to_owned()];
-    let app = App { config, store, domains, clock, behind_tls_proxy: false };
+    let app = App { config, store, domains, clock, browsers_use_tls: false, tls: None };
     let running = app.start(bound);
     if fresh && !arguments.no_seed {
         send_first_letter(&running).await;

@@ -2,11 +2,14 @@
 
 use crate::http;
 use crate::metrics::Connections;
+use crate::tls::{self, Tls};
 use anyhow::{Result, anyhow};
+use imap::Opening;
 use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
@@ -24,12 +27,24 @@ pub(crate) struct ListenerRow {
     pub(crate) key: &'static str,
     pub(crate) about: &'static str,
     pub(crate) port: u16,
-    pub(crate) demo_port: u16,
+    /// Ports over 1024, as everybody may open them; `None`: the demo has no such listener.
+    pub(crate) demo_port: Option<u16>,
     pub(crate) protocol: Protocol,
+    pub(crate) encryption: Encryption,
     /// Without TLS it may only be reached from this machine.
     pub(crate) takes_passwords: bool,
-    /// What a connection too many is told before it is closed.
+    /// What a connection too many is told before it is closed. Empty where only TLS is understood.
     pub(crate) busy: &'static str,
+}
+
+/// When TLS begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Encryption {
+    Never,
+    /// When the client asks for it, and there is a certificate.
+    StartTls,
+    /// At once (RFC 8314 §3).
+    Implicit,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,15 +57,16 @@ pub(crate) enum Protocol {
     Http,
 }
 
-// unsorted: the order of the `ready` line, mail in, mail out, browser
+// unsorted: the order of the `ready` line, mail in, mail out, browser; then what is TLS only
 pub(crate) static LISTENERS: &[ListenerRow] = &[
     ListenerRow {
         name: "smtp",
         key: "smtp.listen",
         about: "Mail from other servers.",
         port: 25,
-        demo_port: 1125,
+        demo_port: Some(1125),
         protocol: Protocol::Smtp,
+        encryption: Encryption::StartTls,
         takes_passwords: false,
         busy: "421 4.3.2 too many connections, try again later\r\n",
     },
@@ -59,8 +75,9 @@ pub(crate) static LISTENERS: &[ListenerRow] = &[
         key: "lmtp.listen",
         about: "Mail from a mail server in front, such as Postfix.",
         port: 24,
-        demo_port: 1124,
+        demo_port: Some(1124),
         protocol: Protocol::Lmtp,
+        encryption: Encryption::StartTls,
         takes_passwords: false,
         busy: "421 4.3.2 too many connections, try again later\r\n",
     },
@@ -69,8 +86,9 @@ pub(crate) static LISTENERS: &[ListenerRow] = &[
         key: "submission.listen",
         about: "Mail that our own people send, with their password.",
         port: 587,
-        demo_port: 1587,
+        demo_port: Some(1587),
         protocol: Protocol::Submission,
+        encryption: Encryption::StartTls,
         takes_passwords: true,
         busy: "421 4.3.2 too many connections, try again later\r\n",
     },
@@ -79,8 +97,9 @@ pub(crate) static LISTENERS: &[ListenerRow] = &[
         key: "imap.listen",
         about: "Mail programs.",
         port: 143,
-        demo_port: 1143,
+        demo_port: Some(1143),
         protocol: Protocol::Imap,
+        encryption: Encryption::StartTls,
         takes_passwords: true,
         busy: "* BYE [UNAVAILABLE] too many connections, try again later\r\n",
     },
@@ -89,8 +108,9 @@ pub(crate) static LISTENERS: &[ListenerRow] = &[
         key: "pop3.listen",
         about: "Older mail programs.",
         port: 110,
-        demo_port: 1110,
+        demo_port: Some(1110),
         protocol: Protocol::Pop3,
+        encryption: Encryption::StartTls,
         takes_passwords: true,
         busy: "-ERR [SYS/TEMP] too many connections, try again later\r\n",
     },
@@ -99,19 +119,67 @@ pub(crate) static LISTENERS: &[ListenerRow] = &[
         key: "http.listen",
         about: "Webmail, API, /metrics and /healthz.",
         port: 8080,
-        demo_port: 8080,
+        demo_port: Some(8080),
         protocol: Protocol::Http,
+        encryption: Encryption::Never,
         takes_passwords: true,
         busy: "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    },
+    ListenerRow {
+        name: "submissions",
+        key: "submissions.listen",
+        about: "Mail that our own people send, encrypted from the first byte; the usual port is 465.",
+        port: 465,
+        demo_port: None,
+        protocol: Protocol::Submission,
+        encryption: Encryption::Implicit,
+        takes_passwords: true,
+        busy: "",
+    },
+    ListenerRow {
+        name: "imaps",
+        key: "imaps.listen",
+        about: "Mail programs, encrypted from the first byte; the usual port is 993.",
+        port: 993,
+        demo_port: None,
+        protocol: Protocol::Imap,
+        encryption: Encryption::Implicit,
+        takes_passwords: true,
+        busy: "",
+    },
+    ListenerRow {
+        name: "pop3s",
+        key: "pop3s.listen",
+        about: "Older mail programs, encrypted from the first byte; the usual port is 995.",
+        port: 995,
+        demo_port: None,
+        protocol: Protocol::Pop3,
+        encryption: Encryption::Implicit,
+        takes_passwords: true,
+        busy: "",
+    },
+    ListenerRow {
+        name: "https",
+        key: "https.listen",
+        about: "The same as http, encrypted; the usual port is 443.",
+        port: 443,
+        demo_port: None,
+        protocol: Protocol::Http,
+        encryption: Encryption::Implicit,
+        takes_passwords: true,
+        busy: "",
     },
 ];
 
 impl ListenerRow {
-    /// This machine only, but for mail from the world.
-    pub(crate) fn default_address(&self) -> SocketAddr {
-        let world = self.protocol == Protocol::Smtp;
-        let ip = if world { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
-        SocketAddr::new(IpAddr::V4(ip), self.port)
+    /// This machine only, but for mail from the world. Nowhere without a certificate.
+    pub(crate) fn default_addresses(&self) -> Vec<SocketAddr> {
+        let ip = match (self.encryption, self.protocol) {
+            (Encryption::Implicit, _) => return Vec::new(),
+            (_, Protocol::Smtp) => Ipv4Addr::UNSPECIFIED,
+            _ => Ipv4Addr::LOCALHOST,
+        };
+        vec![SocketAddr::new(IpAddr::V4(ip), self.port)]
     }
 }
 
@@ -152,7 +220,7 @@ impl Bound {
     /// Accepts until `shutdown` becomes `true`, then waits for the sessions, at most ten seconds.
     pub(crate) async fn serve(
         self,
-        service: Service,
+        answers: Answers,
         limit: usize,
         figures: Connections,
         mut shutdown: watch::Receiver<bool>,
@@ -167,7 +235,7 @@ impl Bound {
                     Ok((stream, peer)) => {
                         figures.opened.inc();
                         figures.open.inc();
-                        sessions.spawn(service.clone().run(stream, peer, shutdown.clone()));
+                        sessions.spawn(answers.clone().run(self.row, stream, peer, shutdown.clone()));
                     }
                     Err(error) => {
                         tracing::warn!(listener = self.row.name, %error, "a connection could not be accepted");
@@ -212,7 +280,13 @@ pub(crate) async fn stopping(shutdown: &mut watch::Receiver<bool>) {
     drop(shutdown.wait_for(|stop| *stop).await);
 }
 
-/// Who answers on a port.
+/// Who answers on a port, and how it is encrypted.
+#[derive(Clone)]
+pub(crate) struct Answers {
+    pub(crate) service: Service,
+    pub(crate) tls: Option<Arc<Tls>>,
+}
+
 #[derive(Clone)]
 pub(crate) enum Service {
     Smtp(Arc<smtp::Service>),
@@ -221,16 +295,101 @@ pub(crate) enum Service {
     Http(axum::Router),
 }
 
-impl Service {
-    async fn run(self, stream: TcpStream, address: SocketAddr, shutdown: watch::Receiver<bool>) {
+impl Answers {
+    /// One connection, from its first byte to its end.
+    pub(crate) async fn run(
+        self,
+        row: &'static ListenerRow,
+        stream: TcpStream,
+        address: SocketAddr,
+        shutdown: watch::Receiver<bool>,
+    ) {
         // Answers are small and written whole: waiting to fill a packet only delays them.
         drop(stream.set_nodelay(true));
-        let peer = Peer::plain(address.ip());
+        let Some(tls) = self.tls.filter(|_| row.encryption != Encryption::Never) else {
+            // The configuration is checked: whatever is encrypted at once has its certificate.
+            if row.encryption != Encryption::Implicit {
+                self.service.converse(stream, address, Opening::Greeting, shutdown).await;
+            }
+            return;
+        };
+        let service = self.service;
+        let stream = if row.encryption == Encryption::Implicit {
+            Some(stream)
+        } else {
+            let clear = service.clone();
+            clear.converse(stream, address, Opening::Encryptable, shutdown.clone()).await
+        };
+        if let Some(stream) = stream {
+            // Boxed: connections in clear need not carry the room of a handshake.
+            Box::pin(encrypted(row, service, &tls, (stream, address), shutdown)).await;
+        }
+    }
+}
+
+/// From the handshake to the end of the connection.
+async fn encrypted(
+    row: &'static ListenerRow,
+    service: Service,
+    tls: &Tls,
+    (stream, address): (TcpStream, SocketAddr),
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let done = tokio::select! {
+        () = stopping(&mut shutdown) => None,
+        done = tls.accept(stream, row.protocol, (row.name, address)) => done,
+    };
+    let Some(stream) = done else { return };
+    let binding = tls::binding(&stream);
+    let opening = match row.encryption {
+        Encryption::Implicit => Opening::Implicit(binding),
+        _ => Opening::Encrypted(binding),
+    };
+    service.converse(stream, address, opening, shutdown).await;
+}
+
+impl Service {
+    /// Gives the stream back when the client wants TLS to begin.
+    async fn converse<S>(
+        self,
+        stream: S,
+        address: SocketAddr,
+        opening: Opening,
+        shutdown: watch::Receiver<bool>,
+    ) -> Option<S>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let peer = match opening {
+            Opening::Greeting | Opening::Encryptable => Peer::plain(address.ip()),
+            Opening::Encrypted(_) | Opening::Implicit(_) => {
+                Peer { ip: address.ip(), private: true }
+            }
+        };
         match self {
-            Self::Smtp(service) => service.run(stream, peer, shutdown).await,
-            Self::Imap(service) => service.run(stream, peer, shutdown).await,
-            Self::Pop3(service) => service.run(stream, peer, shutdown).await,
-            Self::Http(router) => http::run(router, stream, address, shutdown).await,
+            Self::Smtp(service) => {
+                let opening = match opening {
+                    Opening::Greeting => smtp::Opening::Greeting,
+                    Opening::Encryptable => smtp::Opening::Encryptable,
+                    Opening::Encrypted(_) => smtp::Opening::Encrypted,
+                    Opening::Implicit(_) => smtp::Opening::Implicit,
+                };
+                service.run_with(stream, peer, opening, shutdown).await
+            }
+            Self::Imap(service) => service.run_with(stream, peer, opening, shutdown).await,
+            Self::Pop3(service) => {
+                let opening = match opening {
+                    Opening::Greeting => pop3::Opening::Greeting,
+                    Opening::Encryptable => pop3::Opening::Encryptable,
+                    Opening::Encrypted(_) => pop3::Opening::Encrypted,
+                    Opening::Implicit(_) => pop3::Opening::Implicit,
+                };
+                service.run_with(stream, peer, opening, shutdown).await
+            }
+            Self::Http(router) => {
+                Box::pin(http::run(router, stream, address, shutdown)).await;
+                None
+            }
         }
     }
 }
@@ -244,12 +403,19 @@ mod tests {
     fn rows_fit_together() {
         for (at, row) in LISTENERS.iter().enumerate() {
             assert_eq!(row.key, format!("{}.listen", row.name));
-            assert!(row.busy.ends_with("\r\n"));
+            let implicit = row.encryption == Encryption::Implicit;
+            assert!(if implicit { row.busy.is_empty() } else { row.busy.ends_with("\r\n") });
             let others = || LISTENERS.iter().take(at);
-            assert!(others().all(|o| o.name != row.name && o.protocol != row.protocol));
-            assert!(others().all(|o| o.port != row.port && o.demo_port != row.demo_port));
-            assert!(row.demo_port >= 1024 && row.demo_port.checked_add(40_000).is_some());
-            assert!(!row.takes_passwords || row.default_address().ip().is_loopback());
+            let kind = |row: &ListenerRow| (row.protocol, row.encryption);
+            assert!(others().all(|o| o.name != row.name && kind(o) != kind(row)));
+            assert!(others().all(|o| o.port != row.port));
+            assert_eq!(row.demo_port.is_none(), implicit);
+            assert!(row.demo_port.is_none_or(|port| {
+                let free = others().all(|o| o.demo_port != row.demo_port);
+                free && port >= 1024 && port.checked_add(40_000).is_some()
+            }));
+            let loopback = row.default_addresses().iter().all(|a| a.ip().is_loopback());
+            assert!(!row.takes_passwords || loopback);
         }
     }
 
@@ -278,8 +444,8 @@ mod tests {
             .route("/panic", axum::routing::get(async || -> String { panic!("on purpose") }));
         let (stop, shutdown) = watch::channel(false);
         let figures = Connections::default();
-        let serving =
-            tokio::spawn(bound.serve(Service::Http(router), 1, figures.clone(), shutdown));
+        let answers = Answers { service: Service::Http(router), tls: None };
+        let serving = tokio::spawn(bound.serve(answers, 1, figures.clone(), shutdown));
 
         let ask = async |path: &str| {
             let mut stream = TcpStream::connect(address).await.unwrap();

@@ -9,6 +9,7 @@
 //! | `demo`, `first_letter`, `seed` | `openpoczta demo` |
 //! | `account` | `openpoczta account` |
 //! | `tools` | `fsck`, `inspect`, `backup`, `restore`, `export`, `import` |
+//! | `tls/` | certificates, the handshake |
 //! | `http`, `metrics`, `logs` | the HTTP connection, `/metrics` and `/healthz`, log lines |
 
 mod account;
@@ -22,6 +23,7 @@ mod listeners;
 mod logs;
 mod metrics;
 mod seed;
+mod tls;
 mod tools;
 
 fn main() -> std::process::ExitCode {

@@ -1,8 +1,9 @@
 //! `/metrics` and `/healthz`: how the server is, for Prometheus and for whoever restarts it.
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::collector::Collector;
@@ -11,6 +12,7 @@ use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use storage::Store;
@@ -64,11 +66,20 @@ impl ListenerFigures {
     }
 }
 
-/// The two paths.
+/// The two paths, for programs on this machine: they ask for no password, and `https` is open to everybody.
 pub(crate) fn router(registry: Registry, store: Store) -> Router {
     Router::new()
         .route("/metrics", get(metrics).with_state(Arc::new(registry)))
         .route("/healthz", get(health).with_state(store))
+        .route_layer(middleware::from_fn(from_here))
+}
+
+async fn from_here(request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    if peer.is_some_and(|peer| peer.0.ip().to_canonical().is_loopback()) {
+        return next.run(request).await;
+    }
+    StatusCode::NOT_FOUND.into_response()
 }
 
 async fn metrics(State(registry): State<Arc<Registry>>) -> Response {

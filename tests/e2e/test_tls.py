@@ -41,8 +41,9 @@ def write_config(folder, certificates, more="", listeners=LISTENERS):
 @contextlib.contextmanager
 def serving(certificates, folder, more=""):
     file = write_config(folder, certificates, more)
-    added = run("account", "add", ALICE, "--config", file, stdin=f"{PASSWORD}\n")
-    assert added.returncode == 0, added
+    for address in (ALICE, "bob@example.test"):
+        added = run("account", "add", address, "--config", file, stdin=f"{PASSWORD}\n")
+        assert added.returncode == 0, added
     with Server(config=file) as server:
         yield server
 
@@ -212,6 +213,55 @@ class Clients(unittest.TestCase):
             with self.assertRaisesRegex(RuntimeError, "alert (protocol version|handshake failure)"):
                 openssl("s_client", "-connect", f"127.0.0.1:{self.port('imaps')}", version,
                         "-cipher", "ALL:@SECLEVEL=0", "-servername", NAME)
+
+    def test_curl(self):
+        letter = self.folder / "letter"
+        letter.write_bytes(b"Subject: by curl\r\n\r\nhello\r\n")
+
+        def curl(scheme, listener, path, *more):
+            port = self.port(listener)
+            command = ["curl", "--silent", "--show-error", "--ssl-reqd", "--cacert", self.first.cert, "--noproxy", "*",
+                       "--resolve", f"{NAME}:{port}:127.0.0.1", "--user", f"{ALICE}:{PASSWORD}", *more,
+                       f"{scheme}://{NAME}:{port}/{path}"]
+            done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=60)
+            self.assertEqual(done.returncode, 0, f"{listener}: {done.stderr}")
+            return done.stdout
+
+        bob = ["--mail-from", ALICE, "--mail-rcpt", "bob@example.test", "--upload-file", letter]
+        for scheme, listener in (("smtp", "submission"), ("smtps", "submissions")):
+            curl(scheme, listener, "x.example.test", *bob)
+        for scheme, listener in (("imap", "imap"), ("imaps", "imaps")):
+            self.assertIn('"/" INBOX', curl(scheme, listener, ""))
+        for scheme, listener in (("pop3", "pop3"), ("pop3s", "pop3s")):
+            self.assertRegex(curl(scheme, listener, ""), r"\A(\d+ \d+\s+)*\Z")
+
+    def test_goodbyes_are_told_in_tls(self):
+        """Without `close_notify` nobody knows whether something was cut off (RFC 8446 §6.1)."""
+        rows = {"imaps": "a LOGOUT", "pop3s": "QUIT", "submissions": "QUIT",
+                "https": f"GET / HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n"}
+        for listener, bye in rows.items():
+            with self.subTest(listener=listener):
+                plain = socket.create_connection(("127.0.0.1", self.port(listener)), 20)
+                wrap = self.first.client().wrap_socket
+                with wrap(plain, server_hostname=NAME, suppress_ragged_eofs=False) as encrypted:
+                    encrypted.sendall(f"{bye}\r\n".encode())
+                    heard = b""
+                    while more := encrypted.recv(65536):
+                        heard += more
+                    self.assertTrue(heard)
+
+    def test_clients_that_come_back_skip_the_signature(self):
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            context = self.first.client()
+            context.minimum_version = context.maximum_version = version
+            session, reused = None, []
+            for _ in range(2):
+                plain = socket.create_connection(("127.0.0.1", self.port("imaps")), 20)
+                with context.wrap_socket(plain, server_hostname=NAME, session=session) as encrypted:
+                    self.assertTrue(encrypted.recv(1000).startswith(b"* OK"))
+                    reused.append(encrypted.session_reused)
+                    session = encrypted.session
+            self.assertEqual(reused, [False, True], version)
 
     def test_the_name_chooses_the_certificate(self):
         rows = [
@@ -433,6 +483,12 @@ class Limits(unittest.TestCase):
             with Talk(port) as talk:
                 talk.encrypt(certificate.client(), NAME)
                 self.assertTrue(talk.line().startswith("* OK"))
+            # The end of the server does not wait for those who never finish.
+            stack.enter_context(Talk(port))
+            self.assertTrue(wait_until(lambda: figures(server)[opened] == 1, 5))
+            began = time.monotonic()
+            self.assertEqual(server.stop(), 0)
+            self.assertLess(time.monotonic() - began, 1.5)
 
 
 class Check(unittest.TestCase):

@@ -16,6 +16,7 @@ use crate::contexts;
 use crate::encode;
 use crate::parse::{Parsed, Parser, limits};
 use crate::pattern::SEPARATOR;
+use crate::progress::Counting;
 use crate::reply::{Answer, Done, Error};
 use crate::selected::Selected;
 use crate::session::Session;
@@ -93,12 +94,14 @@ impl Verb for ESearch {
         }
         let threads = search::threads(session, &program).await?;
         let here = session.selected.as_ref().map(|selected| selected.mailbox);
-        for mailbox in &mailboxes {
+        let mut counting = Counting::to(mailboxes.len());
+        for (done, mailbox) in mailboxes.iter().enumerate() {
             // Thousands of mailboxes keep nobody else waiting.
             tokio::task::consume_budget().await;
             if sources.wants(mailbox, here) {
                 in_one(session, mailbox, &program, &threads, &give).await?;
                 session.wire.relieve().await?;
+                counting.at(&mut session.wire, &session.tag, done).await?;
             }
         }
         Ok(Done::new("Searched"))

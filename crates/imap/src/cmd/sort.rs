@@ -11,6 +11,7 @@ use crate::commands::Verb;
 use crate::order::sort::{Keys, Sorter};
 use crate::order::{aside, each};
 use crate::parse::{Parsed, Parser};
+use crate::progress;
 use crate::reply::{Answer, Done, Error};
 use crate::session::Session;
 use types::Uid;
@@ -57,5 +58,6 @@ pub(crate) async fn sort(
         sorter.take(message.uid.get(), message, email);
     })
     .await?;
-    aside(found.len(), || sorter.sorted().into_iter().filter_map(Uid::new).collect()).await
+    let work = aside(found.len(), || sorter.sorted().into_iter().filter_map(Uid::new).collect());
+    progress::reporting(&mut session.wire, &session.tag, work).await?
 }

@@ -191,11 +191,25 @@ impl Section {
         matches!(self.what, What::Fields { .. }) || self.encoding(index).is_some()
     }
 
-    /// What the bytes that were read for it are.
-    async fn finish(&self, index: &Index, bytes: Bytes) -> Result<Piece, Error> {
+    /// What the bytes that were read for it are. A part that is asked for often is decoded once, into `decoded`, so
+    /// that all of them together take no more memory than the letter.
+    async fn finish(
+        &self,
+        index: &Index,
+        bytes: Bytes,
+        decoded: &mut Vec<(Vec<u32>, Bytes)>,
+    ) -> Result<Piece, Error> {
         let bytes = match (&self.what, self.encoding(index)) {
             (What::Fields { names, not }, _) => Bytes::from(pick_fields(&bytes, names, *not)),
-            (_, Some(encoding)) => decode(encoding, bytes).await?,
+            (_, Some(encoding)) => {
+                if let Some((_, bytes)) = decoded.iter().find(|(part, _)| *part == self.part) {
+                    bytes.clone()
+                } else {
+                    let bytes = decode(encoding, bytes).await?;
+                    decoded.push((self.part.clone(), bytes.clone()));
+                    bytes
+                }
+            }
             (_, None) if self.form == Form::DecodedSize => {
                 let length = self.span(index).map_or(0, |span| span.end - span.start);
                 return Ok(Piece::Size(length.into()));
@@ -260,7 +274,7 @@ impl Wanted {
         let mut read = read.into_iter();
         let mut next = || read.next().unwrap_or_else(|| Ok(Bytes::new()));
         let whole = if self.is_most() { Some(next()?) } else { None };
-        let mut found = Vec::with_capacity(sections.len());
+        let (mut found, mut decoded) = (Vec::with_capacity(sections.len()), Vec::new());
         for (section, range) in sections.iter().zip(&self.ranges) {
             let bytes = match (range, &whole) {
                 (None, _) => {
@@ -271,7 +285,7 @@ impl Wanted {
                 (Some(range), Some(whole)) => cut(whole, range),
                 (Some(_), None) => next()?,
             };
-            found.push(section.finish(&self.email.index, bytes).await?);
+            found.push(section.finish(&self.email.index, bytes, &mut decoded).await?);
         }
         Ok(found)
     }
@@ -468,7 +482,8 @@ mod tests {
         let piece = match section.range(index) {
             None => Ok(Piece::Missing),
             Some(range) => {
-                section.finish(index, cut(&Bytes::copy_from_slice(letter), &range)).await
+                let bytes = cut(&Bytes::copy_from_slice(letter), &range);
+                section.finish(index, bytes, &mut Vec::new()).await
             }
         };
         let found = match piece {
@@ -520,5 +535,18 @@ mod tests {
         check("BINARY[5]", None).await;
         check("BINARY.SIZE[]", Some("236")).await;
         check("BINARY[]", Some(std::str::from_utf8(letter).unwrap())).await;
+    }
+
+    #[tokio::test]
+    async fn a_part_is_decoded_once() {
+        let letter = b"Content-Transfer-Encoding: base64\r\n\r\naGVsbG8=\r\n";
+        let index = Index::of(letter);
+        let mut decoded = Vec::new();
+        for text in ["BINARY[1]<1.3>", "BINARY[1]", "BINARY.SIZE[1]", "BINARY[1]<0.1>"] {
+            let section = section(text).unwrap();
+            let bytes = cut(&Bytes::from_static(letter), &section.range(&index).unwrap());
+            section.finish(&index, bytes, &mut decoded).await.unwrap();
+            assert_eq!(decoded, [(vec![1], Bytes::from_static(b"hello"))], "{text}");
+        }
     }
 }

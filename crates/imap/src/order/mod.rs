@@ -13,6 +13,7 @@ pub(crate) mod sort;
 pub(crate) mod subject;
 pub(crate) mod thread;
 
+use crate::progress::Counting;
 use crate::reply::Error;
 use crate::session::Session;
 use std::sync::Arc;
@@ -35,9 +36,11 @@ pub(crate) async fn each(
     mut take: impl FnMut(u32, &Message, Option<&Email>),
 ) -> Result<(), Error> {
     let (account, mailbox) = session.here()?;
-    let (store, view) = (session.store(), session.view()?);
+    let store = session.store();
+    let (mut done, mut counting) = (0, Counting::to(uids.len()));
     for uids in uids.chunks(if with_emails { EMAILS } else { ROWS }) {
         let set: UidSet = uids.iter().copied().collect();
+        let view = session.view()?;
         if with_emails {
             let listed: Vec<(Message, Arc<Email>)> = store.list(account, mailbox, &set).await?;
             for (message, email) in &listed {
@@ -52,6 +55,8 @@ pub(crate) async fn each(
                 }
             }
         }
+        done += uids.len();
+        counting.at(&mut session.wire, &session.tag, done).await?;
     }
     Ok(())
 }

@@ -33,7 +33,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
@@ -45,6 +45,8 @@ use types::Clock;
 const HANDSHAKE: Duration = Duration::from_secs(20);
 /// How often the files are looked at: what a few `stat` cost nobody notices.
 const LOOK: Duration = Duration::from_secs(10);
+/// How often the log says that a certificate ends soon.
+const REMIND: Duration = Duration::from_hours(24);
 /// RFC 9266 §3
 const BINDING_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
 
@@ -205,6 +207,7 @@ impl Tls {
     ) {
         let mut used = self.stamps().await;
         let mut seen = used.clone();
+        let mut reminded = Instant::now();
         loop {
             let asked = tokio::select! {
                 () = stopping(&mut shutdown) => return,
@@ -219,6 +222,17 @@ impl Tls {
                 drop(tokio::task::spawn_blocking(move || this.read_again()).await);
             }
             seen = now;
+            if reminded.elapsed() >= REMIND {
+                reminded = Instant::now();
+                self.remind();
+            }
+        }
+    }
+
+    fn remind(&self) {
+        let now = self.clock.now_unix_s();
+        for warning in self.certificates.loaded().all.iter().filter_map(|one| one.ending(now)) {
+            tracing::warn!("{warning}");
         }
     }
 

@@ -46,6 +46,20 @@ impl Certificate {
         (self.until_unix_s - now_unix_s).div_euclid(DAY_S)
     }
 
+    /// What to tell an operator in time.
+    pub(super) fn ending(&self, now_unix_s: i64) -> Option<String> {
+        let (file, until) = (self.file.display(), date(self.until_unix_s));
+        match self.days_left(now_unix_s) {
+            ..0 => Some(format!(
+                "{file}: has been over since {until}, so that clients refuse it; renew it"
+            )),
+            left @ 0..SOON_DAYS => {
+                Some(format!("{file}: ends on {until}, in {left} days; renew it"))
+            }
+            _ => None,
+        }
+    }
+
     pub(super) fn covers(&self, name: &str) -> bool {
         let name = name.to_ascii_lowercase();
         self.names.contains(&name) || star(&name).is_some_and(|star| self.names.contains(&star))
@@ -99,7 +113,8 @@ pub(super) fn load(pair: &Pair, now_unix_s: i64) -> Result<Certificate, String> 
         until_unix_s,
         warnings: Vec::new(),
     };
-    warnings.extend(days(&made, from_unix_s, now_unix_s));
+    warnings.extend(not_yet(&pair.cert, from_unix_s, now_unix_s));
+    warnings.extend(made.ending(now_unix_s));
     warnings.extend(readable_by_all(&pair.key));
     if made.names.is_empty() {
         warnings.push(format!(
@@ -185,24 +200,20 @@ fn order(file: &Path, chain: &[Facts<'_>]) -> Vec<String> {
     broken.map(sentence).into_iter().collect()
 }
 
-fn days(made: &Certificate, from_unix_s: i64, now_unix_s: i64) -> Option<String> {
-    let file = made.file.display();
-    let date = |time| {
-        let text = Date::from_unix_s(time).rfc3339();
-        text.get(..10).unwrap_or_default().to_owned()
-    };
-    let until = date(made.until_unix_s);
-    match made.days_left(now_unix_s) {
-        ..0 => Some(format!(
-            "{file}: has been over since {until}, so that clients refuse it; renew it"
-        )),
-        _ if from_unix_s > now_unix_s => Some(format!(
-            "{file}: begins only on {}, so that clients refuse it; is the clock of this machine right?",
+/// `2026-11-23`
+fn date(unix_s: i64) -> String {
+    let text = Date::from_unix_s(unix_s).rfc3339();
+    text.get(..10).unwrap_or_default().to_owned()
+}
+
+fn not_yet(file: &Path, from_unix_s: i64, now_unix_s: i64) -> Option<String> {
+    (from_unix_s > now_unix_s).then(|| {
+        format!(
+            "{}: begins only on {}, so that clients refuse it; is the clock of this machine right?",
+            file.display(),
             date(from_unix_s)
-        )),
-        left @ 0..SOON_DAYS => Some(format!("{file}: ends on {until}, in {left} days; renew it")),
-        _ => None,
-    }
+        )
+    })
 }
 
 fn readable_by_all(key: &Path) -> Option<String> {

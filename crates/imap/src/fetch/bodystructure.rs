@@ -12,16 +12,26 @@ const DEPTH: usize = 100;
 /// ```
 /// `extended` is BODYSTRUCTURE: with the fields after the basic ones. Linear in the number of parts.
 pub(crate) fn write(out: &mut Vec<u8>, index: &Index, extended: bool) {
+    write_for(out, index, extended, false);
+}
+
+/// The same; with `global` a `message/global` is told with its envelope and parts, as clients that take UTF-8 expect it
+/// (RFC 9051 §9 `media-message`).
+pub(crate) fn write_for(out: &mut Vec<u8>, index: &Index, extended: bool, global: bool) {
     let (mut few, mut many) = ([Links::default(); FEW_PARTS], Vec::new());
-    let links = match few.get_mut(..index.parts.len()) {
-        Some(few) => few,
-        None => {
-            many.resize(index.parts.len(), Links::default());
-            &mut many[..]
-        }
+    let links = if let Some(few) = few.get_mut(..index.parts.len()) {
+        few
+    } else {
+        many.resize(index.parts.len(), Links::default());
+        &mut many[..]
     };
     link(index, links);
-    Writer { index, links, extended }.part(out, 0, DEPTH);
+    Writer { index, links, extended, global }.part(out, 0, DEPTH);
+}
+
+/// Some part would be told differently to clients that take UTF-8.
+pub(crate) fn has_global(index: &Index) -> bool {
+    index.parts.iter().any(|part| part.kind == PartKind::Message && part.subtype == "global")
 }
 
 /// The links of so many parts need no memory of their own.
@@ -53,6 +63,7 @@ struct Writer<'a> {
     index: &'a Index,
     links: &'a [Links],
     extended: bool,
+    global: bool,
 }
 
 impl Writer<'_> {
@@ -65,7 +76,7 @@ impl Writer<'_> {
         out.push(b'(');
         match (part.kind, child) {
             (PartKind::Multipart, Some(child)) => self.multipart(out, part, child, depth),
-            (PartKind::Message, Some(child)) if part.subtype == "rfc822" => {
+            (PartKind::Message, Some(child)) if self.global || part.subtype == "rfc822" => {
                 basic(out, part);
                 self.message(out, part, child, depth);
                 self.after(out, part);
@@ -314,5 +325,26 @@ mod tests {
         let mut out = Vec::new();
         write(&mut out, &Index { parts, ..Index::default() }, true);
         assert!(out.len() > 300_000 && begin.elapsed().as_secs() < 1);
+    }
+
+    #[test]
+    fn letters_in_utf8() {
+        #[track_caller]
+        fn check(index: &Index, global: bool, expect: &str) {
+            let mut out = Vec::new();
+            write_for(&mut out, index, false, global);
+            let fields = "\"message\" \"global\" NIL NIL NIL \"7bit\" 100";
+            assert_eq!(String::from_utf8(out).unwrap(), format!("({fields}{expect})"));
+        }
+        let global = part(None, PartKind::Message, "message", "global");
+        let inner = part(Some(0), PartKind::Leaf, "text", "plain");
+        let index = Index { parts: vec![global, inner], ..Index::default() };
+        assert!(has_global(&index));
+        check(&index, false, "");
+        check(
+            &index,
+            true,
+            " (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL) (\"text\" \"plain\" NIL NIL NIL \"7bit\" 100 4) 4",
+        );
     }
 }

@@ -93,7 +93,7 @@ pub(crate) async fn say_row(
     row: Row<'_>,
 ) -> Result<(), Stop> {
     begin(session, row.number, row.message, false);
-    let mut sections = row.sections.into_iter();
+    let (mut sections, utf8) = (row.sections.into_iter(), session.utf8());
     for (i, item) in items.iter().enumerate() {
         let out = session.wire.out();
         if i > 0 {
@@ -116,14 +116,21 @@ pub(crate) async fn say_row(
                 Piece::Missing => out.extend_from_slice(b"NIL"),
             }
         } else {
-            write_item(out, item, row.message, row.email);
+            write_item(out, item, row.message, row.email, utf8);
         }
     }
     session.wire.out().extend_from_slice(b")\r\n");
     session.wire.relieve().await
 }
 
-fn write_item(out: &mut Vec<u8>, item: &Item, message: &Message, email: Option<&Email>) {
+fn write_item(
+    out: &mut Vec<u8>,
+    item: &Item,
+    message: &Message,
+    email: Option<&Email>,
+    utf8: bool,
+) {
+    let global = |email: &Email| utf8 && bodystructure::has_global(&email.index);
     match (item, email) {
         (Item::Flags, _) => flags(out, &message.flags),
         (Item::Uid, _) => uid(out, message),
@@ -147,7 +154,11 @@ fn write_item(out: &mut Vec<u8>, item: &Item, message: &Message, email: Option<&
         }
         (Item::Body, Some(email)) => {
             out.extend_from_slice(b"BODY ");
-            bodystructure::write(out, &email.index, false);
+            bodystructure::write_for(out, &email.index, false, global(email));
+        }
+        (Item::BodyStructure, Some(email)) if global(email) => {
+            out.extend_from_slice(b"BODYSTRUCTURE ");
+            bodystructure::write_for(out, &email.index, true, true);
         }
         (Item::BodyStructure, Some(email)) => {
             out.extend_from_slice(b"BODYSTRUCTURE ");

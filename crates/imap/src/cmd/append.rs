@@ -1,7 +1,8 @@
 //! APPEND (RFC 9051 §6.3.12).
 //!
 //! ```text
-//! append  = "APPEND" SP mailbox [SP flag-list] [SP date-time] SP literal
+//! append  = "APPEND" SP mailbox [SP flag-list] [SP date-time] SP (literal / literal8)
+//! literal8 = "~" literal       ; any bytes, NUL too (RFC 3516 §4.4)
 //! ```
 //! The command comes up to the announcement of the message; its bytes are read here, once it is known that
 //! they are wanted: a letter that is too large, or for a mailbox that is not there, is refused before `+`.
@@ -44,6 +45,8 @@ impl Verb for Append {
             received_unix_s = Some(p.date_time()?.to_unix_s());
             p.sp()?;
         }
+        // Any bytes are taken in either form.
+        p.take(b'~');
         Ok(Self { mailbox, flags, received_unix_s, literal: p.literal_header()? })
     }
 
@@ -138,6 +141,9 @@ mod tests {
             assert_eq!(found.as_ref().map(|(f, r, s)| (f.as_str(), *r, *s)), expect, "{text}");
         }
         check(" x {10}\r\n", Some(("", None, 10)));
+        check(" x ~{10}\r\n", Some(("", None, 10)));
+        check(" x (\\Seen) ~{10+}\r\n", Some(("\\Seen", None, 10)));
+        check(" ~{1}\r\nx ~{2}\r\n", None);
         check(" x (\\Seen) {10+}\r\n", Some(("\\Seen", None, 10)));
         check(
             " x  (\\Seen)  \" 1-Jan-1970 00:00:05 +0000\"  {1}\r\n",

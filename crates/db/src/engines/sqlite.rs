@@ -12,6 +12,7 @@ use crate::{
     AccountRow, Amount, BlobRef, ChangeKind, ChangeRow, EmailRef, EmailRow, Error, Index, Location,
     MailboxRow, MessageRef, MessageRow, Position, Read, Result, Txn, rows,
 };
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, Params, Row, Statement, params};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -143,6 +144,8 @@ fn remove(path: &Path) -> Result<()> {
 fn connect(path: &Path) -> Result<Connection> {
     let connection = Connection::open(path)?;
     connection.set_prepared_statement_cache_capacity(64);
+    // Plans that do not depend on values: else a cached statement is compiled again nearly each time it gets some.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // The writer checkpoints by itself only when nobody else has for long: 256 MB of 4 KB pages.
     connection.execute_batch(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 65536;
@@ -382,6 +385,9 @@ fn email_ref<'a>(row: &'a Row<'_>) -> rusqlite::Result<EmailRef<'a>> {
     })
 }
 
+const ROWS: &str =
+    "SELECT uid, email, modseq, flags, keywords, received, saved, size_bytes FROM message
+     WHERE account = ? AND mailbox = ? AND uid BETWEEN ? AND ? ORDER BY uid";
 const EMAIL: &str = "SELECT id, account, thread, received, segment, offset, size_bytes, hash,
      part_table FROM email WHERE id = ?";
 const MAILBOX: &str = "SELECT id, name, special_use, subscribed, uid_validity, uid_next, modseq, \
@@ -470,10 +476,7 @@ impl Read for Connection {
         uids: &UidSet,
         each: &mut dyn FnMut(MessageRef<'_>),
     ) -> Result<()> {
-        let mut statement = self.prepare_cached(
-            "SELECT uid, email, modseq, flags, keywords, received, saved, size_bytes FROM message
-             WHERE account = ? AND mailbox = ? AND uid BETWEEN ? AND ? ORDER BY uid",
-        )?;
+        let mut statement = self.prepare_cached(ROWS)?;
         for (first, last) in uids.ranges() {
             let range = params![db_int(account.0), mailbox.0, first.get(), last.get()];
             let mut rows = statement.query(range)?;
@@ -1073,5 +1076,25 @@ impl Txn for SqliteTxn<'_> {
             *cache = Cache::default();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_are_compiled_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = connect(&folder.path().join("index")).unwrap();
+        connection.execute_batch(SCHEMA).unwrap();
+        let of = |uid: i64| [1, 1, uid, uid];
+        for uid in 1..100 {
+            let mut statement = connection.prepare_cached(ROWS).unwrap();
+            let found = statement.query(of(uid)).unwrap().next().unwrap().is_some();
+            assert!(!found);
+        }
+        let statement = connection.prepare_cached(ROWS).unwrap();
+        assert_eq!(statement.get_status(rusqlite::StatementStatus::RePrepare), 0);
     }
 }

@@ -6,6 +6,7 @@
 use crate::known::Asked;
 use crate::letter::Email;
 use crate::log::{Segments, blob_hash};
+use crate::recent::Recent;
 use crate::view::{Now, View};
 use crate::watch::{Listeners, Moment};
 use crate::{Error, Result};
@@ -35,6 +36,16 @@ pub struct Changes {
     pub more: bool,
 }
 
+/// A mailbox as who opens it is told of it.
+#[derive(Debug, Clone)]
+pub struct Glance {
+    pub mailbox: MailboxRow,
+    /// The account's MODSEQ of that moment.
+    pub state: ModSeq,
+    /// Its messages, where they are known or few; else they have not been read.
+    pub view: Option<Arc<View>>,
+}
+
 /// A range of a letter from this size on is read without the rest, once the whole was checked.
 const RANGE_BYTES: u32 = 1 << 20;
 
@@ -47,6 +58,8 @@ pub(crate) struct Reader {
     /// `None`: the index keeps the letters too.
     pub(crate) segments: Option<Arc<Segments>>,
     pub(crate) cache: Arc<dyn ObjectCache>,
+    /// What listeners asked last.
+    pub(crate) recent: Recent,
     /// Told of every change. `None`: other servers change accounts too, and only the index knows.
     pub(crate) listeners: Option<Arc<Listeners>>,
 }
@@ -111,9 +124,38 @@ impl Reader {
         let account = read.account(asked.account)?.ok_or(Error::NoMailbox)?;
         let moment = Self::moment_of(told, &account);
         let now = Now { read, account: &account, mailbox, moment };
-        let view = now.view(asked.cached.clone())?;
+        let mut older = asked.cached.clone();
+        if older.as_ref().is_none_or(|view| *view.mailbox() != now.mailbox) {
+            // Many wake up of one change and ask together: one who waited for its turn may find what another made.
+            older = self.ask_view(asked.account, asked.mailbox).cached;
+        }
+        let view = now.view(older)?;
         self.keep(asked, &view);
         Ok(view)
+    }
+
+    /// The messages are read when there are no more than `most`, or when little has to be read.
+    pub(crate) fn glance(
+        &self,
+        account: AccountId,
+        name: &str,
+        most: u64,
+        told: Option<Moment>,
+    ) -> Result<Glance> {
+        let read = self.index.read()?;
+        let mailbox = read.mailbox_by_name(account, name)?.ok_or(Error::NoMailbox)?;
+        let asked = self.ask_view(account, mailbox.id);
+        let account = read.account(account)?.ok_or(Error::NoMailbox)?;
+        let moment = Self::moment_of(told, &account);
+        let now = Now { read: &*read, account: &account, mailbox, moment };
+        let view = match now.near(asked.cached.clone())? {
+            None if now.mailbox.total <= most => Some(now.view(None)?),
+            near => near,
+        };
+        if let Some(view) = &view {
+            self.keep(&asked, view);
+        }
+        Ok(Glance { mailbox: now.mailbox, state: account.modseq, view })
     }
 
     fn keep(&self, asked: &AskedView, view: &Arc<View>) {

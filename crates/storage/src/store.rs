@@ -12,7 +12,8 @@ use crate::ops::{
 use crate::pack::{Packed, Packer};
 use crate::pending::apply;
 use crate::queue::WriterHandle;
-use crate::read::{Changes, Reader, Snapshot, cut, slice};
+use crate::read::{Changes, Glance, Reader, Snapshot, cut, slice};
+use crate::recent::{Asking, Recent};
 use crate::search::{Query, search};
 use crate::view::View;
 use crate::watch::{Listeners, Watch};
@@ -81,7 +82,9 @@ impl Store {
         let others = listeners.clone();
         letters.listen(Box::new(move |account, modseq| others.tell(&[(account, modseq)])));
         let cache = open_cache(options)?;
-        let reader = Reader { index: index.clone(), segments: None, cache, listeners: None };
+        let recent = Recent::default();
+        let reader =
+            Reader { index: index.clone(), segments: None, cache, recent, listeners: None };
         let writer = Direct { index, listeners: listeners.clone(), clock }.start()?;
         let (reader, readers) = (Arc::new(reader), Semaphore::new(READERS));
         let inner = Inner {
@@ -114,7 +117,9 @@ impl Store {
         let reserve_bytes = options.reserve_bytes;
         let kept = Some(segments.clone());
         let (listening, told) = (listeners.clone(), Some(listeners.clone()));
-        let reader = Reader { index: index.clone(), segments: kept, cache, listeners: told };
+        let recent = Recent::default();
+        let reader =
+            Reader { index: index.clone(), segments: kept, cache, recent, listeners: told };
         let reader = Arc::new(reader);
         let packer = Packer::new(segments.clone(), index.clone());
         let writer =
@@ -419,6 +424,13 @@ impl Store {
         self.of(account, move |reader| reader.view_by_name(account, &name, moment)).await
     }
 
+    /// What who opens a mailbox is told of it, without reading more than `most` messages.
+    pub async fn glance(&self, account: AccountId, name: &str, most: u64) -> Result<Glance> {
+        let name = canonical_name(name).map_err(|_| Error::NoMailbox)?;
+        let moment = self.0.reader.moment(account);
+        self.of(account, move |reader| reader.glance(account, &name, most, moment)).await
+    }
+
     /// [`Store::view`] as rows.
     pub async fn snapshot(&self, account: AccountId, mailbox: MailboxId) -> Result<Snapshot> {
         let view = self.view(account, mailbox).await?;
@@ -576,7 +588,21 @@ impl Store {
         since: ModSeq,
         limit: usize,
     ) -> Result<Changes> {
-        self.rows(account, move |read| changes(read, account, since, limit)).await
+        let asked = Asking { account, since, limit };
+        let moment = self.0.reader.moment(account);
+        if let Some(known) = self.0.reader.recent.get(asked, moment) {
+            return Ok(known);
+        }
+        self.of(account, move |reader| {
+            // Thousands may ask the same at the same time: those who waited find the answer.
+            if let Some(known) = reader.recent.get(asked, moment) {
+                return Ok(known);
+            }
+            let found = changes(&*reader.index.read()?, account, since, limit)?;
+            reader.recent.put(asked, moment, &found);
+            Ok(found)
+        })
+        .await
     }
 
     /// Told at once when a change of the account is durable; who reads then sees it.

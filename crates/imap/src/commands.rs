@@ -21,6 +21,8 @@ pub(crate) trait Verb: Sized + Send + 'static {
     const KEEPS_NUMBERS: bool = false;
     /// Without UID in front, it names messages by number: not after ENABLE UIDONLY (RFC 9586 §3).
     const BY_NUMBER: bool = Self::KEEPS_NUMBERS;
+    /// It may ask which UIDs are in the selected mailbox: they are read before, if they have not been.
+    const NEEDS_LIST: bool = true;
     /// It reads its last literal from the connection itself.
     const STREAMS: bool = false;
 
@@ -40,6 +42,7 @@ pub struct Command {
     pub when: When,
     pub spec: &'static str,
     pub(crate) keeps_numbers: bool,
+    pub(crate) needs_list: bool,
     pub(crate) streams: bool,
     pub(crate) check: fn(Parser<'_>) -> Parsed<()>,
     pub(crate) answer: for<'a> fn(&'a mut Session, Parser<'a>) -> Answering<'a>,
@@ -51,6 +54,7 @@ const fn row<V: Verb>(name: &'static str, when: When, spec: &'static str) -> Com
         when,
         spec,
         keeps_numbers: V::KEEPS_NUMBERS,
+        needs_list: V::NEEDS_LIST,
         streams: V::STREAMS,
         check: |mut p| whole::<V>(&mut p).map(drop),
         answer: answer::<V>,

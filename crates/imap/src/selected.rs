@@ -1,25 +1,30 @@
 //! The selected mailbox as this session has been told it is: which number means which UID, and what has
 //! happened that the client does not know yet.
 //!
-//! Only UIDs are kept, four bytes for each message, in one list for all sessions until they are told of news;
-//! flags and the rest are read from the store when asked.
+//! Only UIDs are kept, four bytes for each message, in one list for all sessions that know the same;
+//! flags and the rest are read from the store when asked. Of a large mailbox that nobody has looked at, SELECT knows the
+//! counters alone: its list is read before the first command that needs it.
 //! What others do comes from the store's change log, and is told in the order EXPUNGE, EXISTS, FETCH, so
 //! that the numbers are right at every line (RFC 9051 §7.5.1).
 
+use crate::cmd::select;
 use crate::contexts::{self, Contexts};
 use crate::encode;
 use crate::fetch;
 use crate::parse::{Bound, Set};
 use crate::reply::Error;
 use crate::session::Session;
+use crate::wire::Wire;
 use std::sync::Arc;
-use storage::{Change, ChangeKind, Message};
-use types::{MailboxId, ModSeq, Uid, UidSet};
+use storage::{Change, ChangeKind, Mailbox, Message, Store};
+use types::{AccountId, MailboxId, ModSeq, Uid, UidSet};
 
 /// Entries of the change log read at a time.
 const CHANGES: usize = 1_000;
 /// Rows of messages asked for at a time, when flags of many changed.
 const ROWS: usize = 1_000;
+/// A list of fewer UIDs is a session's own when it changes: a few kilobytes.
+const OWN: usize = 256;
 
 #[derive(Debug)]
 pub(crate) struct Selected {
@@ -29,6 +34,8 @@ pub(crate) struct Selected {
     /// Ascending; a message's number is its place, counted from 1. Shared with all who selected the mailbox since
     /// it changed last.
     uids: Arc<Vec<Uid>>,
+    /// What is known instead while the list has not been read.
+    unread: Option<Unread>,
     /// The change log has been read up to here.
     modseq: ModSeq,
     /// Read from it but not told: new messages, messages that went, messages with other flags.
@@ -43,7 +50,23 @@ pub(crate) struct Selected {
     pub(crate) contexts: Contexts,
 }
 
+/// A mailbox whose UIDs have not been read.
+#[derive(Debug, Clone, Copy)]
+struct Unread {
+    /// Messages; the client has been told so many.
+    count: usize,
+    /// All of them are below it. `None`: every UID has been given.
+    uid_next: Option<Uid>,
+}
+
 impl Selected {
+    /// Only its counters are known, as they were at `modseq`.
+    pub(crate) fn unread(mailbox: &Mailbox, read_only: bool, modseq: ModSeq) -> Self {
+        let count = usize::try_from(mailbox.total).unwrap_or(usize::MAX);
+        let unread = Some(Unread { count, uid_next: mailbox.uid_next });
+        Self { unread, ..Self::new(mailbox.id, read_only, Arc::default(), modseq) }
+    }
+
     /// `modseq` must not be newer than the list of UIDs.
     pub(crate) fn new(
         mailbox: MailboxId,
@@ -55,6 +78,7 @@ impl Selected {
             mailbox,
             read_only,
             uids,
+            unread: None,
             modseq,
             fresh: Vec::new(),
             gone: Vec::new(),
@@ -80,7 +104,39 @@ impl Selected {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.uids.len()
+        self.unread.map_or(self.uids.len(), |unread| unread.count)
+    }
+
+    pub(crate) fn is_unread(&self) -> bool {
+        self.unread.is_some()
+    }
+
+    /// Takes in the list: `there` are the UIDs of now or of any moment after [`Selected::modseq`], `gone` those that
+    /// went since then.
+    fn read(&mut self, there: Arc<Vec<Uid>>, gone: &[Uid]) {
+        let Some(Unread { count, uid_next }) = self.unread.take() else { return };
+        let known = |uid: &&Uid| uid_next.is_none_or(|next| **uid < next);
+        self.uids = there;
+        let all_known = self.uids.last().is_none_or(|last| known(&last));
+        if gone.iter().any(|uid| known(&uid)) || !all_known {
+            let all = self.uids.iter().chain(gone);
+            let mut uids: Vec<Uid> = all.filter(known).copied().collect();
+            uids.sort();
+            uids.dedup();
+            self.uids = uids.into();
+        }
+        if self.uids.len() < count {
+            // The log has forgotten some that went. The client knows that they were there, but not which: UIDs that
+            // name no message take their places, and are told as gone the next time.
+            let uids = Arc::make_mut(&mut self.uids);
+            let missing = count - uids.len();
+            let is_free = |uid: &Uid| uids.binary_search(uid).is_err();
+            let free: Vec<Uid> =
+                (1..=u32::MAX).filter_map(Uid::new).filter(is_free).take(missing).collect();
+            uids.extend_from_slice(&free);
+            uids.sort();
+            self.gone.extend(free);
+        }
     }
 
     /// The message number of a UID. `None`: not (or no longer) in what the client knows.
@@ -222,8 +278,8 @@ impl Selected {
     }
 
     /// Makes what was read from the log part of the list. Gives the numbers of the messages that went, each
-    /// as it is when those before it are out, and whether there are new ones.
-    fn settle(&mut self, expunge: bool) -> (Vec<u32>, bool) {
+    /// as it is when those before it are out, and whether there are new ones. `shared` is the list as it will be.
+    fn settle(&mut self, expunge: bool, shared: Option<Arc<Vec<Uid>>>) -> (Vec<u32>, bool) {
         let mut gone = std::mem::take(&mut self.gone);
         gone.sort_unstable();
         gone.dedup();
@@ -231,28 +287,74 @@ impl Selected {
         let fresh = std::mem::take(&mut self.fresh);
         let fresh: Vec<Uid> =
             fresh.into_iter().filter(|uid| gone.binary_search(uid).is_err()).collect();
-        let mut numbers = Vec::new();
+        let mut numbers: Vec<u32> = gone.iter().filter_map(|uid| self.number_of(*uid)).collect();
+        let length = (self.uids.len() + fresh.len()).saturating_sub(numbers.len());
+        let told = expunge || numbers.is_empty();
+        let shared = shared.filter(|shared| told && shared.len() == length);
         if expunge {
-            numbers = gone.iter().filter_map(|uid| self.number_of(*uid)).collect();
-            if !numbers.is_empty() {
+            if !numbers.is_empty() && shared.is_none() {
                 Arc::make_mut(&mut self.uids).retain(|uid| gone.binary_search(uid).is_err());
             }
             for (before, number) in (0..).zip(&mut numbers) {
                 *number -= before;
             }
         } else {
+            numbers.clear();
             self.gone = gone;
         }
-        if !fresh.is_empty() {
+        if let Some(shared) = shared {
+            self.uids = shared;
+        } else if !fresh.is_empty() {
             Arc::make_mut(&mut self.uids).extend_from_slice(&fresh);
         }
         (numbers, !fresh.is_empty())
+    }
+
+    /// The list as others have it who know the same: else each of thousands would change a copy of its own.
+    async fn shared(&self, store: &Store, account: AccountId) -> Option<Arc<Vec<Uid>>> {
+        if self.uids.len() < OWN || (self.fresh.is_empty() && self.gone.is_empty()) {
+            return None;
+        }
+        let view = store.view(account, self.mailbox).await.ok()?;
+        let same = view.mailbox().modseq <= self.modseq && self.modseq <= view.state();
+        same.then(|| view.uids())
     }
 
     /// Messages whose flags are to be told.
     fn flagged(&self) -> Vec<Uid> {
         self.members(&self.flagged.iter().copied().collect())
     }
+}
+
+/// Reads the list of UIDs as it was at the MODSEQ that the client knows, if that has not been done.
+pub(crate) async fn read_list(
+    store: &Store,
+    account: AccountId,
+    selected: &mut Selected,
+    wire: &mut Wire,
+) -> Result<(), Error> {
+    if !selected.is_unread() {
+        return Ok(());
+    }
+    let view = store.view(account, selected.mailbox).await?;
+    let (mut gone, mut from) = (Vec::new(), selected.modseq);
+    while from < view.state() {
+        let news = match store.changes(account, from, CHANGES).await {
+            Err(storage::Error::TooOld) => break,
+            news => news?,
+        };
+        gone.extend(news.changes.iter().filter_map(|change| {
+            let (uid, _) = change.message.filter(|_| change.mailbox == selected.mailbox)?;
+            (change.kind == ChangeKind::MessageGone).then_some(uid)
+        }));
+        from = news.state;
+        if !news.more {
+            break;
+        }
+    }
+    selected.read(view.uids(), &gone);
+    select::say_keywords(wire, &view, selected.read_only);
+    Ok(())
 }
 
 /// Tells the client what happened in its mailbox. With `expunge` false, messages that went keep their
@@ -269,6 +371,7 @@ pub(crate) async fn tell(session: &mut Session, expunge: bool) -> Result<(), Err
         loop {
             let news = match store.changes(account, selected.modseq, CHANGES).await {
                 Err(storage::Error::TooOld) => {
+                    read_list(&store, account, selected, &mut session.wire).await?;
                     // The state first: what happens between the two is looked at twice, not missed.
                     let state = store.state(account).await?;
                     let rows = store.messages(account, selected.mailbox, &UidSet::all()).await?;
@@ -277,7 +380,10 @@ pub(crate) async fn tell(session: &mut Session, expunge: bool) -> Result<(), Err
                 }
                 news => news?,
             };
-            selected.take_in(&news.changes);
+            if news.changes.iter().any(|change| change.mailbox == selected.mailbox) {
+                read_list(&store, account, selected, &mut session.wire).await?;
+                selected.take_in(&news.changes);
+            }
             selected.modseq = selected.modseq.max(news.state);
             if !news.more {
                 break;
@@ -289,7 +395,8 @@ pub(crate) async fn tell(session: &mut Session, expunge: bool) -> Result<(), Err
     // RFC 7162 §3.2.10, RFC 9586 §3.5: one line of UIDs instead of a line for each number.
     let vanished = if by_uid && expunge { selected.vanished() } else { Vec::new() };
     let leaving = if expunge { contexts::leave(selected) } else { Vec::new() };
-    let (mut gone, any_new) = selected.settle(expunge);
+    let shared = selected.shared(&store, account).await;
+    let (mut gone, any_new) = selected.settle(expunge, shared);
     session.wire.out().extend_from_slice(&leaving);
     if by_uid {
         gone.clear();
@@ -389,13 +496,54 @@ mod tests {
             change(14, FlagsChanged, 1, 4),
             change(14, FlagsChanged, 1, 5),
         ]);
-        assert_eq!(view.settle(false), (vec![], true));
+        assert_eq!(view.settle(false, None), (vec![], true));
         assert_eq!(view.len(), 6, "what went still has its number");
         assert_eq!(view.number_of(uid(7)), Some(6));
-        assert_eq!(view.settle(true), (vec![2, 3], false));
+        assert_eq!(view.settle(true, None), (vec![2, 3], false));
         assert_eq!(view.number_of(uid(7)), Some(4));
         assert_eq!(view.flagged(), [uid(5)]);
-        assert_eq!(view.settle(true), (vec![], false));
+        assert_eq!(view.settle(true, None), (vec![], false));
+    }
+
+    #[test]
+    fn a_list_that_is_read_later_is_as_it_was() {
+        #[track_caller]
+        fn check(there: &[u32], gone: &[u32], expect: &[u32], made_up: &[u32]) {
+            let unread = Unread { count: 4, uid_next: Some(uid(9)) };
+            let mut view = Selected { unread: Some(unread), ..view(&[]) };
+            let uids = |of: &[u32]| of.iter().map(|n| uid(*n)).collect::<Vec<_>>();
+            assert_eq!(view.len(), 4);
+            view.read(uids(there).into(), &uids(gone));
+            assert_eq!(*view.uids, uids(expect));
+            assert_eq!(view.gone, uids(made_up));
+            assert!(!view.is_unread());
+        }
+        check(&[2, 4, 6, 8], &[], &[2, 4, 6, 8], &[]);
+        check(&[2, 4, 6, 8, 9], &[], &[2, 4, 6, 8], &[]);
+        check(&[2, 8, 12], &[4, 6], &[2, 4, 6, 8], &[]);
+        // It may be told as gone and still be there, and come and go after.
+        check(&[2, 4, 6, 8], &[4, 10], &[2, 4, 6, 8], &[]);
+        // The log has forgotten two: UIDs that no message has stand in for them.
+        check(&[2, 8, 9], &[], &[1, 2, 3, 8], &[1, 3]);
+        check(&[], &[8], &[1, 2, 3, 8], &[1, 2, 3]);
+    }
+
+    #[test]
+    fn a_shared_list_is_taken_when_it_says_the_same() {
+        #[track_caller]
+        fn check(gone: &[u32], fresh: &[u32], expunge: bool, shared: &[u32], expect: bool) {
+            let mut view = view(&[1, 2, 3]);
+            view.gone = gone.iter().map(|n| uid(*n)).collect();
+            view.fresh = fresh.iter().map(|n| uid(*n)).collect();
+            let shared: Arc<Vec<Uid>> = Arc::new(shared.iter().map(|n| uid(*n)).collect());
+            view.settle(expunge, Some(shared.clone()));
+            assert_eq!(Arc::ptr_eq(&view.uids, &shared), expect);
+        }
+        check(&[2], &[4], true, &[1, 3, 4], true);
+        check(&[], &[4], false, &[1, 2, 3, 4], true);
+        // The client still counts message 2.
+        check(&[2], &[4], false, &[1, 3, 4], false);
+        check(&[], &[4], true, &[1, 2, 3, 4, 5], false);
     }
 
     fn row(n: u32, modseq: u64) -> Message {
@@ -420,7 +568,7 @@ mod tests {
             change(15, ChangeKind::MessageAdded, 1, 7),
             change(15, ChangeKind::MessageGone, 1, 2),
         ]);
-        assert_eq!(view.settle(true), (vec![2, 3], true));
+        assert_eq!(view.settle(true, None), (vec![2, 3], true));
         assert_eq!(*view.uids, [uid(1), uid(3), uid(7)]);
         assert_eq!(view.flagged(), [uid(3)]);
         assert_eq!(view.modseq, ModSeq(14));

@@ -6,7 +6,7 @@ use crate::metrics::{Counted, Verb};
 use crate::parse::{LITERAL_BYTES, LiteralHeader, Parser};
 use crate::reply::{self, Answer, Error};
 use crate::resync::Enabled;
-use crate::selected::Selected;
+use crate::selected::{self, Selected};
 use crate::wire::{Frame, Stop, Stream, Wire};
 use crate::{Opening, Service, capabilities};
 use auth::Identity;
@@ -189,7 +189,10 @@ impl Session {
         self.service.metrics.commands.get_or_create(&Verb { verb }).inc();
         let answer = match row.ok_or(NO_SUCH_COMMAND) {
             Ok(row) => match self.welcome(row) {
-                Ok(()) => (row.answer)(self, p).await,
+                Ok(()) => match self.read_list(row).await {
+                    Ok(()) => (row.answer)(self, p).await,
+                    Err(error) => Err(error),
+                },
                 Err(error) => Err(error),
             },
             Err(error) => Err(error),
@@ -200,6 +203,21 @@ impl Session {
         self.tell(row.is_none_or(|row| !row.keeps_numbers)).await?;
         self.count(&answer, tag);
         self.wire.relieve().await
+    }
+
+    /// Reads the UIDs of the selected mailbox for a command that needs them, if that has not been done.
+    async fn read_list(&mut self, row: &Command) -> Result<(), Error> {
+        let unread = self.selected.as_ref().is_some_and(Selected::is_unread);
+        if !unread || !row.needs_list {
+            return Ok(());
+        }
+        // Boxed: it is rarely done, and all sessions would wait with the room for it.
+        Box::pin(async {
+            let (account, store) = (self.account()?, self.store());
+            let Some(selected) = &mut self.selected else { return Ok(()) };
+            selected::read_list(&store, account, selected, &mut self.wire).await
+        })
+        .await
     }
 
     fn welcome(&self, row: &Command) -> Result<(), Error> {
@@ -239,7 +257,7 @@ impl Session {
 
     /// Tells what others, or this command, changed in the selected mailbox.
     pub(crate) async fn tell(&mut self, expunge: bool) -> Result<(), Stop> {
-        match crate::selected::tell(self, expunge).await {
+        match selected::tell(self, expunge).await {
             Err(Error::Stop(stop)) => Err(stop),
             Err(error) => {
                 // The answer itself stands; the news is told when the store works again.

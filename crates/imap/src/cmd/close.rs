@@ -14,6 +14,8 @@ use types::UidSet;
 pub(crate) struct Close;
 
 impl Verb for Close {
+    const NEEDS_LIST: bool = false;
+
     fn parse(_: &mut Parser<'_>) -> Parsed<Self> {
         Ok(Self)
     }
@@ -30,6 +32,8 @@ impl Verb for Close {
 pub(crate) struct Unselect;
 
 impl Verb for Unselect {
+    const NEEDS_LIST: bool = false;
+
     fn parse(_: &mut Parser<'_>) -> Parsed<Self> {
         Ok(Self)
     }

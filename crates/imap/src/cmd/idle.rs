@@ -16,6 +16,8 @@ const LINE_BYTES: usize = 64;
 pub(crate) struct Idle;
 
 impl Verb for Idle {
+    const NEEDS_LIST: bool = false;
+
     fn parse(_: &mut Parser<'_>) -> Parsed<Self> {
         Ok(Self)
     }

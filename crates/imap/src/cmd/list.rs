@@ -42,6 +42,8 @@ struct Give {
 }
 
 impl Verb for List {
+    const NEEDS_LIST: bool = false;
+
     fn parse(p: &mut Parser<'_>) -> Parsed<Self> {
         p.sp()?;
         let mut select = Select::default();

@@ -12,6 +12,8 @@ use crate::session::Session;
 pub(crate) struct Logout;
 
 impl Verb for Logout {
+    const NEEDS_LIST: bool = false;
+
     fn parse(_: &mut Parser<'_>) -> Parsed<Self> {
         Ok(Self)
     }

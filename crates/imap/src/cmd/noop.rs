@@ -13,6 +13,8 @@ use crate::session::Session;
 pub(crate) struct Noop;
 
 impl Verb for Noop {
+    const NEEDS_LIST: bool = false;
+
     fn parse(_: &mut Parser<'_>) -> Parsed<Self> {
         Ok(Self)
     }
@@ -27,6 +29,8 @@ impl Verb for Noop {
 pub(crate) struct Check;
 
 impl Verb for Check {
+    const NEEDS_LIST: bool = false;
+
     fn parse(_: &mut Parser<'_>) -> Parsed<Self> {
         Ok(Self)
     }

@@ -12,16 +12,22 @@ use crate::reply::{Answer, Done, Error};
 use crate::resync::{self, Opening};
 use crate::selected::Selected;
 use crate::session::Session;
-use storage::View;
+use crate::wire::Wire;
+use storage::{Glance, Mailbox, View};
 use types::{Flag, Flags};
 
 /// Keywords in use that are shown; a client may use others all the same (`\*`).
 const KEYWORDS: usize = 100;
+/// Messages of a mailbox that is read when it is opened: it takes a millisecond. Of a larger one, the counters
+/// answer, unless somebody has read it before.
+const READ_AT_ONCE: u64 = 2_000;
 
 pub(crate) struct Select(String, Opening);
 pub(crate) struct Examine(String, Opening);
 
 impl Verb for Select {
+    const NEEDS_LIST: bool = false;
+
     fn parse(p: &mut Parser<'_>) -> Parsed<Self> {
         p.sp()?;
         Ok(Self(p.mailbox()?, Opening::parse(p)?))
@@ -34,6 +40,8 @@ impl Verb for Select {
 }
 
 impl Verb for Examine {
+    const NEEDS_LIST: bool = false;
+
     fn parse(p: &mut Parser<'_>) -> Parsed<Self> {
         p.sp()?;
         Ok(Self(p.mailbox()?, Opening::parse(p)?))
@@ -62,35 +70,62 @@ async fn open(
     }
     session.enabled.condstore |= opening.condstore;
     let account = session.account()?;
-    let view = session.store().view_by_name(account, name).await?;
-    let mailbox = view.mailbox();
+    // One who remembers the mailbox is told what changed, which takes the list.
+    let most = if opening.known.is_some() { u64::MAX } else { READ_AT_ONCE };
+    let Glance { mailbox, state, view } = session.store().glance(account, name, most).await?;
 
-    let flags = flags_in_use(&view);
-    let permanent = if read_only { String::new() } else { format!("{flags} \\*") };
+    let flags = view.as_deref().map_or_else(|| Flags::new(&Flag::ALL), flags_in_use);
     session.wire.say(&format!("* FLAGS ({flags})"));
-    session.wire.say(&format!("* {} EXISTS", view.len()));
+    session.wire.say(&format!("* {} EXISTS", mailbox.total));
     if !enabled.rev2 {
         session.wire.say("* 0 RECENT");
     }
     // It names a message by number (RFC 9586 §3.1), and IMAP4rev2 knows it no more.
-    if let Some(at) = view.first_unseen().filter(|_| !enabled.rev2 && !enabled.uid_only) {
-        session.wire.say(&format!("* OK [UNSEEN {}] The first one not read", at + 1));
+    let unseen = first_unseen(&mailbox, view.as_deref());
+    if let Some(number) = unseen.filter(|_| !enabled.rev2 && !enabled.uid_only) {
+        session.wire.say(&format!("* OK [UNSEEN {number}] The first one not read"));
     }
-    session.wire.say(&format!("* OK [PERMANENTFLAGS ({permanent})] Flags that are kept"));
+    say_permanent(&mut session.wire, &flags, read_only);
     session.wire.say(&format!("* OK [UIDVALIDITY {}] UIDs are valid", mailbox.uid_validity));
-    let uid_next = super::status::uid_next(mailbox);
+    let uid_next = super::status::uid_next(&mailbox);
     session.wire.say(&format!("* OK [UIDNEXT {uid_next}] The next UID"));
     session.wire.say(&format!("* OK [HIGHESTMODSEQ {}] The last change", mailbox.modseq));
     session.wire.say(&format!("* OK [MAILBOXID (F{})] Its id", mailbox.id));
     if enabled.rev2 {
-        list::one(session, mailbox, name).await?;
+        list::one(session, &mailbox, name).await?;
     }
-
+    let Some(view) = view else {
+        session.selected = Some(Selected::unread(&mailbox, read_only, state));
+        return Ok(());
+    };
     session.selected = Some(Selected::new(mailbox.id, read_only, view.uids(), view.state()));
     if let Some(known) = &opening.known {
         resync::catch_up(session, &view, known).await?;
     }
     Ok(())
+}
+
+/// The keywords in use, when they are known only after the mailbox was opened (RFC 9051 §7.3.5).
+pub(crate) fn say_keywords(wire: &mut Wire, view: &View, read_only: bool) {
+    let flags = flags_in_use(view);
+    if !flags.keywords().is_empty() {
+        wire.say(&format!("* FLAGS ({flags})"));
+        say_permanent(wire, &flags, read_only);
+    }
+}
+
+fn say_permanent(wire: &mut Wire, flags: &Flags, read_only: bool) {
+    let permanent = if read_only { String::new() } else { format!("{flags} \\*") };
+    wire.say(&format!("* OK [PERMANENTFLAGS ({permanent})] Flags that are kept"));
+}
+
+/// Its number. Where it cannot be told without reading the mailbox it is left out, and a client searches for it
+/// (RFC 3501 §7.1).
+fn first_unseen(mailbox: &Mailbox, view: Option<&View>) -> Option<usize> {
+    match view {
+        Some(view) => view.first_unseen().map(|at| at + 1),
+        None => (mailbox.unseen > 0 && mailbox.unseen == mailbox.total).then_some(1),
+    }
 }
 
 fn flags_in_use(view: &View) -> Flags {

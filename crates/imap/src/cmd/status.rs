@@ -59,6 +59,8 @@ pub(crate) struct Status {
 }
 
 impl Verb for Status {
+    const NEEDS_LIST: bool = false;
+
     fn parse(p: &mut Parser<'_>) -> Parsed<Self> {
         p.sp()?;
         let mailbox = p.mailbox()?;

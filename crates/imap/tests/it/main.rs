@@ -10,6 +10,7 @@ mod abuse;
 mod counting;
 mod fetching;
 mod harness;
+mod large;
 mod mutate;
 mod sharing;
 mod starttls;

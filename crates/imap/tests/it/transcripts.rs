@@ -142,6 +142,7 @@ transcripts! {
     unauthenticate
     unselect
     unsubscribe
+    utf8
 }
 
 #[test]

@@ -88,6 +88,7 @@ pub static CAPABILITIES: &[Capability] = &[
     row("UIDPLUS", AfterLogin, "RFC 4315"),
     row("UNAUTHENTICATE", AfterLogin, "RFC 8437"),
     row("UNSELECT", AfterLogin, "RFC 3691"),
+    row("UTF8=ACCEPT", AfterLogin, "RFC 6855"),
     row("WITHIN", AfterLogin, "RFC 5032"),
 ];
 

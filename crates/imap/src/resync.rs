@@ -23,7 +23,7 @@ pub(crate) struct Enabled {
     pub(crate) qresync: bool,
     /// Answers are of `IMAP4rev2` (RFC 9051 §6.3.1).
     pub(crate) rev2: bool,
-    /// UTF-8 may stand in quoted strings, and mailbox names are UTF-8 (RFC 9051 §5.1).
+    /// UTF-8 may stand in quoted strings, and mailbox names are UTF-8 (RFC 6855 §3, RFC 9051 §5.1).
     pub(crate) utf8: bool,
     /// Messages have UIDs and no numbers (RFC 9586).
     pub(crate) uid_only: bool,

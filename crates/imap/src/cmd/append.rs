@@ -1,7 +1,8 @@
 //! APPEND (RFC 9051 §6.3.12).
 //!
 //! ```text
-//! append  = "APPEND" SP mailbox [SP flag-list] [SP date-time] SP (literal / literal8)
+//! append  = "APPEND" SP mailbox [SP flag-list] [SP date-time] SP append-data
+//! append-data = literal / literal8 / "UTF8" SP "(" literal8 ")"      ; RFC 6855 §4
 //! literal8 = "~" literal       ; any bytes, NUL too (RFC 3516 §4.4)
 //! ```
 //! The command comes up to the announcement of the message; its bytes are read here, once it is known that
@@ -26,6 +27,8 @@ pub(crate) struct Append {
     flags: Flags,
     received_unix_s: Option<i64>,
     literal: LiteralHeader,
+    /// The header of the message is in UTF-8, and a parenthesis follows it.
+    utf8: bool,
 }
 
 impl Verb for Append {
@@ -45,9 +48,15 @@ impl Verb for Append {
             received_unix_s = Some(p.date_time()?.to_unix_s());
             p.sp()?;
         }
-        // Any bytes are taken in either form.
+        let utf8 = p.word("UTF8");
+        if utf8 {
+            p.sp()?;
+            p.need(b'(', "an opening parenthesis")?;
+            p.skip_spaces();
+        }
+        // Any bytes are taken in every form.
         p.take(b'~');
-        Ok(Self { mailbox, flags, received_unix_s, literal: p.literal_header()? })
+        Ok(Self { mailbox, flags, received_unix_s, literal: p.literal_header()?, utf8 })
     }
 
     async fn run(self, session: &mut Session) -> Answer {
@@ -55,6 +64,7 @@ impl Verb for Append {
         let store = session.store();
         let size = self.literal.size_bytes;
         let wanted = match size {
+            _ if self.utf8 && !session.utf8() => Err(Error::Bad("ENABLE UTF8=ACCEPT first")),
             0 => Err(Error::no("CANNOT", "the message is empty")),
             size if size > session.service.config.limits.message_bytes => {
                 Err(Error::no("TOOBIG", "the message is larger than this server takes"))
@@ -64,7 +74,7 @@ impl Verb for Append {
         let mailbox = match wanted {
             Ok(mailbox) => mailbox,
             Err(error) => {
-                forget(session, self.literal).await?;
+                forget(session, self.literal, self.utf8).await?;
                 return Err(error);
             }
         };
@@ -73,7 +83,7 @@ impl Verb for Append {
         }
         let patience = session.patience();
         let bytes = session.wire.literal(size, patience).await?;
-        end_of_command(session).await?;
+        end_of_command(session, self.utf8).await?;
         let letter = parse(bytes).await;
         let (flags, received) = (self.flags, self.received_unix_s);
         let arrived = store.append(account, mailbox.id, letter, flags, received).await;
@@ -84,7 +94,7 @@ impl Verb for Append {
 }
 
 /// Gets rid of a letter that is not wanted. One that waits for `+` never comes.
-async fn forget(session: &mut Session, literal: LiteralHeader) -> Result<(), Error> {
+async fn forget(session: &mut Session, literal: LiteralHeader, utf8: bool) -> Result<(), Error> {
     if literal.waits {
         return Ok(());
     }
@@ -95,14 +105,16 @@ async fn forget(session: &mut Session, literal: LiteralHeader) -> Result<(), Err
     }
     let patience = session.patience();
     session.wire.discard(literal.size_bytes, patience).await?;
-    end_of_command(session).await
+    end_of_command(session, utf8).await
 }
 
 /// The line end after the message. Another literal there is MULTIAPPEND, which we do not offer.
-async fn end_of_command(session: &mut Session) -> Result<(), Error> {
+async fn end_of_command(session: &mut Session, utf8: bool) -> Result<(), Error> {
     let (limit, until) = (session.command_bytes(), session.until());
+    let end: &[u8] = if utf8 { b")" } else { b"" };
     match session.wire.line(limit, until).await? {
-        Some(rest) if rest.iter().all(|b| *b == b' ') => Ok(()),
+        Some(rest) if rest.trim_ascii() == end => Ok(()),
+        Some(_) if utf8 => Err(Error::Bad("a parenthesis ends a message in UTF-8")),
         Some(rest) => {
             let literal = LiteralHeader::at_end_of(&rest);
             if literal.is_some_and(|literal| literal.is_ok_and(|l| !l.waits)) {
@@ -144,6 +156,10 @@ mod tests {
         check(" x ~{10}\r\n", Some(("", None, 10)));
         check(" x (\\Seen) ~{10+}\r\n", Some(("\\Seen", None, 10)));
         check(" ~{1}\r\nx ~{2}\r\n", None);
+        check(" x UTF8 (~{10}\r\n", Some(("", None, 10)));
+        check(" x (\\Seen) utf8 ( ~{10+}\r\n", Some(("\\Seen", None, 10)));
+        check(" x UTF8 ~{10}\r\n", None);
+        check(" x UTF8 (\"text\")", None);
         check(" x (\\Seen) {10+}\r\n", Some(("\\Seen", None, 10)));
         check(
             " x  (\\Seen)  \" 1-Jan-1970 00:00:05 +0000\"  {1}\r\n",

@@ -24,6 +24,7 @@ static ENABLES: &[(&str, Switch)] = &[
         session.enabled.qresync = true;
     }),
     ("UIDONLY", |session| session.enabled.uid_only = true),
+    ("UTF8=ACCEPT", |session| session.enabled.utf8 = true),
 ];
 
 /// Places in [`ENABLES`]; what we do not know is ignored (RFC 5161 §3.1).

@@ -1,4 +1,4 @@
-//! The IMAP server: RFC 3501, with the extensions in `capabilities.rs`. Knows nothing about TLS,
+//! The IMAP server: RFC 9051 and RFC 3501, with the extensions in `capabilities.rs`. Knows nothing about TLS,
 //! listeners, SMTP, or how mail is stored.
 //!
 //! | file | holds |

@@ -21,6 +21,12 @@ pub(crate) struct Imap {
 impl Imap {
     /// Logs in and selects INBOX.
     pub(crate) fn open(address: SocketAddr, user: &str) -> Result<Self> {
+        let mut imap = Self::log_in(address, user)?;
+        imap.run("SELECT INBOX")?;
+        Ok(imap)
+    }
+
+    pub(crate) fn log_in(address: SocketAddr, user: &str) -> Result<Self> {
         let stream =
             TcpStream::connect(address).with_context(|| format!("cannot reach {address}"))?;
         stream.set_nodelay(true)?;
@@ -29,7 +35,6 @@ impl Imap {
         let mut imap = Self { stream, line: Vec::new(), exists: 0 };
         imap.read_line()?;
         imap.run(&format!("LOGIN {user} secret"))?;
-        imap.run("SELECT INBOX")?;
         Ok(imap)
     }
 

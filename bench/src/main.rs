@@ -15,6 +15,7 @@ mod bound;
 mod cpu;
 mod dovecot;
 mod figures;
+mod idle;
 mod imap;
 mod imap_load;
 mod letters;
@@ -54,6 +55,11 @@ static BENCHES: &[Bench] = &[
         name: "fill-and-die",
         about: "fills a store and kills itself; `storage` starts it",
         run: reads::fill_and_die,
+    },
+    Bench {
+        name: "idle",
+        about: "memory and news of 2,000 waiting IMAP connections, SELECT of 100,000 messages",
+        run: idle::run,
     },
     Bench {
         name: "imap",

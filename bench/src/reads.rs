@@ -216,7 +216,7 @@ fn select_cold(args: &Args, folder: &Path, account: AccountId) -> Result<Spread>
 }
 
 /// Takes the index out of memory.
-fn forget(folder: &Path) -> Result<()> {
+pub(crate) fn forget(folder: &Path) -> Result<()> {
     rustix::fs::sync();
     for name in ["index.sqlite", "index.sqlite-wal"] {
         if let Ok(file) = File::open(folder.join(name)) {

@@ -1,5 +1,6 @@
 //! `cargo xtask bench lmtp`: build server and load generator in release, run, print a table.
 //! `cargo xtask bench dovecot`: the same deliveries and a search, to ours and to a private Dovecot in turn.
+//! `cargo xtask bench idle`: 2,000 IMAP connections that wait, and SELECT of a large mailbox.
 //! `cargo xtask bench imap`: sessions and commands over IMAP, to the same two.
 //! `cargo xtask bench storage`: the store without a protocol beside raw append+fdatasync; `search`: its search; `pack`: what
 //! packing saves and costs, which `storage` ends with.
@@ -14,12 +15,12 @@ use std::path::{Path, PathBuf};
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     match arguments.first().map(String::as_str) {
-        Some("dovecot" | "imap" | "lmtp") => lmtp(arguments),
+        Some("dovecot" | "idle" | "imap" | "lmtp") => lmtp(arguments),
         Some("mime") => mime(arguments),
         Some("python") => bench_python::run(arguments),
         Some("pack" | "search" | "storage") => storage(arguments),
         _ => bail!(
-            "write `cargo xtask bench dovecot`, `imap`, `lmtp`, `mime`, `pack`, `python`, `search` or `storage`, with `--save` to add the rows to bench/baseline.tsv"
+            "write `cargo xtask bench dovecot`, `idle`, `imap`, `lmtp`, `mime`, `pack`, `python`, `search` or `storage`, with `--save` to add the rows to bench/baseline.tsv"
         ),
     }
 }

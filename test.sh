@@ -39,6 +39,8 @@ tools() {
   has chromium || apt_install chromium
   has openssl || apt_install openssl
   has curl || apt_install curl
+  # Mail programs that talk to the server; see tests/e2e/test_clients.py.
+  apt_install isync offlineimap3 fetchmail getmail6 mpop
   # The tests start a cluster of their own; any version from 13 on will do.
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || has initdb || apt_install postgresql-15
   if ! cargo nextest --version >/dev/null 2>&1; then
@@ -56,6 +58,8 @@ python_package() {
 }
 
 e2e() {
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/e2e/requirements.txt ||
+    fail "pip could not install the mail client of tests/e2e/requirements.txt: is there a network?"
   cargo build --workspace --bins --quiet
   tests/e2e/run.sh
 }

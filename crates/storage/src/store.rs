@@ -24,7 +24,7 @@ use db::{AccountRow, Amount, Index, MailboxRow, MessageRow, Read, Txn};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use types::{
     AccountId, Clock, EmailId, FlagChange, Flags, MailboxId, ModSeq, SpecialUse, ThreadId, UidSet,
 };
@@ -593,11 +593,13 @@ impl Store {
         if let Some(known) = self.0.reader.recent.get(asked, moment) {
             return Ok(known);
         }
-        self.of(account, move |reader| {
-            // Thousands may ask the same at the same time: those who waited find the answer.
-            if let Some(known) = reader.recent.get(asked, moment) {
-                return Ok(known);
-            }
+        self.0.writer.show(account).await?;
+        let turn = self.turn().await?;
+        // Thousands may ask the same at the same time: those who waited for their turn find the answer.
+        if let Some(known) = self.0.reader.recent.get(asked, moment) {
+            return Ok(known);
+        }
+        self.blocking_in(turn, move |reader| {
             let found = changes(&*reader.index.read()?, account, since, limit)?;
             reader.recent.put(asked, moment, &found);
             Ok(found)
@@ -639,10 +641,21 @@ impl Store {
         &self,
         work: impl FnOnce(&Reader) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let permit = self.0.readers.acquire().await.map_err(|_| Error::Closed)?;
+        self.blocking_in(self.turn().await?, work).await
+    }
+
+    async fn turn(&self) -> Result<SemaphorePermit<'_>> {
+        self.0.readers.acquire().await.map_err(|_| Error::Closed)
+    }
+
+    async fn blocking_in<T: Send + 'static>(
+        &self,
+        turn: SemaphorePermit<'_>,
+        work: impl FnOnce(&Reader) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let reader = self.0.reader.clone();
         let done = tokio::task::spawn_blocking(move || work(&reader)).await;
-        drop(permit);
+        drop(turn);
         done.unwrap_or_else(|e| Err(Error::Poisoned(format!("a read failed: {e}"))))
     }
 }

@@ -321,6 +321,29 @@ async fn what_did_not_change_is_not_read_again() {
 }
 
 #[tokio::test]
+async fn a_glance_reads_no_more_than_it_may() {
+    for index in ["sqlite:", "memory:"] {
+        let scene = Scene::on(index).await;
+        for n in 1..=3 {
+            scene.deliver(&letter(n)).await;
+        }
+        let glance = async |most| {
+            let glance = scene.store.glance(scene.alice, "inbox", most).await.unwrap();
+            assert_eq!(glance.mailbox, scene.inbox().await);
+            assert_eq!(glance.state, scene.store.state(scene.alice).await.unwrap());
+            glance.view.map(|view| view.len())
+        };
+        assert_eq!(glance(2).await, None);
+        assert_eq!(glance(3).await, Some(3));
+        // What has been read needs little more after a change.
+        scene.deliver(&letter(4)).await;
+        assert_eq!(glance(0).await, Some(4));
+        let other = scene.store.glance(scene.alice, "Nowhere", 9).await;
+        assert!(matches!(other, Err(Error::NoMailbox)));
+    }
+}
+
+#[tokio::test]
 async fn the_cache_keeps_its_bound() {
     let mut scene = Scene::new().await;
     let bound_bytes = 300_000;

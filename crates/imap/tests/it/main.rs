@@ -12,6 +12,7 @@ mod fetching;
 mod harness;
 mod large;
 mod mutate;
+mod seeds;
 mod sharing;
 mod starttls;
 mod transcripts;

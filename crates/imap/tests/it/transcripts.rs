@@ -101,6 +101,7 @@ transcripts! {
     cancelupdate
     capability
     check
+    clients
     close
     copy
     create

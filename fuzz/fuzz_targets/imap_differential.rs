@@ -1,0 +1,60 @@
+//! A command that imap-codec can read is one for us too, and the same one; also in the form in which imap-codec would
+//! write it. Where we refuse on purpose, `on_purpose` says why. We read more than it does (doubled spaces, newer
+//! extensions), so the other way round is no finding. APPEND is left out: we read it in two steps, with its message.
+#![no_main]
+
+use imap_codec::CommandCodec;
+use imap_codec::decode::Decoder as _;
+use imap_codec::encode::Encoder as _;
+use imap_codec::imap_types::command::CommandBody;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|raw: &[u8]| {
+    let line = [raw, b"\r\n"].concat();
+    let Ok((b"", theirs)) = CommandCodec::default().decode(&line) else { return };
+    if matches!(theirs.body, CommandBody::Append { .. }) {
+        return;
+    }
+    let name = theirs.body.name();
+    same(raw, name);
+    let written = CommandCodec::default().encode(&theirs).dump();
+    same(written.strip_suffix(b"\r\n").unwrap_or(&written), name);
+});
+
+/// We read `raw` as the command of this name.
+fn same(raw: &[u8], name: &str) {
+    // Commands we do not have are refused by name.
+    if !imap::COMMANDS.iter().any(|row| row.name == name) {
+        return;
+    }
+    match imap::parse_command(raw) {
+        Ok(ours) => assert_eq!(ours.trim_start_matches("UID "), name, "{}", raw.escape_ascii()),
+        Err(why) => {
+            assert!(on_purpose(&format!("{why:?}")), "{name}: {why:?}: {}", raw.escape_ascii())
+        }
+    }
+}
+
+/// imap-codec takes it and we do not: what we wanted there, with the reason.
+fn on_purpose(why: &str) -> bool {
+    [
+        // Unterminated, or printable ASCII such as `/` in base64: two names for one mailbox.
+        "a mailbox name in modified UTF-7",
+        // Tags have a limit of 64 bytes here.
+        "a tag",
+        // A MODSEQ has 63 bits (RFC 7162 §7).
+        "a smaller number",
+        // Lists, nesting and strings have limits.
+        "fewer ",
+        "less ",
+        "a shorter ",
+        // STATUS () is against the grammar (RFC 9051 §9: status-att is there once at least).
+        "something STATUS can say",
+        // \Unknown: system flags are a closed list (RFC 9051 §2.3.2), and `\Recent` is ours to set.
+        "a flag or keyword that can be stored",
+        // THREAD with an algorithm that is not in the capability line.
+        "a way to make threads",
+    ]
+    .iter()
+    .any(|wanted| why.contains(wanted))
+}

@@ -46,6 +46,7 @@ pub static CAPABILITIES: &[Capability] = &[
     },
     row("BINARY", AfterLogin, "RFC 3516"),
     row("CHILDREN", AfterLogin, "RFC 3348"),
+    row("COMPRESS=DEFLATE", AfterLogin, "RFC 4978"),
     row("CONDSTORE", AfterLogin, "RFC 7162 §3.1"),
     row("CONTEXT=SEARCH", AfterLogin, "RFC 5267 §4"),
     row("CONTEXT=SORT", AfterLogin, "RFC 5267 §4"),

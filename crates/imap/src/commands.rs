@@ -93,6 +93,7 @@ pub static COMMANDS: &[Command] = &[
     row::<cmd::capability::Capability>("CAPABILITY", Always, "RFC 9051 §6.1.1"),
     row::<cmd::noop::Check>("CHECK", Selected, "RFC 3501 §6.4.1"),
     row::<cmd::close::Close>("CLOSE", Selected, "RFC 9051 §6.4.1"),
+    row::<cmd::compress::Compress>("COMPRESS", Authenticated, "RFC 4978 §3"),
     row::<cmd::copy::Copy>("COPY", Selected, "RFC 9051 §6.4.7"),
     row::<cmd::create::Create>("CREATE", Authenticated, "RFC 9051 §6.3.4"),
     row::<cmd::delete::Delete>("DELETE", Authenticated, "RFC 9051 §6.3.5"),

@@ -34,6 +34,8 @@ pub(crate) struct Session {
     pub(crate) opening: Opening,
     /// The client was told to begin with TLS.
     pub(crate) begin_tls: bool,
+    /// The client was told that all is compressed from here on.
+    pub(crate) begin_compression: bool,
     /// Of the command that is being answered.
     pub(crate) tag: String,
     identity: Option<(Identity, Watch)>,
@@ -63,6 +65,7 @@ impl Session {
             peer,
             opening,
             begin_tls: false,
+            begin_compression: false,
             tag: String::new(),
             identity: None,
             selected: None,
@@ -108,6 +111,9 @@ impl Session {
 
     /// Reads and answers one command, or decides about one literal.
     async fn step(&mut self) -> Result<(), Stop> {
+        if std::mem::take(&mut self.begin_compression) {
+            self.wire.compress().await?;
+        }
         let limit = self.command_bytes();
         let until = self.until();
         match self.wire.frame(limit, until).await? {

@@ -6,12 +6,15 @@
 //! commands, or a FETCH of ten thousand rows, cost a few writes.
 
 use crate::parse::LiteralHeader;
+use async_compression::Level;
+use async_compression::tokio::bufread::DeflateDecoder;
+use async_compression::tokio::write::DeflateEncoder;
 use bytes::{BufMut, Bytes, BytesMut};
 use prometheus_client::metrics::counter::Counter;
 use std::any::Any;
 use std::io;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -25,6 +28,8 @@ const LITERALS: usize = 100;
 const INPUT_BYTES: usize = 1024;
 /// Room to read when more is on the way than fitted.
 const INPUT_MORE_BYTES: usize = 16 * 1024;
+/// Compressed bytes read at a time.
+const COMPRESSED_BYTES: usize = 4 * 1024;
 
 /// `Any`: after STARTTLS it goes back to whom it belongs.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Any {}
@@ -62,6 +67,7 @@ pub(crate) enum Frame {
 
 pub(crate) struct Wire {
     stream: Box<dyn Stream>,
+    compressed: bool,
     input: BytesMut,
     /// Bytes at the front of `input` that are known to belong to one command.
     framed: usize,
@@ -85,6 +91,7 @@ impl Wire {
     ) -> Self {
         Self {
             stream,
+            compressed: false,
             input: BytesMut::new(),
             framed: 0,
             searched: 0,
@@ -311,6 +318,28 @@ impl Wire {
     pub(crate) async fn into_stream(mut self) -> Result<Box<dyn Any>, Stop> {
         self.flush().await?;
         Ok(self.stream)
+    }
+
+    /// Whether something has come behind the command that is being answered.
+    pub(crate) fn has_input(&self) -> bool {
+        !self.input.is_empty()
+    }
+
+    pub(crate) fn is_compressed(&self) -> bool {
+        self.compressed
+    }
+
+    /// From now on both directions are DEFLATE (RFC 4978), about 300 KB of memory each. What comes is unpacked no
+    /// further than there is room in `input`, so all limits hold as they do without.
+    pub(crate) async fn compress(&mut self) -> Result<(), Stop> {
+        self.flush().await?;
+        let stream = std::mem::replace(&mut self.stream, Box::new(tokio::io::empty()));
+        let (reader, writer) = tokio::io::split(stream);
+        let reader = DeflateDecoder::new(BufReader::with_capacity(COMPRESSED_BYTES, reader));
+        let writer = DeflateEncoder::with_quality(writer, Level::Fastest);
+        self.stream = Box::new(tokio::io::join(reader, writer));
+        self.compressed = true;
+        Ok(())
     }
 
     /// Says the last words, as far as the peer listens.

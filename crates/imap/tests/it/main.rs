@@ -7,6 +7,7 @@
 )]
 
 mod abuse;
+mod compress;
 mod counting;
 mod fetching;
 mod harness;

@@ -103,6 +103,7 @@ transcripts! {
     check
     clients
     close
+    compress
     copy
     create
     delete

@@ -50,6 +50,8 @@ fn on_purpose(why: &str) -> bool {
         "a shorter ",
         // STATUS () is against the grammar (RFC 9051 §9: status-att is there once at least).
         "something STATUS can say",
+        // FETCH 1 () likewise (fetch-att).
+        "something to fetch",
         // \Unknown: system flags are a closed list (RFC 9051 §2.3.2), and `\Recent` is ours to set.
         "a flag or keyword that can be stored",
         // THREAD with an algorithm that is not in the capability line.

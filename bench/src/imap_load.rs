@@ -142,11 +142,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 fn fill(side: &Side, pool: &Pool) -> Result<()> {
-    for number in 0..SMALL {
-        deliver_to(side.lmtp, &small(number), pool, SMALL_LETTERS)?;
-    }
-    for account in [LARGE, HUGE] {
-        deliver_to(side.lmtp, account, pool, LARGE_LETTERS)?;
+    let small = (0..SMALL).map(|number| (small(number), SMALL_LETTERS));
+    let large = [LARGE, HUGE].map(|account| (account.to_owned(), LARGE_LETTERS));
+    for (account, letters) in small.chain(large) {
+        // Dovecot makes the mailbox with the first letter, and refuses others that come meanwhile.
+        deliver_to(side.lmtp, &account, pool, 1)?;
+        deliver_to(side.lmtp, &account, pool, letters - 1)?;
     }
     let mut imap = Imap::open(side.imap, HUGE)?;
     for _ in 0..HUGE_COPIES {

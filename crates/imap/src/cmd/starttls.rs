@@ -19,6 +19,9 @@ impl Verb for StartTls {
 
     async fn run(self, session: &mut Session) -> Answer {
         match session.opening {
+            Opening::Encryptable if session.wire.is_compressed() => {
+                Err(Error::Bad("TLS begins before COMPRESS, not inside it"))
+            }
             Opening::Encryptable => {
                 session.begin_tls = true;
                 Ok(Done::new("Begin"))

@@ -12,6 +12,17 @@ use types::Peer;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// After UNAUTHENTICATE STARTTLS may be said again, but the stream below is not ours to give back.
+#[tokio::test]
+async fn no_tls_inside() {
+    let mut client = Client::opened(Opening::Encryptable).await;
+    let mut writer = DeflateEncoder::new(client.writer);
+    writer.write_all(b"c UNAUTHENTICATE\r\nd STARTTLS\r\ne NOOP\r\n").await.unwrap();
+    writer.flush().await.unwrap();
+    let heard = hear(&mut client.reader, "e OK").await;
+    assert!(heard.contains("\r\nd BAD TLS begins before COMPRESS"), "{heard}");
+}
+
 struct Client {
     _server: Server,
     reader: DeflateDecoder<BufReader<ReadHalf<DuplexStream>>>,
@@ -19,17 +30,17 @@ struct Client {
 }
 
 impl Client {
-    /// Logged in, and COMPRESS said.
     async fn new() -> Self {
+        Self::opened(Opening::Greeting).await
+    }
+
+    /// Logged in, and COMPRESS said.
+    async fn opened(opening: Opening) -> Self {
         let server = Server::start().await;
         let (mut ours, theirs) = tokio::io::duplex(1 << 20);
         let peer = Peer { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), private: true };
-        let session = server.service.clone().run_with(
-            theirs,
-            peer,
-            Opening::Greeting,
-            server.stop.subscribe(),
-        );
+        let session =
+            server.service.clone().run_with(theirs, peer, opening, server.stop.subscribe());
         tokio::spawn(session);
         ours.write_all(b"a LOGIN alice@example.test secret\r\n").await.unwrap();
         assert!(clear(&mut ours, "a OK").await.contains("COMPRESS=DEFLATE"));

@@ -329,8 +329,8 @@ impl Wire {
         self.compressed
     }
 
-    /// From now on both directions are DEFLATE (RFC 4978), about 300 KB of memory each. What comes is unpacked no
-    /// further than there is room in `input`, so all limits hold as they do without.
+    /// From now on both directions are DEFLATE (RFC 4978), which takes about 160 KB of memory. What comes is unpacked
+    /// no further than there is room in `input`, so all limits hold as they do without.
     pub(crate) async fn compress(&mut self) -> Result<(), Stop> {
         self.flush().await?;
         let stream = std::mem::replace(&mut self.stream, Box::new(tokio::io::empty()));

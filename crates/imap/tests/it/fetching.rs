@@ -1,6 +1,7 @@
 //! FETCH of much, and of odd letters: every byte as it was stored, in few writes.
 
 use crate::harness::{Client, MIXED, NESTED, Server};
+use std::sync::atomic::Ordering;
 use storage::{Letter, Target};
 use tokio::io::AsyncReadExt;
 
@@ -150,7 +151,8 @@ async fn one_damaged_letter_does_not_hide_the_others() {
     for text in ["first", "second", "third"] {
         deliver(&server, format!("Subject: x\r\n\r\nthe {text} text\r\n").as_bytes()).await;
     }
-    for entry in std::fs::read_dir(server.folder.path().join("log")).unwrap() {
+    server.folder.is_damaged.store(true, Ordering::Relaxed);
+    for entry in std::fs::read_dir(server.folder.place.path().join("log")).unwrap() {
         let path = entry.unwrap().path();
         let mut bytes = std::fs::read(&path).unwrap();
         if let Some(at) = bytes.windows(10).position(|window| window == b"the second") {

@@ -2,15 +2,16 @@
 
 use imap::{Config, Service};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use storage::tools::{fsck, silent};
 use storage::{Letter, Options, Store};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::io::{BufReader, DuplexStream, ReadBuf};
 use tokio::sync::watch;
-use types::{AccountId, Flag, Flags, Limits, ManualClock, Peer};
+use types::{AccountId, Flag, Flags, Limits, ManualClock, Peer, SystemClock};
 
 /// Sun, 22 Nov 2026 18:00:00 +0000
 pub(crate) const NOW_UNIX_S: i64 = 1_795_370_400;
@@ -81,7 +82,24 @@ pub(crate) struct Server {
     pub(crate) alice: AccountId,
     pub(crate) service: Arc<Service>,
     pub(crate) stop: watch::Sender<bool>,
-    pub(crate) folder: tempfile::TempDir,
+    pub(crate) folder: Folder,
+}
+
+/// When the data folder of a test goes, `fsck` looks into it and must find nothing, unless the test did damage.
+pub(crate) struct Folder {
+    pub(crate) place: tempfile::TempDir,
+    pub(crate) is_damaged: AtomicBool,
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let options = Options::in_folder(self.place.path());
+            let report = fsck(&options, false, &SystemClock, &silent).unwrap();
+            let is_damaged = *self.is_damaged.get_mut();
+            assert_eq!(report.is_fine(), !is_damaged, "{:#?}", report.findings);
+        }
+    }
 }
 
 impl Server {
@@ -103,6 +121,7 @@ impl Server {
             limits,
         };
         let service = Service::new(store.clone(), auth, config, clock);
+        let folder = Folder { place: folder, is_damaged: AtomicBool::new(false) };
         Self { store, alice, service, stop: watch::channel(false).0, folder }
     }
 

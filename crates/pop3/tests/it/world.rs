@@ -7,12 +7,13 @@
 use pop3::{Config, Service};
 use std::sync::Arc;
 use std::time::Duration;
+use storage::tools::{fsck, silent};
 use storage::{Letter, Options, Store};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream, DuplexStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
-use types::{AccountId, Clock, Flags, Limits, ManualClock, Peer, UidSet};
+use types::{AccountId, Clock, Flags, Limits, ManualClock, Peer, SystemClock, UidSet};
 
 pub(crate) const LOGIN: &str = "S: +OK *
     C: USER alice
@@ -27,7 +28,20 @@ pub(crate) struct World {
     auth: auth::Auth,
     clock: Arc<dyn Clock>,
     service: Option<Arc<Service>>,
-    _folder: TempDir,
+    _folder: Folder,
+}
+
+/// When the data folder of a test goes, `fsck` looks into it and must find nothing.
+struct Folder(TempDir);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let options = Options::in_folder(self.0.path());
+            let report = fsck(&options, false, &SystemClock, &silent).unwrap();
+            assert!(report.is_fine(), "{:#?}", report.findings);
+        }
+    }
 }
 
 impl World {
@@ -40,7 +54,8 @@ impl World {
         store.put_account("bob@example.test", &secret).await.unwrap();
         let auth = auth::Auth::new(store.index(), clock.clone());
         let limits = Limits::default();
-        let world = Self { store, alice, limits, auth, clock, service: None, _folder: folder };
+        let world =
+            Self { store, alice, limits, auth, clock, service: None, _folder: Folder(folder) };
         for letter in letters {
             world.add(letter).await;
         }

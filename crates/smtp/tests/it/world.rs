@@ -8,12 +8,13 @@ use smtp::{Config, Kind, Service};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use storage::tools::{fsck, silent};
 use storage::{Options, Store};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream, DuplexStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
-use types::{AccountId, Clock, Limits, ManualClock, Peer, SpecialUse, UidSet};
+use types::{AccountId, Clock, Limits, ManualClock, Peer, SpecialUse, SystemClock, UidSet};
 
 pub(crate) const STRANGER: Peer =
     Peer { ip: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)), private: false };
@@ -25,7 +26,20 @@ pub(crate) struct World {
     auth: auth::Auth,
     clock: Arc<dyn Clock>,
     accounts: Vec<(&'static str, AccountId)>,
-    _folder: TempDir,
+    _folder: Folder,
+}
+
+/// When the data folder of a test goes, `fsck` looks into it and must find nothing.
+struct Folder(TempDir);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let options = Options::in_folder(self.0.path());
+            let report = fsck(&options, false, &SystemClock, &silent).unwrap();
+            assert!(report.is_fine(), "{:#?}", report.findings);
+        }
+    }
 }
 
 impl World {
@@ -61,7 +75,7 @@ impl World {
             store,
             clock,
             accounts,
-            _folder: folder,
+            _folder: Folder(folder),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::reply::Error;
 use crate::session::Session;
 use crate::wire::Wire;
 use std::sync::Arc;
-use storage::{Change, ChangeKind, Mailbox, Message, Store};
+use storage::{Change, ChangeKind, Flagged, Mailbox, Message, Store};
 use types::{AccountId, MailboxId, ModSeq, Uid, UidSet};
 
 /// Entries of the change log read at a time.
@@ -193,10 +193,15 @@ impl Selected {
         Ok(UidSet::from_ranges(ranges))
     }
 
-    /// The client has been told these flags in an answer; the change log need not tell them again.
-    pub(crate) fn told(&mut self, rows: &[Message]) {
-        let mut rest: Vec<_> =
-            rows.iter().map(|r| (r.modseq, r.uid)).filter(|(m, _)| *m > self.modseq).collect();
+    /// The client has been told these flags in an answer; the change log need not tell them again. Where nothing else
+    /// happened since it was read, it need not even be asked.
+    pub(crate) fn told(&mut self, stored: &Flagged) {
+        if stored.before == self.modseq && self.contexts.is_empty() {
+            self.modseq = stored.after;
+            return;
+        }
+        let rows = stored.rows.iter().map(|row| (row.modseq, row.uid));
+        let mut rest: Vec<_> = rows.filter(|(modseq, _)| *modseq > self.modseq).collect();
         rest.sort_unstable();
         for run in rest.chunk_by(|a, b| a.0 == b.0) {
             let uids = run.iter().map(|(_, uid)| *uid).collect();
@@ -577,7 +582,7 @@ mod tests {
     #[test]
     fn own_flags_are_told_once() {
         let mut view = view(&[1, 2]);
-        view.told(&[row(1, 12), row(2, 9)]);
+        view.told(&flagged(vec![row(1, 12), row(2, 9)], 11, 12));
         let log: Vec<_> = [(11, 1), (12, 1), (12, 2)]
             .map(|(m, n)| change(m, ChangeKind::FlagsChanged, 1, n))
             .into();
@@ -585,5 +590,20 @@ mod tests {
         assert_eq!(view.flagged(), [uid(2)], "somebody else changed 2");
         view.take_in(&log[..1]);
         assert_eq!(view.flagged(), [uid(1), uid(2)], "somebody else changed 1 before");
+    }
+
+    fn flagged(rows: Vec<Message>, before: u64, after: u64) -> Flagged {
+        let (before, after) = (ModSeq(before), ModSeq(after));
+        Flagged { rows, modified: UidSet::new(), before, after }
+    }
+
+    #[test]
+    fn the_log_is_not_asked_for_what_is_all_ones_own() {
+        let mut view = view(&[1, 2]);
+        let known = view.modseq;
+        view.told(&flagged(vec![row(1, known.0 + 1)], known.0, known.0 + 1));
+        assert_eq!(view.modseq, known.next());
+        view.told(&flagged(vec![row(1, known.0 + 3)], known.0 + 2, known.0 + 3));
+        assert_eq!(view.modseq, known.next(), "somebody else changed something");
     }
 }

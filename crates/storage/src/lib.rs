@@ -48,7 +48,7 @@ pub use db::{
 };
 pub use error::{Error, Result};
 pub use letter::{Email, Letter};
-pub use ops::{Arrived, Copied, Into, Patch, Target};
+pub use ops::{Arrived, Copied, Flagged, Into, Patch, Target};
 pub use options::Options;
 pub use pack::Packed;
 pub use read::{Changes, Glance, Snapshot};

@@ -5,8 +5,8 @@ use crate::known::Asked;
 use crate::letter::{Email, Letter};
 use crate::log::{Disk, Log, RealDisk, Segments, replay};
 use crate::ops::{
-    Arrived, Copied, Copy, CreateMailbox, DeleteMailbox, Deliver, DestroyEmail, Expunge, Into,
-    LostAnswer, Patch, PatchEmail, PutAccount, RenameMailbox, SetQuota, StoreFlags,
+    Arrived, Copied, Copy, CreateMailbox, DeleteMailbox, Deliver, DestroyEmail, Expunge, Flagged,
+    Into, LostAnswer, Patch, PatchEmail, PutAccount, RenameMailbox, SetQuota, StoreFlags,
     SubscribeMailbox, Target, canonical_name,
 };
 use crate::pack::{Packed, Packer};
@@ -272,9 +272,8 @@ impl Store {
 
     // --- messages
 
-    /// Changes flags of the messages in `uids` that exist, one MODSEQ for all. Gives back the rows of all of
-    /// them after the change (RFC 9051 §6.4.6). With `unchanged_since` (RFC 7162 §3.1.3) rows with a higher
-    /// MODSEQ stay as they are, and their UIDs are the second value.
+    /// Changes flags of the messages in `uids` that exist, one MODSEQ for all (RFC 9051 §6.4.6). With
+    /// `unchanged_since` (RFC 7162 §3.1.3) rows with a higher MODSEQ stay as they are.
     pub async fn store_flags(
         &self,
         account: AccountId,
@@ -282,7 +281,7 @@ impl Store {
         uids: UidSet,
         change: FlagChange,
         unchanged_since: Option<ModSeq>,
-    ) -> Result<(Vec<MessageRow>, UidSet)> {
+    ) -> Result<Flagged> {
         self.change(StoreFlags { account, mailbox, uids, change, unchanged_since }).await
     }
 

@@ -247,10 +247,10 @@ async fn mark_seen(session: &mut Session, read: Vec<Uid>, by_uid: bool) -> Resul
     let change = FlagChange::Add(Flags::new(&[Flag::Seen]));
     let read = read.into_iter().collect();
     match session.store().store_flags(account, mailbox, read, change, None).await {
-        Ok((rows, _)) => {
-            fetch::say_flags(session, &rows, by_uid).await?;
+        Ok(stored) => {
+            fetch::say_flags(session, &stored.rows, by_uid).await?;
             if let Some(selected) = &mut session.selected {
-                selected.told(&rows);
+                selected.told(&stored);
             }
         }
         Err(error) => tracing::warn!(%error, "cannot mark a message as read"),

@@ -69,17 +69,16 @@ impl Verb for Store {
         let asked = session.view()?.members(&uids).len();
         let store = session.store();
         let since = self.unchanged_since;
-        let (rows, modified) =
-            store.store_flags(account, mailbox, uids, self.change, since).await?;
+        let stored = store.store_flags(account, mailbox, uids, self.change, since).await?;
         if !self.silent {
-            fetch::say_flags(session, &rows, self.by_uid).await?;
+            fetch::say_flags(session, &stored.rows, self.by_uid).await?;
         } else if session.enabled.condstore {
-            fetch::say_modseqs(session, &rows, self.by_uid).await?;
+            fetch::say_modseqs(session, &stored.rows, self.by_uid).await?;
         }
         if let Some(selected) = &mut session.selected {
-            selected.told(&rows);
+            selected.told(&stored);
         }
-        let modified = session.view()?.members(&modified);
+        let modified = session.view()?.members(&stored.modified);
         if !modified.is_empty() {
             let view = session.view()?;
             let set = if self.by_uid {
@@ -90,7 +89,7 @@ impl Verb for Store {
             return Ok(Done::with(format!("MODIFIED {set}"), "Some have changed since, they stay"));
         }
         // RFC 2180 §4.2: some of them are gone, which the client has not been told.
-        if !self.silent && !self.by_uid && rows.len() < asked {
+        if !self.silent && !self.by_uid && stored.rows.len() < asked {
             return Err(Error::no("EXPUNGEISSUED", "some of the messages are no longer there"));
         }
         Ok(Done::new("Flags stored"))

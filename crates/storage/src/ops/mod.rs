@@ -26,6 +26,7 @@ pub(crate) use subject::LostAnswer;
 pub use copy::Copied;
 pub use deliver::{Arrived, Into, Target};
 pub use email::Patch;
+pub use flags::Flagged;
 
 use crate::writer::Facts;
 use crate::{Error, Result};

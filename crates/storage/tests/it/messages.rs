@@ -22,9 +22,10 @@ async fn flags_change_and_survive() {
         let store = |set: &[u32], change| {
             scene.store.store_flags(scene.alice, inbox, uids(set), change, None)
         };
-        let (rows, late) =
-            store(&[1, 3, 77], FlagChange::Add(flags("\\Seen $Work"))).await.unwrap();
-        assert_eq!((rows.len(), late.is_empty()), (2, true));
+        let before = scene.store.state(scene.alice).await.unwrap();
+        let stored = store(&[1, 3, 77], FlagChange::Add(flags("\\Seen $Work"))).await.unwrap();
+        assert_eq!((stored.rows.len(), stored.modified.is_empty()), (2, true));
+        assert_eq!((stored.before, stored.after), (before, before.next()));
         store(&[3], FlagChange::Remove(flags("\\Seen"))).await.unwrap();
         store(&[2], FlagChange::Replace(flags("\\Deleted \\Flagged"))).await.unwrap();
         assert_eq!(scene.shown("INBOX").await, "1:\\Seen $Work 2:\\Flagged \\Deleted 3:$Work");
@@ -46,12 +47,14 @@ async fn unchanged_since_leaves_newer_rows_alone() {
         let since = Some(first.modseq);
         let all = uids(&[1, 2]);
         let stored = scene.store.store_flags(scene.alice, inbox, all, change.clone(), since).await;
-        let (rows, late) = stored.unwrap();
-        assert_eq!((rows.len(), late.to_string().as_str()), (1, "2"));
+        let stored = stored.unwrap();
+        assert_eq!((stored.rows.len(), stored.modified.to_string().as_str()), (1, "2"));
         assert_eq!(scene.shown("INBOX").await, "1:\\Seen 2:");
         // The same again changes nothing and takes no MODSEQ.
         let before = scene.store.state(scene.alice).await.unwrap();
-        scene.store.store_flags(scene.alice, inbox, uids(&[1]), change, None).await.unwrap();
+        let same = scene.store.store_flags(scene.alice, inbox, uids(&[1]), change, None).await;
+        let same = same.unwrap();
+        assert_eq!((same.before, same.after), (before, before));
         assert_eq!(scene.store.state(scene.alice).await.unwrap(), before);
     }
 }

@@ -99,7 +99,7 @@ impl Writer {
                     _ => FlagChange::Replace(self.random.flags()),
                 };
                 let stored = self.store.store_flags(self.account, mailbox, some, change, None);
-                for row in stored.await.unwrap().0 {
+                for row in stored.await.unwrap().rows {
                     let known = self.now[at].get_mut(&row.uid).unwrap();
                     (known.flags, known.modseq) = (row.flags, Some(row.modseq));
                 }

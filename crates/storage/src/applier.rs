@@ -28,7 +28,7 @@ const WHOLE_CHECKPOINT_CHANGES: usize = 30_000;
 const LAG_CHANGES: usize = 4_000;
 const LAG_BYTES: usize = 16 << 20;
 
-type There = Box<dyn for<'a> FnOnce(&mut Pending<'a>) + Send>;
+pub(crate) type There = Box<dyn for<'a> FnOnce(&mut Pending<'a>) + Send>;
 
 /// What is asked of the applier.
 pub(crate) enum Work {

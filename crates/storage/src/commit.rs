@@ -16,7 +16,7 @@ use db::Index;
 use std::collections::HashMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use types::{AccountId, EmailId, ModSeq};
@@ -43,6 +43,11 @@ pub(crate) struct Ready {
 }
 
 impl Ready {
+    /// One change, to be resolved in the index's transaction.
+    pub(crate) fn one(job: Box<dyn Job>, now_unix_s: i64) -> Self {
+        Self { jobs: vec![job], rest: vec![0], now_unix_s, ..Self::default() }
+    }
+
     fn is_full(&self) -> bool {
         self.jobs.len() >= BATCH_CHANGES || self.bytes >= BATCH_BYTES
     }
@@ -144,8 +149,22 @@ impl Desk {
         Ok(())
     }
 
-    /// Resolves the rest of a batch in the index's transaction and makes all of it durable.
-    fn change(
+    /// Resolves the rest of a batch in the index's transaction and makes all of it durable, or takes all of it back.
+    pub(crate) fn change(
+        &mut self,
+        group: &mut Ready,
+        pending: &mut Pending<'_>,
+        commits: &Commits,
+    ) -> Result<()> {
+        let work = || self.try_change(group, pending, commits);
+        let done = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(panicked()));
+        if done.is_err() {
+            self.take_back(pending, &commits.state);
+        }
+        done
+    }
+
+    fn try_change(
         &mut self,
         group: &mut Ready,
         pending: &mut Pending<'_>,
@@ -252,6 +271,15 @@ impl Commits {
 
     pub(crate) fn desk(&self) -> Locked<'_> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The desk, if nobody works at it.
+    pub(crate) fn free_desk(&self) -> Option<Locked<'_>> {
+        match self.desk.try_lock() {
+            Ok(desk) => Some(desk),
+            Err(TryLockError::Poisoned(desk)) => Some(desk.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     // --- for the writer
@@ -402,13 +430,7 @@ impl Commits {
         let mut away = std::mem::take(group);
         let commits = self.clone();
         let (back, done) = self.applying.there(move |pending| {
-            let mut desk = commits.desk();
-            let work = || desk.change(&mut away, pending, &commits);
-            let done = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(panicked()));
-            if done.is_err() {
-                desk.take_back(pending, &commits.state);
-            }
-            drop(desk);
+            let done = commits.desk().change(&mut away, pending, &commits);
             (away, done)
         })?;
         *group = back;

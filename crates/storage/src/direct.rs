@@ -43,7 +43,7 @@ struct Done {
 impl Direct {
     pub(crate) fn start(self) -> Result<WriterHandle> {
         let state = Arc::<WriterState>::default();
-        let (handle, queue) = WriterHandle::new(state.clone(), None);
+        let (handle, queue) = WriterHandle::new(state.clone());
         let thread = std::thread::Builder::new().name("writer".to_owned());
         let started = thread.spawn(move || self.run(queue, &state));
         started.map_err(|e| Error::Poisoned(format!("the writer thread did not start: {e}")))?;

@@ -17,6 +17,7 @@
 //! ```
 
 mod ahead;
+mod alone;
 mod applier;
 mod commit;
 mod direct;

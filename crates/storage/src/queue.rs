@@ -1,10 +1,12 @@
 //! The way to the writer: who waits, for how long, and how a batch comes together.
 
+use crate::alone::ShortWay;
 use crate::applier::Work;
 use crate::writer::{Facts, Intent, WriterState};
 use crate::{Error, Result};
 use bytes::Bytes;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -104,7 +106,7 @@ impl Drop for Answers {
     }
 }
 
-enum Command {
+pub(crate) enum Command {
     Change(Box<dyn Job>),
     Stop(oneshot::Sender<()>),
 }
@@ -115,20 +117,40 @@ pub(crate) struct WriterHandle {
     queue: Sender<Command>,
     places: Arc<Semaphore>,
     state: Arc<WriterState>,
-    /// Who shows readers what is not committed; `None`: everything is, before it is acknowledged.
-    applier: Option<Sender<Work>>,
+    /// Who shows readers what is not committed, and takes a change that is alone; `None`: everything is committed
+    /// before it is acknowledged.
+    short_way: Option<ShortWay>,
+    /// Callers who wait for a change.
+    callers: Arc<AtomicUsize>,
+}
+
+/// One of the callers, until it has its answer or goes.
+struct Caller<'a>(&'a AtomicUsize);
+
+impl Drop for Caller<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl WriterHandle {
-    pub(crate) fn new(state: Arc<WriterState>, applier: Option<Sender<Work>>) -> (Self, Queue) {
+    pub(crate) fn new(state: Arc<WriterState>) -> (Self, Queue) {
         let (queue, waiting) = channel();
         let places = Arc::new(Semaphore::new(QUEUE));
-        let handle = Self { queue, places: places.clone(), state, applier };
+        let callers = Arc::default();
+        let handle = Self { queue, places: places.clone(), state, short_way: None, callers };
         (handle, Queue { waiting, places, next: Batch::default(), expected: 0 })
+    }
+
+    /// With a way to the applier.
+    pub(crate) fn with(self, short_way: ShortWay) -> Self {
+        Self { short_way: Some(short_way), ..self }
     }
 
     /// Hands an intent over and waits until it is durable or refused.
     pub(crate) async fn change<I: Intent>(&self, intent: I) -> Result<I::Outcome> {
+        let others = self.callers.fetch_add(1, Ordering::Relaxed);
+        let _caller = Caller(&self.callers);
         if let Some(error) = self.state.poison() {
             return Err(error);
         }
@@ -144,8 +166,13 @@ impl WriterHandle {
         let runtime = Handle::try_current().ok();
         let runtime = runtime.filter(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread);
         let job = Box::new(Waiting { intent, outcome: Err(Error::Closed), caller, runtime });
-        self.queue.send(Command::Change(job)).map_err(|_| Error::Closed)?;
-        // The writer gives the place back when it takes the change.
+        match &self.short_way {
+            Some(way) if others == 0 && ShortWay::is_for(&*job) => {
+                way.change(job, self.queue.clone(), self.places.clone())?;
+            }
+            _ => self.queue.send(Command::Change(job)).map_err(|_| Error::Closed)?,
+        }
+        // Whoever takes the change gives the place back.
         place.forget();
         answer.await.unwrap_or(Err(Error::Closed))
     }
@@ -169,8 +196,7 @@ impl WriterHandle {
             return Err(error);
         }
         let (asked, shown) = oneshot::channel();
-        let applier = self.applier.as_ref();
-        let sent = applier.is_some_and(|applier| applier.send(Work::Show(lsn, asked)).is_ok());
+        let sent = self.short_way.as_ref().is_some_and(|way| way.send(Work::Show(lsn, asked)));
         match shown.await {
             Ok(done) if sent => done,
             _ => Err(self.state.poison().unwrap_or(Error::Closed)),

@@ -6,6 +6,7 @@
 //! inside the index's open transaction, so that it sees what came before it.
 
 use crate::ahead::Ahead;
+use crate::alone::ShortWay;
 use crate::applier::{Applier, Way};
 use crate::commit::{Commits, Desk, Gathering, Locked, Trouble};
 use crate::log::{Log, Read, Segments};
@@ -146,10 +147,11 @@ impl Writer {
         };
         let applier = applier.start()?;
         let applying = applier.way();
-        let (handle, queue) = WriterHandle::new(state.clone(), Some(applier.readers()));
+        let (handle, queue) = WriterHandle::new(state.clone());
         let crowd = queue.crowd();
         let desk = Desk::new(log, ahead, index, segments);
         let commits = Commits::new(desk, state, listeners, applying.clone(), crowd);
+        let handle = handle.with(ShortWay::new(applier.readers(), &commits, clock.clone()));
         let syncer = commits.clone().start()?;
         let work = Working { commits, applying, clock, reserve_bytes };
         let thread = std::thread::Builder::new().name("writer".to_owned());

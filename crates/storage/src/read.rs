@@ -48,6 +48,17 @@ pub struct Glance {
 
 /// A range of a letter from this size on is read without the rest, once the whole was checked.
 const RANGE_BYTES: u32 = 1 << 20;
+/// Letters that are read before they are asked for.
+const AHEAD_BYTES: u32 = 1 << 20;
+
+/// What is read beside the rows of messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum With {
+    Nothing,
+    Emails,
+    /// Into the cache.
+    Letters,
+}
 
 /// Reads a stored part table, or some of it.
 pub(crate) type Decode = fn(&[u8]) -> std::result::Result<mparser::Index, mparser::IndexError>;
@@ -171,13 +182,13 @@ impl Reader {
         asked: &AskedView,
         uids: &UidSet,
         told: Option<Moment>,
-        with_emails: bool,
+        with: With,
     ) -> Result<(Vec<MessageRow>, Vec<Arc<Email>>)> {
         let read = self.index.read()?;
         let Some(account) = read.account(asked.account)? else { return Ok(Default::default()) };
         let moment = Self::moment_of(told, &account);
         let rows = self.rows(&*read, asked, &account, uids, moment)?;
-        if !with_emails {
+        if with == With::Nothing {
             return Ok((rows, Vec::new()));
         }
         let ids = rows.iter().map(|row| row.email).collect();
@@ -186,6 +197,10 @@ impl Reader {
             Some(emails) => emails,
             None => asked.complete_listed(self, &*read, moment)?,
         };
+        drop(read);
+        if with == With::Letters {
+            self.read_ahead(&emails);
+        }
         Ok((rows, emails))
     }
 
@@ -301,6 +316,17 @@ impl Reader {
         let bytes = Bytes::from(bytes);
         self.cache.put(letter_key(email), bytes.clone().into());
         Ok(bytes)
+    }
+
+    /// Brings the first letters into the cache. What cannot be read is said to who asks for it.
+    fn read_ahead(&self, emails: &[Arc<Email>]) {
+        let mut left_bytes = AHEAD_BYTES;
+        for email in emails {
+            left_bytes = left_bytes.saturating_sub(email.size_bytes);
+            if left_bytes == 0 || self.bytes(email.id, email.blob).is_err() {
+                return;
+            }
+        }
     }
 
     /// A range of each letter, in the order asked; the first is not in the cache. A letter that is damaged does not

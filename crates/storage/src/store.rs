@@ -12,7 +12,7 @@ use crate::ops::{
 use crate::pack::{Packed, Packer};
 use crate::pending::apply;
 use crate::queue::WriterHandle;
-use crate::read::{Changes, Glance, Reader, Snapshot, cut, slice};
+use crate::read::{Changes, Glance, Reader, Snapshot, With, cut, slice};
 use crate::recent::{Asking, Recent};
 use crate::search::{Query, search};
 use crate::view::View;
@@ -444,7 +444,7 @@ impl Store {
         mailbox: MailboxId,
         uids: &UidSet,
     ) -> Result<Vec<MessageRow>> {
-        Ok(self.rows_and_emails(account, mailbox, uids, false).await?.0)
+        Ok(self.rows_and_emails(account, mailbox, uids, With::Nothing).await?.0)
     }
 
     /// The messages in `uids` that exist, ascending, each with its email.
@@ -454,7 +454,28 @@ impl Store {
         mailbox: MailboxId,
         uids: &UidSet,
     ) -> Result<Vec<(MessageRow, Arc<Email>)>> {
-        let (rows, emails) = self.rows_and_emails(account, mailbox, uids, true).await?;
+        self.list_with(account, mailbox, uids, With::Emails).await
+    }
+
+    /// The same for a caller who reads the letters next: where the index has to be asked, the first megabyte of them is
+    /// brought into the cache at the same turn.
+    pub async fn list_to_read(
+        &self,
+        account: AccountId,
+        mailbox: MailboxId,
+        uids: &UidSet,
+    ) -> Result<Vec<(MessageRow, Arc<Email>)>> {
+        self.list_with(account, mailbox, uids, With::Letters).await
+    }
+
+    async fn list_with(
+        &self,
+        account: AccountId,
+        mailbox: MailboxId,
+        uids: &UidSet,
+        with: With,
+    ) -> Result<Vec<(MessageRow, Arc<Email>)>> {
+        let (rows, emails) = self.rows_and_emails(account, mailbox, uids, with).await?;
         // In the order of the rows, with a gap should one be missing.
         let mut emails = emails.into_iter().peekable();
         let with_email = |row: MessageRow| {
@@ -469,7 +490,7 @@ impl Store {
         account: AccountId,
         mailbox: MailboxId,
         uids: &UidSet,
-        with_emails: bool,
+        with: With,
     ) -> Result<(Vec<MessageRow>, Vec<Arc<Email>>)> {
         let moment = self.0.reader.moment(account);
         let asked = self.0.reader.ask_view(account, mailbox);
@@ -477,7 +498,7 @@ impl Store {
             && let Some(view) = asked.at(moment)
         {
             let rows: Vec<_> = view.members(uids).map(|entry| entry.to_row()).collect();
-            if !with_emails {
+            if with == With::Nothing {
                 return Ok((rows, Vec::new()));
             }
             let ids = rows.iter().map(|row| row.email).collect();
@@ -486,7 +507,7 @@ impl Store {
             }
         }
         let uids = uids.clone();
-        self.of(account, move |reader| reader.list(&asked, &uids, moment, with_emails)).await
+        self.of(account, move |reader| reader.list(&asked, &uids, moment, with)).await
     }
 
     /// The emails asked for that exist in this account, in the order asked.

@@ -76,11 +76,17 @@ impl Verb for Fetch {
         let marks = !view.read_only && self.items.iter().any(sets_seen);
         let uids = self.asked(session).await?;
         let with_emails = self.items.iter().any(Item::needs_email);
+        let reads_letters = self.items.iter().any(|item| section(item).is_some());
         let mut told = Told { complete: true, read: Vec::new(), damage: None };
         for uids in uids.chunks(if with_emails { EMAILS } else { ROWS }) {
             let set: UidSet = uids.iter().copied().collect();
             if with_emails {
-                let listed = session.store().list(account, mailbox, &set).await?;
+                let store = session.store();
+                let listed = if reads_letters {
+                    store.list_to_read(account, mailbox, &set).await?
+                } else {
+                    store.list(account, mailbox, &set).await?
+                };
                 told.complete &= listed.len() == uids.len();
                 self.say_letters(session, &listed, &mut told).await?;
             } else {

@@ -9,6 +9,7 @@
 //! | `session` | one connection: reads a command, finds its row, answers, tells what else happened |
 //! | `selected` | the mailbox as this session has been told it is: message numbers, UIDs, what is still to tell |
 //! | `resync` | CONDSTORE and QRESYNC: what a client asks, what went since it looked last |
+//! | `sharing` | rights on mailboxes, and the mailboxes of others |
 //! | `contexts` | results of searches that are kept up to date |
 //! | `fetch/` | the pieces of a FETCH answer |
 //! | `order/` | messages sorted and in threads |
@@ -49,6 +50,7 @@ mod reply;
 mod resync;
 mod selected;
 mod session;
+mod sharing;
 mod wire;
 
 pub use capabilities::{CAPABILITIES, Capability};

@@ -35,6 +35,20 @@ impl Pattern {
         Some(Self { text, wild })
     }
 
+    /// What every name that matches begins with; all of it, without wildcards.
+    pub(crate) fn literal(&self) -> &str {
+        self.text.split(['*', '%']).next().unwrap_or_default()
+    }
+
+    pub(crate) fn is_wild(&self) -> bool {
+        self.wild.is_some()
+    }
+
+    /// Names that only lead to others are shown too (RFC 9051 §6.3.9).
+    pub(crate) fn ends_with_percent(&self) -> bool {
+        self.text.ends_with('%')
+    }
+
     /// Takes the same few steps for each byte of the name, whatever the stars: all places in the pattern that
     /// the name read so far can have reached are followed at once. INBOX matches in any case.
     pub(crate) fn matches(&self, name: &str) -> bool {

@@ -14,9 +14,10 @@ use crate::fetch;
 use crate::parse::{Bound, Set};
 use crate::reply::Error;
 use crate::session::Session;
+use crate::sharing::{self, Rights};
 use crate::wire::Wire;
 use std::sync::Arc;
-use storage::{Change, ChangeKind, Flagged, Mailbox, Message, Store};
+use storage::{Change, ChangeKind, Flagged, Mailbox, Message, Store, Watch};
 use types::{AccountId, MailboxId, ModSeq, Uid, UidSet};
 
 /// Entries of the change log read at a time.
@@ -48,6 +49,21 @@ pub(crate) struct Selected {
     saved: UidSet,
     /// Results that are kept up to date.
     pub(crate) contexts: Contexts,
+    /// `None`: it is one's own.
+    pub(crate) shared: Option<Box<Shared>>,
+}
+
+/// What is to be known of a mailbox of another account.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) account: AccountId,
+    pub(crate) rights: Rights,
+    /// The news of its owner's account.
+    pub(crate) watch: Watch,
+    /// Rights and `\Seen` were read after this.
+    pub(crate) checked: ModSeq,
+    /// What one has read of it.
+    pub(crate) seen: UidSet,
 }
 
 /// A mailbox whose UIDs have not been read.
@@ -86,7 +102,13 @@ impl Selected {
             own: Vec::new(),
             saved: UidSet::new(),
             contexts: Contexts::default(),
+            shared: None,
         }
+    }
+
+    /// Whose it is.
+    pub(crate) fn of(self, shared: Option<Box<Shared>>) -> Self {
+        Self { shared, ..self }
     }
 
     /// From now on this is what `$` means.
@@ -105,6 +127,11 @@ impl Selected {
 
     pub(crate) fn len(&self) -> usize {
         self.unread.map_or(self.uids.len(), |unread| unread.count)
+    }
+
+    /// Whether one has read it, where that is not what its flags say.
+    pub(crate) fn own_seen(&self, uid: Uid) -> Option<bool> {
+        self.shared.as_ref().map(|shared| shared.seen.contains(uid))
     }
 
     pub(crate) fn is_unread(&self) -> bool {
@@ -362,14 +389,28 @@ pub(crate) async fn read_list(
     Ok(())
 }
 
+/// Finds out about lost rights, where the selected mailbox is another's and something happened there.
+pub(crate) async fn look_again(session: &mut Session) -> Result<(), Error> {
+    let shared = session.selected.as_mut().and_then(|selected| selected.shared.as_mut());
+    let Some(shared) = shared else { return Ok(()) };
+    let newest = shared.watch.seen();
+    if newest <= shared.checked {
+        return Ok(());
+    }
+    shared.checked = newest;
+    // Boxed: few sessions do it, and all wait with what this function needs.
+    Box::pin(sharing::look_again(session)).await
+}
+
 /// Tells the client what happened in its mailbox. With `expunge` false, messages that went keep their
 /// numbers until the next time.
 pub(crate) async fn tell(session: &mut Session, expunge: bool) -> Result<(), Error> {
+    look_again(session).await?;
     if session.selected.is_none() {
         return Ok(());
     }
-    let account = session.account()?;
-    let newest = session.listen().1.map(storage::Watch::seen).unwrap_or_default();
+    let (account, _) = session.here()?;
+    let newest = session.listen().1.map(Watch::seen).unwrap_or_default();
     let store = session.store();
     let Some(selected) = &mut session.selected else { return Ok(()) };
     if newest > selected.modseq {

@@ -7,6 +7,7 @@ use crate::parse::{LITERAL_BYTES, LiteralHeader, Parser};
 use crate::reply::{self, Answer, Error};
 use crate::resync::Enabled;
 use crate::selected::{self, Selected};
+use crate::sharing::{self, Named, Rights};
 use crate::wire::{Frame, Stop, Stream, Wire};
 use crate::{Opening, Service, capabilities};
 use auth::Identity;
@@ -195,7 +196,7 @@ impl Session {
         self.service.metrics.commands.get_or_create(&Verb { verb }).inc();
         let answer = match row.ok_or(NO_SUCH_COMMAND) {
             Ok(row) => match self.welcome(row) {
-                Ok(()) => match self.read_list(row).await {
+                Ok(()) => match self.ready(row).await {
                     Ok(()) => (row.answer)(self, p).await,
                     Err(error) => Err(error),
                 },
@@ -211,15 +212,20 @@ impl Session {
         self.wire.relieve().await
     }
 
-    /// Reads the UIDs of the selected mailbox for a command that needs them, if that has not been done.
-    async fn read_list(&mut self, row: &Command) -> Result<(), Error> {
+    /// Finds out whether the selected mailbox may still be read; reads its UIDs for a command that needs them, if that
+    /// has not been done.
+    async fn ready(&mut self, row: &Command) -> Result<(), Error> {
+        selected::look_again(self).await?;
+        if self.selected.is_none() && self.is_ending() {
+            return Err(sharing::NO_PERMISSION);
+        }
         let unread = self.selected.as_ref().is_some_and(Selected::is_unread);
         if !unread || !row.needs_list {
             return Ok(());
         }
         // Boxed: it is rarely done, and all sessions would wait with the room for it.
         Box::pin(async {
-            let (account, store) = (self.account()?, self.store());
+            let ((account, _), store) = (self.here()?, self.store());
             let Some(selected) = &mut self.selected else { return Ok(()) };
             selected::read_list(&store, account, selected, &mut self.wire).await
         })
@@ -296,24 +302,58 @@ impl Session {
         self.identity.as_ref().map(|(who, _)| who.account).ok_or(Error::Bad("log in first"))
     }
 
-    /// The mailbox that is selected, with its account.
+    /// The same, with its address.
+    pub(crate) fn me(&self) -> Result<(AccountId, String), Error> {
+        let who = self.identity.as_ref().map(|(who, _)| (who.account, who.key.clone()));
+        who.ok_or(Error::Bad("log in first"))
+    }
+
+    /// The mailbox that is selected, with the account whose it is.
     pub(crate) fn here(&self) -> Result<(AccountId, MailboxId), Error> {
-        Ok((self.account()?, self.view()?.mailbox))
+        let selected = self.view()?;
+        let account = match &selected.shared {
+            Some(shared) => shared.account,
+            None => self.account()?,
+        };
+        Ok((account, selected.mailbox))
+    }
+
+    /// A mailbox by the name the client uses, one's own or another's, if it may do this with it.
+    pub(crate) async fn named(&mut self, name: &str, need: Rights) -> Result<Named, Error> {
+        let account = self.account()?;
+        if !sharing::is_others(name) {
+            let mailbox = self.store().mailbox_by_name(account, name).await?;
+            return Ok(Named::own(account, mailbox));
+        }
+        let (me, store) = (self.me()?, self.store());
+        // Boxed: few do it, and all sessions would wait with the room for it.
+        Box::pin(sharing::find(&store, (me.0, &me.1), name)).await?.need(need)
+    }
+
+    /// What may be done in the selected mailbox. All, when it is one's own.
+    pub(crate) fn rights(&self) -> Rights {
+        let shared = self.selected.as_ref().and_then(|selected| selected.shared.as_ref());
+        shared.map_or(Rights::ALL, |shared| shared.rights)
+    }
+
+    /// Whether the connection ends after the command that is being answered.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.farewell.is_some()
     }
 
     pub(crate) fn view(&self) -> Result<&Selected, Error> {
         self.selected.as_ref().ok_or(Error::Bad("select a mailbox first"))
     }
 
-    /// The mailbox that is selected, when it may be changed.
-    pub(crate) fn writable(&self) -> Result<(AccountId, MailboxId), Error> {
+    /// The mailbox that is selected, when it may be changed, and in this way.
+    pub(crate) fn writable(&self, need: Rights) -> Result<(AccountId, MailboxId), Error> {
         if self.view()?.read_only {
             return Err(Error::no(
                 "READ-ONLY",
                 "the mailbox was opened with EXAMINE, it cannot be changed",
             ));
         }
-        self.here()
+        if self.rights().has(need) { self.here() } else { Err(sharing::NO_PERMISSION) }
     }
 
     pub(crate) fn log_in(&mut self, who: Identity) {
@@ -347,9 +387,14 @@ impl Session {
         }
     }
 
-    /// The connection and the news of the account, both to wait on.
+    /// The connection and the news of the account whose mailbox is selected, both to wait on.
     pub(crate) fn listen(&mut self) -> (&mut Wire, Option<&mut Watch>) {
-        (&mut self.wire, self.identity.as_mut().map(|(_, watch)| watch))
+        let shared = self.selected.as_mut().and_then(|selected| selected.shared.as_mut());
+        let watch = match shared {
+            Some(shared) => Some(&mut shared.watch),
+            None => self.identity.as_mut().map(|(_, watch)| watch),
+        };
+        (&mut self.wire, watch)
     }
 
     pub(crate) fn command_bytes(&self) -> usize {

@@ -9,6 +9,7 @@ use crate::commands::Verb;
 use crate::parse::{Parsed, Parser};
 use crate::reply::{Answer, Done};
 use crate::session::Session;
+use crate::sharing::Rights;
 use types::UidSet;
 
 pub(crate) struct Close;
@@ -21,7 +22,8 @@ impl Verb for Close {
     }
 
     async fn run(self, session: &mut Session) -> Answer {
-        if let Ok((account, mailbox)) = session.writable() {
+        // RFC 4314 §4: without the right to expunge it is closed all the same.
+        if let Ok((account, mailbox)) = session.writable(Rights::EXPUNGE) {
             session.store().expunge(account, mailbox, UidSet::all()).await?;
         }
         session.selected = None;

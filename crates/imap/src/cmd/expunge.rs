@@ -9,6 +9,7 @@ use crate::commands::Verb;
 use crate::parse::{Parsed, Parser, Set};
 use crate::reply::{Answer, Done};
 use crate::session::Session;
+use crate::sharing::Rights;
 use types::UidSet;
 
 pub(crate) struct Expunge(Option<Set>);
@@ -23,7 +24,7 @@ impl Verb for Expunge {
     }
 
     async fn run(self, session: &mut Session) -> Answer {
-        let (account, mailbox) = session.writable()?;
+        let (account, mailbox) = session.writable(Rights::EXPUNGE)?;
         let uids = match &self.0 {
             Some(set) => session.view()?.resolve(set, true)?,
             None => UidSet::all(),

@@ -14,7 +14,8 @@ use crate::parse::{Parsed, Parser, limits};
 use crate::pattern::{self, Pattern};
 use crate::reply::{Answer, Done, Error};
 use crate::session::Session;
-use std::collections::HashSet;
+use crate::sharing::{self, Named, OTHERS, Rights};
+use std::collections::{BTreeSet, HashSet};
 use storage::Mailbox;
 
 pub(crate) struct List {
@@ -79,39 +80,114 @@ impl Verb for List {
             session.wire.say("* LIST (\\Noselect) \"/\" \"\"");
             return Ok(Done::new("Listed"));
         }
-        let account = session.account()?;
-        let mailboxes = session.store().mailboxes(account).await?;
-        let tree = Tree::of(&mailboxes, |mailbox| self.select.wants(mailbox));
-        for mailbox in &mailboxes {
+        let mailboxes = known(session, &patterns).await?;
+        let tree = Tree::of(&mailboxes, |named| self.select.wants(named));
+        for named in &mailboxes {
             // Thousands of mailboxes and dozens of patterns keep nobody else waiting.
             tokio::task::consume_budget().await;
-            let own = self.select.wants(mailbox);
-            let below = self.select.recursive && tree.chosen.contains(mailbox.name.as_str());
-            if !(own || below) || !patterns.iter().any(|p| p.matches(&mailbox.name)) {
+            let name = named.mailbox.name.as_str();
+            let chosen = self.select.wants(named);
+            let below = self.select.recursive && tree.chosen.contains(name);
+            if !(chosen || below) || !patterns.iter().any(|p| p.matches(name)) {
                 continue;
             }
-            self.say(session, mailbox, &tree, below).await?;
+            self.say(session, named, &tree, below).await?;
             session.wire.relieve().await?;
+        }
+        for name in leading(&mailboxes) {
+            let below = self.select.recursive && tree.chosen.contains(name);
+            let shown = below || self.select == Select::default();
+            if shown && patterns.iter().any(|p| p.ends_with_percent() && p.matches(name)) {
+                line(session, "LIST", &["\\NonExistent", "\\Noselect", "\\HasChildren"], name);
+                self.end_line(session, below);
+            }
         }
         Ok(Done::new("Listed"))
     }
+}
+
+/// All mailboxes that the patterns may match: one's own, and those of others.
+pub(super) async fn known(
+    session: &mut Session,
+    patterns: &[Pattern],
+) -> Result<Vec<Named>, Error> {
+    let account = session.account()?;
+    let own = session.store().mailboxes(account).await?.into_iter();
+    let own = own.filter(|mailbox| !sharing::is_others(&mailbox.name));
+    let mut known: Vec<Named> = own.map(|mailbox| Named::own(account, mailbox)).collect();
+    let reaches = |pattern: &Pattern| {
+        let literal = pattern.literal();
+        sharing::is_others(literal) || (pattern.is_wild() && OTHERS.starts_with(literal))
+    };
+    if patterns.iter().any(reaches) {
+        // Boxed: all sessions would wait with the room for it.
+        known.append(&mut Box::pin(of_others(session, patterns)).await?);
+    }
+    Ok(known)
+}
+
+async fn of_others(session: &mut Session, patterns: &[Pattern]) -> Result<Vec<Named>, Error> {
+    let (me, store) = (session.me()?, session.store());
+    let mut found = sharing::visible(&store, (me.0, &me.1)).await?;
+    // What is shared with everybody is not shown to everybody, but to who knows its name.
+    for pattern in patterns.iter().filter(|pattern| !pattern.is_wild()) {
+        if found.iter().any(|named| named.mailbox.name == pattern.literal()) {
+            continue;
+        }
+        match session.named(pattern.literal(), Rights::LOOKUP).await {
+            Ok(named) if !named.is_own() => found.push(named),
+            Ok(_) | Err(Error::No { .. } | Error::Storage(storage::Error::NoMailbox)) => {}
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(found)
+}
+
+/// Names above those of others' mailboxes that are no mailboxes, or none that may be seen.
+fn leading(mailboxes: &[Named]) -> BTreeSet<&str> {
+    let others = mailboxes.iter().filter(|named| !named.is_own());
+    let names: BTreeSet<&str> = others.map(|named| named.mailbox.name.as_str()).collect();
+    let above = |name| {
+        std::iter::successors(Some(name), |name: &&str| {
+            Some(name.rsplit_once(pattern::SEPARATOR)?.0)
+        })
+    };
+    let above = names.iter().flat_map(|name| above(*name).skip(1));
+    above.filter(|name| !names.contains(name)).collect()
 }
 
 impl List {
     async fn say(
         &self,
         session: &mut Session,
-        mailbox: &Mailbox,
+        named: &Named,
         tree: &Tree<'_>,
         below: bool,
     ) -> Result<(), Error> {
+        let mailbox = &named.mailbox;
+        let may_read = named.rights.has(Rights::READ);
         let mut attributes = Vec::with_capacity(4);
         if self.give.subscribed && mailbox.subscribed {
             attributes.push("\\Subscribed");
         }
         attributes.push(tree.children(mailbox));
-        attributes.extend(mailbox.special_use.and_then(types::SpecialUse::attribute));
+        if !may_read {
+            attributes.push("\\Noselect");
+        }
+        attributes.extend(special_use(named));
         line(session, "LIST", &attributes, &mailbox.name);
+        self.end_line(session, below);
+        if self.give.rights {
+            myrights::say(session, mailbox, named.rights);
+        }
+        if !self.give.status.is_empty() && may_read {
+            status::say(session, named, &self.give.status).await?;
+        }
+        Ok(())
+    }
+
+    /// `below`: with mailboxes below that the options select.
+    fn end_line(&self, session: &mut Session, below: bool) {
         let out = session.wire.out();
         if below {
             let option = match (self.select.subscribed, self.select.special_use) {
@@ -122,20 +198,19 @@ impl List {
             out.extend_from_slice(format!(" (\"CHILDINFO\" ({option}))").as_bytes());
         }
         out.extend_from_slice(b"\r\n");
-        if self.give.rights {
-            myrights::say(session, mailbox);
-        }
-        if !self.give.status.is_empty() {
-            status::say(session, mailbox, &self.give.status).await?;
-        }
-        Ok(())
     }
 }
 
+/// What somebody uses a mailbox for says nothing to others.
+fn special_use(named: &Named) -> Option<&'static str> {
+    let special_use = named.mailbox.special_use.filter(|_| named.is_own());
+    special_use.and_then(types::SpecialUse::attribute)
+}
+
 impl Select {
-    fn wants(self, mailbox: &Mailbox) -> bool {
-        let special = || mailbox.special_use.is_some_and(|u| u.attribute().is_some());
-        (!self.subscribed || mailbox.subscribed) && (!self.special_use || special())
+    fn wants(self, named: &Named) -> bool {
+        let special = || special_use(named).is_some();
+        (!self.subscribed || named.mailbox.subscribed) && (!self.special_use || special())
     }
 }
 
@@ -158,9 +233,11 @@ pub(super) async fn one(
     mailbox: &Mailbox,
     old_name: &str,
 ) -> Result<(), Error> {
-    let mailboxes = session.store().mailboxes(session.account()?).await?;
+    let own = !sharing::is_others(&mailbox.name);
+    let patterns = if own { Vec::new() } else { full_patterns(OTHERS, &["*".to_owned()])? };
+    let mailboxes = known(session, &patterns).await?;
     let tree = Tree::of(&mailboxes, |_| false);
-    let special = mailbox.special_use.and_then(types::SpecialUse::attribute);
+    let special = mailbox.special_use.and_then(types::SpecialUse::attribute).filter(|_| own);
     let attributes: Vec<_> = [tree.children(mailbox)].into_iter().chain(special).collect();
     line(session, "LIST", &attributes, &mailbox.name);
     let utf8 = session.utf8();
@@ -183,11 +260,11 @@ pub(super) struct Tree<'a> {
 }
 
 impl<'a> Tree<'a> {
-    pub(super) fn of(mailboxes: &'a [Mailbox], choose: impl Fn(&Mailbox) -> bool) -> Self {
+    pub(super) fn of(mailboxes: &'a [Named], choose: impl Fn(&Named) -> bool) -> Self {
         let (mut parents, mut chosen) = (HashSet::new(), HashSet::new());
-        for mailbox in mailboxes {
-            let is_chosen = choose(mailbox);
-            let mut name = mailbox.name.as_str();
+        for named in mailboxes {
+            let is_chosen = choose(named);
+            let mut name = named.mailbox.name.as_str();
             while let Some((parent, _)) = name.rsplit_once(pattern::SEPARATOR) {
                 parents.insert(parent);
                 if is_chosen {

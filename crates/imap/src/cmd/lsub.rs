@@ -4,7 +4,7 @@
 //! lsub = "LSUB" SP mailbox SP list-mailbox
 //! ```
 
-use super::list::{Tree, full_patterns, line};
+use super::list::{Tree, full_patterns, known, line};
 use crate::commands::Verb;
 use crate::parse::{Parsed, Parser};
 use crate::reply::{Answer, Done};
@@ -26,10 +26,9 @@ impl Verb for Lsub {
     async fn run(self, session: &mut Session) -> Answer {
         let percent = self.pattern.ends_with('%');
         let patterns = full_patterns(&self.reference, &[self.pattern])?;
-        let account = session.account()?;
-        let mailboxes = session.store().mailboxes(account).await?;
-        let tree = Tree::of(&mailboxes, |mailbox| mailbox.subscribed);
-        for mailbox in &mailboxes {
+        let mailboxes = known(session, &patterns).await?;
+        let tree = Tree::of(&mailboxes, |named| named.mailbox.subscribed);
+        for mailbox in mailboxes.iter().map(|named| &named.mailbox) {
             // With % a mailbox that only leads to a subscribed one is shown as such.
             let leads = percent && tree.chosen.contains(mailbox.name.as_str());
             let shown = mailbox.subscribed || leads;

@@ -9,6 +9,7 @@ use crate::commands::Verb;
 use crate::parse::{Parsed, Parser};
 use crate::reply::{Answer, Done, try_create};
 use crate::session::Session;
+use crate::sharing::Rights;
 
 pub(crate) struct Move(Copy);
 
@@ -21,7 +22,7 @@ impl Verb for Move {
 
     async fn run(self, session: &mut Session) -> Answer {
         let Copy { set, by_uid, to } = self.0;
-        let (account, mailbox) = session.writable()?;
+        let (account, mailbox) = session.writable(Rights::EXPUNGE.with(Rights::DELETED))?;
         let uids = session.view()?.resolve(&set, by_uid)?;
         let store = session.store();
         let to = store.mailbox_by_name(account, &to).await.map_err(try_create)?;

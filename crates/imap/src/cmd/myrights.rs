@@ -1,4 +1,4 @@
-//! MYRIGHTS (RFC 4314 §3.5): what the user may do with a mailbox. So far each has all rights on all of their own.
+//! MYRIGHTS (RFC 4314 §3.5): what the user may do with a mailbox.
 //!
 //! ```text
 //! myrights = "MYRIGHTS" SP mailbox
@@ -9,8 +9,8 @@ use crate::encode;
 use crate::parse::{Parsed, Parser};
 use crate::reply::{Answer, Done};
 use crate::session::Session;
+use crate::sharing::Rights;
 use storage::Mailbox;
-use types::SpecialUse;
 
 pub(crate) struct MyRights(String);
 
@@ -21,20 +21,29 @@ impl Verb for MyRights {
     }
 
     async fn run(self, session: &mut Session) -> Answer {
-        let account = session.account()?;
-        let mailbox = session.store().mailbox_by_name(account, &self.0).await?;
-        say(session, &mailbox);
+        let named = session.named(&self.0, Rights::NONE).await?;
+        // RFC 4314 §4
+        if !named.rights.has_any(ANY) {
+            return Err(storage::Error::NoMailbox.into());
+        }
+        say(session, &named.mailbox, named.rights);
         Ok(Done::new("Those are your rights"))
     }
 }
 
-/// `* MYRIGHTS Work lrswipkxtea`; also what LIST says (RFC 8440).
-pub(super) fn say(session: &mut Session, mailbox: &Mailbox) {
+/// One of these is needed to ask.
+const ANY: Rights = Rights::LOOKUP
+    .with(Rights::READ)
+    .with(Rights::INSERT)
+    .with(Rights::CREATE)
+    .with(Rights::DELETE)
+    .with(Rights::ADMINISTER);
+
+/// `* MYRIGHTS Work lrswipkxteacd`; also what LIST says (RFC 8440).
+pub(super) fn say(session: &mut Session, mailbox: &Mailbox, rights: Rights) {
     let utf8 = session.utf8();
     let out = session.wire.out();
     out.extend_from_slice(b"* MYRIGHTS ");
     encode::mailbox(out, &mailbox.name, utf8);
-    // The inbox cannot be deleted.
-    let inbox = mailbox.special_use == Some(SpecialUse::Inbox);
-    out.extend_from_slice(if inbox { b" lrswipktea\r\n" } else { b" lrswipkxtea\r\n" });
+    out.extend_from_slice(format!(" {rights}\r\n").as_bytes());
 }

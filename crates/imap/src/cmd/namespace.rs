@@ -1,4 +1,5 @@
-//! NAMESPACE (RFC 9051 §6.3.10): only personal mailboxes, without a prefix, levels divided by `/`.
+//! NAMESPACE (RFC 9051 §6.3.10): one's own mailboxes without a prefix, those of others below
+//! `Other Users/` and their owner's address; levels divided by `/`.
 //!
 //! ```text
 //! namespace = "NAMESPACE"
@@ -8,6 +9,7 @@ use crate::commands::Verb;
 use crate::parse::{Parsed, Parser};
 use crate::reply::{Answer, Done};
 use crate::session::Session;
+use crate::sharing::OTHERS;
 
 pub(crate) struct Namespace;
 
@@ -17,7 +19,7 @@ impl Verb for Namespace {
     }
 
     async fn run(self, session: &mut Session) -> Answer {
-        session.wire.say("* NAMESPACE ((\"\" \"/\")) NIL NIL");
+        session.wire.say(&format!("* NAMESPACE ((\"\" \"/\")) ((\"{OTHERS}/\" \"/\")) NIL"));
         Ok(Done::new("That is where mailboxes are"))
     }
 }

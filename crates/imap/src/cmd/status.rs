@@ -10,11 +10,14 @@ use crate::encode;
 use crate::parse::{Parsed, Parser, limits};
 use crate::reply::{Answer, Done, Error};
 use crate::session::Session;
+use crate::sharing::{self, Named, Rights};
+use std::borrow::Cow;
 use storage::Mailbox;
 use types::{Flag, Limits, Uid};
 
 /// Bytes that EXPUNGE would free.
 const DELETED_STORAGE: &str = "DELETED-STORAGE";
+const UNSEEN: &str = "UNSEEN";
 
 /// What STATUS can say of a mailbox: name, value, where it is specified.
 pub(crate) struct Item {
@@ -45,7 +48,8 @@ static ITEMS: &[Item] = &[
     row("SIZE", |mailbox, _| mailbox.size_bytes.to_string(), "RFC 8438"),
     row("UIDNEXT", |mailbox, _| uid_next(mailbox).to_string(), "RFC 9051 §6.3.11"),
     row("UIDVALIDITY", |mailbox, _| mailbox.uid_validity.to_string(), "RFC 9051 §6.3.11"),
-    row("UNSEEN", |mailbox, _| mailbox.unseen.to_string(), "RFC 9051 §6.3.11"),
+    // Of another's mailbox counted by `say`.
+    row(UNSEEN, |mailbox, _| mailbox.unseen.to_string(), "RFC 9051 §6.3.11"),
 ];
 
 /// The last UID of all stands for "none left"; a number must stand there.
@@ -72,9 +76,8 @@ impl Verb for Status {
         if self.items.iter().any(|item| item.name == "HIGHESTMODSEQ") {
             session.enable_condstore();
         }
-        let account = session.account()?;
-        let mailbox = session.store().mailbox_by_name(account, &self.mailbox).await?;
-        say(session, &mailbox, &self.items).await?;
+        let named = session.named(&self.mailbox, Rights::READ).await?;
+        say(session, &named, &self.items).await?;
         Ok(Done::new("That is its status"))
     }
 }
@@ -91,12 +94,19 @@ pub(super) fn items(p: &mut Parser<'_>) -> Parsed<Vec<&'static Item>> {
 /// `* STATUS Work (MESSAGES 2 UNSEEN 1)`
 pub(super) async fn say(
     session: &mut Session,
-    mailbox: &Mailbox,
+    named: &Named,
     items: &[&Item],
 ) -> Result<(), Error> {
+    let (account, mut mailbox) = (named.account, Cow::Borrowed(&named.mailbox));
+    if !named.is_own() && items.iter().any(|item| item.name == UNSEEN) {
+        let (me, store) = (session.account()?, session.store());
+        let seen = sharing::seen_by(&store, account, mailbox.id, me).await?;
+        let view = store.view(account, mailbox.id).await?;
+        mailbox.to_mut().unseen = (view.len() - view.members(&seen).count()) as u64;
+    }
     let mut deleted_bytes = 0;
     if mailbox.deleted > 0 && items.iter().any(|item| item.name == DELETED_STORAGE) {
-        let view = session.store().view(session.account()?, mailbox.id).await?;
+        let view = session.store().view(account, mailbox.id).await?;
         let deleted = view.entries().filter(|entry| entry.flags.contains(Flag::Deleted));
         deleted_bytes = deleted.map(|entry| u64::from(entry.size_bytes)).sum();
     }
@@ -112,7 +122,7 @@ pub(super) async fn say(
         if item.name == DELETED_STORAGE {
             encode::number(out, deleted_bytes);
         } else {
-            out.extend_from_slice((item.value)(mailbox, &limits).as_bytes());
+            out.extend_from_slice((item.value)(&mailbox, &limits).as_bytes());
         }
     }
     out.extend_from_slice(b")\r\n");

@@ -12,6 +12,7 @@ use crate::parse::{Parsed, Parser, Set};
 use crate::reply::{Answer, Done, Error};
 use crate::resync;
 use crate::session::Session;
+use crate::sharing::Rights;
 use types::{FlagChange, Flags, ModSeq};
 
 pub(crate) struct Store {
@@ -57,7 +58,7 @@ impl Verb for Store {
     }
 
     async fn run(self, session: &mut Session) -> Answer {
-        let (account, mailbox) = session.writable()?;
+        let (account, mailbox) = session.writable(Rights::NONE)?;
         if self.unchanged_since.is_some() {
             session.enable_condstore();
         }

@@ -12,7 +12,7 @@ use crate::session::Session;
 use crate::wire::Stop;
 use crate::{encode, noted};
 use storage::{Email, Message};
-use types::{Date, Flags};
+use types::{Date, Flag, Flags};
 
 /// `* 3 ` and what follows.
 pub(crate) fn response(out: &mut Vec<u8>, number: u32, rest: &str) {
@@ -48,9 +48,10 @@ pub(crate) async fn say_flags(
     for row in rows {
         let number = session.selected.as_ref().and_then(|s| s.number_of(row.uid));
         let Some(number) = number else { continue };
+        let own_seen = session.selected.as_ref().and_then(|s| s.own_seen(row.uid));
         begin(session, number, row, with_uid || enabled.qresync || enabled.rev2);
         let out = session.wire.out();
-        flags(out, &row.flags);
+        flags(out, &row.flags, own_seen);
         if enabled.condstore {
             named_number(out, " MODSEQ (", row.modseq.0, ")");
         }
@@ -94,6 +95,7 @@ pub(crate) async fn say_row(
 ) -> Result<(), Stop> {
     begin(session, row.number, row.message, false);
     let (mut sections, utf8) = (row.sections.into_iter(), session.utf8());
+    let own_seen = session.selected.as_ref().and_then(|s| s.own_seen(row.message.uid));
     for (i, item) in items.iter().enumerate() {
         let out = session.wire.out();
         if i > 0 {
@@ -116,23 +118,29 @@ pub(crate) async fn say_row(
                 Piece::Missing => out.extend_from_slice(b"NIL"),
             }
         } else {
-            write_item(out, item, row.message, row.email, utf8);
+            let about = About { message: row.message, own_seen, email: row.email, utf8 };
+            write_item(out, item, about);
         }
     }
     session.wire.out().extend_from_slice(b")\r\n");
     session.wire.relieve().await
 }
 
-fn write_item(
-    out: &mut Vec<u8>,
-    item: &Item,
-    message: &Message,
-    email: Option<&Email>,
+/// What an item is written from.
+#[derive(Clone, Copy)]
+struct About<'a> {
+    message: &'a Message,
+    /// [`crate::selected::Selected::own_seen`]
+    own_seen: Option<bool>,
+    email: Option<&'a Email>,
     utf8: bool,
-) {
+}
+
+fn write_item(out: &mut Vec<u8>, item: &Item, about: About<'_>) {
+    let About { message, own_seen, email, utf8 } = about;
     let global = |email: &Email| utf8 && bodystructure::has_global(&email.index);
     match (item, email) {
-        (Item::Flags, _) => flags(out, &message.flags),
+        (Item::Flags, _) => flags(out, &message.flags, own_seen),
         (Item::Uid, _) => uid(out, message),
         (Item::InternalDate, _) => {
             out.extend_from_slice(b"INTERNALDATE \"");
@@ -181,7 +189,8 @@ fn write_item(
     }
 }
 
-fn flags(out: &mut Vec<u8>, flags: &Flags) {
+/// `own_seen` stands for `\Seen`, where that is each user's own.
+fn flags(out: &mut Vec<u8>, flags: &Flags, own_seen: Option<bool>) {
     out.extend_from_slice(b"FLAGS (");
     let empty = out.len();
     let mut add = |name: &str| {
@@ -190,7 +199,13 @@ fn flags(out: &mut Vec<u8>, flags: &Flags) {
         }
         out.extend_from_slice(name.as_bytes());
     };
-    flags.system().for_each(|flag| add(flag.name()));
+    match own_seen {
+        None => flags.system().for_each(|flag| add(flag.name())),
+        Some(seen) => {
+            let has = |flag: &Flag| if *flag == Flag::Seen { seen } else { flags.contains(*flag) };
+            Flag::ALL.into_iter().filter(has).for_each(|flag| add(flag.name()));
+        }
+    }
     flags.keywords().iter().for_each(|keyword| add(keyword.as_str()));
     out.push(b')');
 }

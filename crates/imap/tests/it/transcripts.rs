@@ -107,17 +107,20 @@ transcripts! {
     copy
     create
     delete
+    deleteacl
     enable
     esearch
     examine
     expunge
     fetch
+    getacl
     getquota
     getquotaroot
     id
     idle
     imap4rev2
     list
+    listrights
     login
     logout
     lsub
@@ -134,6 +137,7 @@ transcripts! {
     search
     searchres
     select
+    setacl
     sort
     starttls
     status

@@ -1,5 +1,7 @@
 //! What each op does to the rows: the one place where counters, change log and rows meet.
 
+use crate::op::encode_uids;
+use crate::rows::seen_name;
 use crate::{
     AccountRow, Amount, BlobRef, ChangeKind, ChangeRow, EmailRow, Error, MailboxRow, MessageRow,
     Op, Result, Txn,
@@ -49,7 +51,34 @@ pub fn apply(txn: &mut dyn Txn, op: &Op, blob: Option<BlobRef>) -> Result<()> {
             txn.put_account(&AccountRow { limit: *limit, ..row })
         }
         Op::ChangesFloor { account, modseq } => forget(txn, *account, *modseq),
+        Op::NotePut { account, mailbox, modseq, name, value } => {
+            txn.put_note(*account, *mailbox, name, value.as_deref())?;
+            noted(txn, *account, *mailbox, *modseq)
+        }
+        Op::SeenPut { account, mailbox, modseq, user, uids, seen } => {
+            mailbox_of(txn, *account, *mailbox)?;
+            let name = seen_name(*user);
+            let old = txn.seen_by(*account, *mailbox, *user)?;
+            let new = if *seen { old.with(uids) } else { old.without(uids) };
+            let value = Some(encode_uids(&new)).filter(|_| !new.is_empty());
+            txn.put_note(*account, Some(*mailbox), &name, value.as_deref())?;
+            bump(txn, *account, *modseq, 0, |_| ())
+        }
     }
+}
+
+/// Remembers that a note changed: of a mailbox as a change of the mailbox.
+fn noted(
+    txn: &mut dyn Txn,
+    account: AccountId,
+    mailbox: Option<MailboxId>,
+    modseq: ModSeq,
+) -> Result<()> {
+    if let Some(mailbox) = mailbox {
+        mailbox_of(txn, account, mailbox)?;
+        remember(txn, account, modseq, ChangeKind::MailboxChanged, mailbox, None)?;
+    }
+    bump(txn, account, modseq, mailbox.is_some().into(), |_| ())
 }
 
 fn misfit(what: &str) -> Error {

@@ -28,7 +28,7 @@ pub use error::{Error, Result};
 pub use op::{DecodeError, Op};
 pub use rows::{
     AccountRow, Amount, BlobRef, ChangeKind, ChangeRow, EmailRef, EmailRow, Location, MailboxRow,
-    MessageRef, MessageRow, Position,
+    MessageRef, MessageRow, NoteRow, Position, SEEN_BY,
 };
 
 use std::ops::Range;
@@ -143,6 +143,25 @@ pub trait Read {
     /// The thread that a Message-ID (hashed by the caller) belongs to.
     fn thread_of(&self, account: AccountId, message_id_hash: u64) -> Result<Option<ThreadId>>;
 
+    /// Notes of a mailbox, or those of the account itself, sorted by name.
+    fn notes(&self, account: AccountId, mailbox: Option<MailboxId>) -> Result<Vec<NoteRow>>;
+    fn note(
+        &self,
+        account: AccountId,
+        mailbox: Option<MailboxId>,
+        name: &str,
+    ) -> Result<Option<Vec<u8>>>;
+    /// Notes of this name in all accounts, by account and mailbox.
+    fn notes_named(&self, name: &str) -> Result<Vec<(AccountId, NoteRow)>>;
+    /// Messages of a shared mailbox that another user has read; some may be gone since.
+    fn seen_by(&self, account: AccountId, mailbox: MailboxId, user: AccountId) -> Result<UidSet> {
+        match self.note(account, Some(mailbox), &rows::seen_name(user))? {
+            Some(bytes) => op::decode_uids(&bytes)
+                .map_err(|_| Error::Corrupt("what a user has read cannot be read".to_owned())),
+            None => Ok(UidSet::new()),
+        }
+    }
+
     /// Changes with a MODSEQ above `since`, ascending, at most `limit`. Below [`AccountRow::changes_floor`] some
     /// are missing.
     fn changes(&self, account: AccountId, since: ModSeq, limit: usize) -> Result<Vec<ChangeRow>>;
@@ -152,6 +171,7 @@ pub trait Read {
 pub trait Txn: Read {
     fn put_account(&mut self, row: &AccountRow) -> Result<()>;
     fn put_mailbox(&mut self, account: AccountId, row: &MailboxRow) -> Result<()>;
+    /// Deletes a mailbox and its notes.
     fn delete_mailbox(&mut self, account: AccountId, mailbox: MailboxId) -> Result<()>;
     /// Adds a message; its UID must be new in the mailbox.
     fn add_message(
@@ -178,6 +198,14 @@ pub trait Txn: Read {
         account: AccountId,
         message_id_hash: u64,
         thread: ThreadId,
+    ) -> Result<()>;
+    /// `None` deletes it.
+    fn put_note(
+        &mut self,
+        account: AccountId,
+        mailbox: Option<MailboxId>,
+        name: &str,
+        value: Option<&[u8]>,
     ) -> Result<()>;
     fn add_change(&mut self, account: AccountId, row: &ChangeRow) -> Result<()>;
     /// The highest MODSEQ up to which changes can be forgotten so that at least `keep` entries stay; `None` when

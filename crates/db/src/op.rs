@@ -47,6 +47,23 @@ pub enum Op {
     QuotaPut { account: AccountId, limit: Amount },
     /// The change log of the account begins after this MODSEQ: what is older is forgotten.
     ChangesFloor { account: AccountId, modseq: ModSeq },
+    /// A mailbox, or the account, has this note; `None`: no longer.
+    NotePut {
+        account: AccountId,
+        mailbox: Option<MailboxId>,
+        modseq: ModSeq,
+        name: String,
+        value: Option<Vec<u8>>,
+    },
+    /// Somebody whom the mailbox is shared with has read these messages, or wants them to be unread.
+    SeenPut {
+        account: AccountId,
+        mailbox: MailboxId,
+        modseq: ModSeq,
+        user: AccountId,
+        uids: UidSet,
+        seen: bool,
+    },
 }
 
 /// The bytes are not an op this build knows.
@@ -63,6 +80,8 @@ const FLAGS_PUT: u8 = 6;
 const MESSAGE_GONE: u8 = 7;
 const QUOTA_PUT: u8 = 8;
 const CHANGES_FLOOR: u8 = 9;
+const NOTE_PUT: u8 = 10;
+const SEEN_PUT: u8 = 11;
 
 impl Op {
     /// Whose rows it changes.
@@ -76,7 +95,9 @@ impl Op {
             | Self::FlagsPut { account, .. }
             | Self::MessageGone { account, .. }
             | Self::QuotaPut { account, .. }
-            | Self::ChangesFloor { account, .. } => *account,
+            | Self::ChangesFloor { account, .. }
+            | Self::NotePut { account, .. }
+            | Self::SeenPut { account, .. } => *account,
         }
     }
 
@@ -128,6 +149,17 @@ impl Op {
             }
             Self::ChangesFloor { account, modseq } => {
                 w.tag(CHANGES_FLOOR).number(account.0).number(modseq.0);
+            }
+            Self::NotePut { account, mailbox, modseq, name, value } => {
+                w.tag(NOTE_PUT).place(*account, mailbox.unwrap_or_default(), *modseq);
+                w.bytes(name.as_bytes()).number(value.is_some().into());
+                if let Some(value) = value {
+                    w.bytes(value);
+                }
+            }
+            Self::SeenPut { account, mailbox, modseq, user, uids, seen } => {
+                w.tag(SEEN_PUT).place(*account, *mailbox, *modseq).number(user.0);
+                w.uids(uids).number((*seen).into());
             }
         }
     }
@@ -195,9 +227,23 @@ impl Op {
                 account: AccountId(r.number()?),
                 modseq: ModSeq(r.number()?),
             }),
+            NOTE_PUT => r.note(),
+            SEEN_PUT => r.seen(),
             _ => Err(DecodeError),
         }
     }
+}
+
+/// A set in the form it has in ops.
+pub(crate) fn encode_uids(uids: &UidSet) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Writer(&mut bytes).uids(uids);
+    bytes
+}
+
+/// What [`encode_uids`] wrote.
+pub(crate) fn decode_uids(mut bytes: &[u8]) -> Result<UidSet, DecodeError> {
+    Reader(&mut bytes).uids()
 }
 
 struct Writer<'a>(&'a mut Vec<u8>);
@@ -329,6 +375,20 @@ impl<'a> Reader<'a, '_> {
         Ok(flags)
     }
 
+    fn note(&mut self) -> Result<Op, DecodeError> {
+        let (account, mailbox, modseq) = self.place()?;
+        let name = self.text()?;
+        let value = if self.number()? == 0 { None } else { Some(self.bytes()?.to_vec()) };
+        let mailbox = Some(mailbox).filter(|mailbox| mailbox.0 > 0);
+        Ok(Op::NotePut { account, mailbox, modseq, name, value })
+    }
+
+    fn seen(&mut self) -> Result<Op, DecodeError> {
+        let (account, mailbox, modseq) = self.place()?;
+        let (user, uids, seen) = (AccountId(self.number()?), self.uids()?, self.number()? != 0);
+        Ok(Op::SeenPut { account, mailbox, modseq, user, uids, seen })
+    }
+
     fn uids(&mut self) -> Result<UidSet, DecodeError> {
         let count = self.count(2)?;
         let mut ranges = Vec::with_capacity(count);
@@ -387,7 +447,16 @@ mod tests {
                 },
             },
             Op::FlagsPut { account, mailbox, modseq, uids: uids.clone(), flags },
-            Op::MessageGone { account, mailbox, modseq, uids },
+            Op::MessageGone { account, mailbox, modseq, uids: uids.clone() },
+            Op::NotePut {
+                account,
+                mailbox: Some(mailbox),
+                modseq,
+                name: "/shared/comment".into(),
+                value: Some(vec![0, 255]),
+            },
+            Op::NotePut { account, mailbox: None, modseq, name: String::new(), value: None },
+            Op::SeenPut { account, mailbox, modseq, user: AccountId(2), uids, seen: true },
             Op::QuotaPut { account, limit: Amount { size_bytes: u64::MAX, messages: 3 } },
             Op::ChangesFloor { account, modseq },
         ]

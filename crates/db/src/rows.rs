@@ -37,6 +37,22 @@ impl AccountRow {
     }
 }
 
+/// Something noted about a mailbox or an account: an annotation, a right, who has read what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoteRow {
+    /// `None`: about the account.
+    pub mailbox: Option<MailboxId>,
+    pub name: String,
+    pub value: Vec<u8>,
+}
+
+/// What is noted of the messages that somebody else has read stands under this and the account's number.
+pub const SEEN_BY: &str = "seen/";
+
+pub(crate) fn seen_name(user: AccountId) -> String {
+    format!("{SEEN_BY}{user}")
+}
+
 /// Letters, counted as IMAP's quota does (RFC 9208 §5.1, §5.2): an email that is in three mailboxes is three
 /// messages and three times its size, though its bytes are stored once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -9,8 +9,8 @@
 //! no rows here until readers of the index see that change.
 
 use db::{
-    AccountRow, ChangeRow, EmailRow, Error, Index, MailboxRow, MessageRow, Position, Read, Result,
-    Txn,
+    AccountRow, ChangeRow, EmailRow, Error, Index, MailboxRow, MessageRow, NoteRow, Position, Read,
+    Result, Txn,
 };
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
@@ -205,6 +205,18 @@ impl Read for AheadTxn<'_> {
         }
     }
 
+    fn notes(&self, _: AccountId, _: Option<MailboxId>) -> Result<Vec<NoteRow>> {
+        not_here()
+    }
+
+    fn note(&self, _: AccountId, _: Option<MailboxId>, _: &str) -> Result<Option<Vec<u8>>> {
+        not_here()
+    }
+
+    fn notes_named(&self, _: &str) -> Result<Vec<(AccountId, NoteRow)>> {
+        not_here()
+    }
+
     fn changes(&self, _: AccountId, _: ModSeq, _: usize) -> Result<Vec<ChangeRow>> {
         not_here()
     }
@@ -250,6 +262,16 @@ impl Txn for AheadTxn<'_> {
     fn put_thread_of(&mut self, account: AccountId, hash: u64, thread: ThreadId) -> Result<()> {
         self.ahead.get_mut().threads.insert((account, hash), thread);
         Ok(())
+    }
+
+    fn put_note(
+        &mut self,
+        _: AccountId,
+        _: Option<MailboxId>,
+        _: &str,
+        _: Option<&[u8]>,
+    ) -> Result<()> {
+        not_here()
     }
 
     fn add_change(&mut self, _: AccountId, _: &ChangeRow) -> Result<()> {

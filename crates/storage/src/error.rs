@@ -1,5 +1,6 @@
 //! What can go wrong in a mailbox, and who must act.
 
+use crate::ops::{NOTE_BYTES, NOTE_NAME_BYTES, NOTES};
 use std::path::PathBuf;
 use types::ErrorClass;
 
@@ -25,6 +26,12 @@ pub enum Error {
         "the account would hold more than it may; delete letters, or ask the operator for more room"
     )]
     OverQuota,
+    #[error(
+        "what is to be noted is too large: a name takes {NOTE_NAME_BYTES} bytes, a value {NOTE_BYTES}"
+    )]
+    NoteTooLarge,
+    #[error("the mailbox or account has {NOTES} notes already; delete some first")]
+    TooManyNotes,
     #[error("what changed so long ago is forgotten; look at everything again")]
     TooOld,
     #[error("the disk of the mail store is full; free some space, nothing is lost")]
@@ -72,6 +79,8 @@ impl Error {
             | Self::MailboxFixed(_)
             | Self::MailboxName(_)
             | Self::UidsExhausted
+            | Self::NoteTooLarge
+            | Self::TooManyNotes
             | Self::TooOld
             | Self::SearchLimit(_)
             | Self::InUse { .. }

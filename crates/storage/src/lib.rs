@@ -45,11 +45,11 @@ mod writer;
 
 pub use db::{
     AccountRow as Account, Amount, ChangeKind, ChangeRow as Change, MailboxRow as Mailbox,
-    MessageRow as Message,
+    MessageRow as Message, NoteRow as Note,
 };
 pub use error::{Error, Result};
 pub use letter::{Email, Letter};
-pub use ops::{Arrived, Copied, Flagged, Into, Patch, Target};
+pub use ops::{Arrived, Copied, Flagged, Into, NOTE_BYTES, NOTE_NAME_BYTES, NOTES, Patch, Target};
 pub use options::Options;
 pub use pack::Packed;
 pub use read::{Changes, Glance, Snapshot};

@@ -6,7 +6,7 @@ use crate::letter::{Email, Letter};
 use crate::log::{Disk, Log, RealDisk, Segments, replay};
 use crate::ops::{
     Arrived, Copied, Copy, CreateMailbox, DeleteMailbox, Deliver, DestroyEmail, Expunge, Flagged,
-    Into, LostAnswer, Patch, PatchEmail, PutAccount, RenameMailbox, SetQuota, StoreFlags,
+    Into, LostAnswer, Patch, PatchEmail, PutAccount, PutNotes, RenameMailbox, SetQuota, StoreFlags,
     SubscribeMailbox, Target, canonical_name,
 };
 use crate::pack::{Packed, Packer};
@@ -20,7 +20,7 @@ use crate::watch::{Listeners, Watch};
 use crate::writer::{Facts, Intent, Writer};
 use crate::{Error, Options, Result, folder};
 use bytes::Bytes;
-use db::{AccountRow, Amount, Index, MailboxRow, MessageRow, Read, Txn};
+use db::{AccountRow, Amount, Index, MailboxRow, MessageRow, NoteRow, Read, SEEN_BY, Txn};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -282,7 +282,63 @@ impl Store {
         change: FlagChange,
         unchanged_since: Option<ModSeq>,
     ) -> Result<Flagged> {
-        self.change(StoreFlags { account, mailbox, uids, change, unchanged_since }).await
+        let user = None;
+        self.change(StoreFlags { account, mailbox, uids, change, unchanged_since, user }).await
+    }
+
+    /// The same for somebody the mailbox is shared with: what they have read is their own ([`Store::seen_by`]), the other
+    /// flags are everybody's. The rows have the user's `\\Seen`.
+    pub async fn store_flags_for(
+        &self,
+        user: AccountId,
+        account: AccountId,
+        mailbox: MailboxId,
+        uids: UidSet,
+        change: FlagChange,
+        unchanged_since: Option<ModSeq>,
+    ) -> Result<Flagged> {
+        let user = Some(user).filter(|user| *user != account);
+        self.change(StoreFlags { account, mailbox, uids, change, unchanged_since, user }).await
+    }
+
+    // --- notes
+
+    /// What is noted about a mailbox, or about the account itself, sorted by name.
+    pub async fn notes(
+        &self,
+        account: AccountId,
+        mailbox: Option<MailboxId>,
+    ) -> Result<Vec<NoteRow>> {
+        let mut notes = self.rows(account, move |read| Ok(read.notes(account, mailbox)?)).await?;
+        notes.retain(|note| !note.name.starts_with(SEEN_BY));
+        Ok(notes)
+    }
+
+    /// Notes something, all of it or nothing; `None` deletes a note. The account's MODSEQ rises, and gives notice of it.
+    /// Fails with [`Error::NoteTooLarge`] and [`Error::TooManyNotes`].
+    pub async fn put_notes(
+        &self,
+        account: AccountId,
+        mailbox: Option<MailboxId>,
+        notes: Vec<(String, Option<Vec<u8>>)>,
+    ) -> Result<ModSeq> {
+        self.change(PutNotes { account, mailbox, notes }).await
+    }
+
+    /// Notes of this name in all accounts, by account and mailbox.
+    pub async fn notes_named(&self, name: &str) -> Result<Vec<(AccountId, NoteRow)>> {
+        let name = name.to_owned();
+        self.blocking(move |reader| Ok(reader.index.read()?.notes_named(&name)?)).await
+    }
+
+    /// Messages of a shared mailbox that another user has read; some may be gone since.
+    pub async fn seen_by(
+        &self,
+        account: AccountId,
+        mailbox: MailboxId,
+        user: AccountId,
+    ) -> Result<UidSet> {
+        self.rows(account, move |read| Ok(read.seen_by(account, mailbox, user)?)).await
     }
 
     /// Copies messages that exist to another (or the same) mailbox; bytes are not copied.

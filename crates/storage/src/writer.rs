@@ -63,8 +63,8 @@ pub(crate) struct Told {
     pub(crate) changed: HashMap<AccountId, ModSeq>,
     /// Accounts there are facts about.
     pub(crate) touched: HashSet<AccountId>,
-    /// Who asks for an account by its key reads the index as it is committed.
-    pub(crate) accounts_put: bool,
+    /// Who asks for an account by its key, or for a note in all accounts, reads the index as it is committed.
+    pub(crate) commit_at_once: bool,
 }
 
 impl Facts<'_> {
@@ -72,7 +72,7 @@ impl Facts<'_> {
         db::apply(self.txn, op, self.blob)?;
         op.encode(&mut self.ops);
         self.told.touched.insert(op.account());
-        self.told.accounts_put |= matches!(op, Op::AccountPut { .. });
+        self.told.commit_at_once |= matches!(op, Op::AccountPut { .. } | Op::NotePut { .. });
         Ok(())
     }
 

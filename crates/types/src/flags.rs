@@ -115,6 +115,10 @@ impl Flags {
         self.system &= !(flag as u8);
     }
 
+    pub fn set(&mut self, flag: Flag, is_set: bool) {
+        if is_set { self.insert(flag) } else { self.remove(flag) }
+    }
+
     pub fn system(&self) -> impl Iterator<Item = Flag> + '_ {
         Flag::ALL.into_iter().filter(|f| self.contains(*f))
     }

@@ -73,6 +73,30 @@ impl UidSet {
         self.0.last().map(|(_, last)| *last)
     }
 
+    /// All that are in one of the two.
+    #[must_use]
+    pub fn with(&self, other: &Self) -> Self {
+        Self::from_ranges(self.0.iter().chain(&other.0).copied())
+    }
+
+    /// All that are not in the other.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        let mut left = Vec::with_capacity(self.0.len());
+        let mut cuts = &other.0[..];
+        for &(first, last) in &self.0 {
+            cuts = cuts.get(cuts.partition_point(|(_, end)| *end < first)..).unwrap_or_default();
+            let mut from = Some(first);
+            for (cut_first, cut_last) in cuts.iter().take_while(|(start, _)| *start <= last) {
+                let before = Uid::new(cut_first.get() - 1);
+                left.extend(from.zip(before).filter(|(from, before)| from <= before));
+                from = cut_last.next();
+            }
+            left.extend(from.filter(|from| *from <= last).map(|from| (from, last)));
+        }
+        Self(left)
+    }
+
     /// Every UID, in ascending order. May be four billion: intersect with what exists first.
     pub fn iter(&self) -> impl Iterator<Item = Uid> + '_ {
         let numbers = |&(a, b): &(Uid, Uid)| -> RangeInclusive<u32> { a.get()..=b.get() };
@@ -139,5 +163,26 @@ mod tests {
         assert!(set.contains(uid(2)) && !set.contains(uid(4)) && !set.contains(uid(10)));
         assert_eq!(set.iter().map(Uid::get).collect::<Vec<_>>(), [1, 2, 3, 9]);
         assert!(UidSet::all().contains(Uid::MAX));
+    }
+
+    #[test]
+    fn with_and_without() {
+        #[track_caller]
+        fn check(a: &[(u32, u32)], b: &[(u32, u32)], with: &str, without: &str) {
+            let set = |ranges: &[(u32, u32)]| {
+                let uid = |n| Uid::new(n).unwrap();
+                UidSet::from_ranges(ranges.iter().map(|(a, b)| (uid(*a), uid(*b))))
+            };
+            let (a, b) = (set(a), set(b));
+            assert_eq!(a.with(&b).to_string(), with);
+            assert_eq!(a.without(&b).to_string(), without);
+        }
+        check(&[], &[(1, 2)], "1:2", "");
+        check(&[(1, 9)], &[], "1:9", "1:9");
+        check(&[(1, 9)], &[(3, 4), (7, 7)], "1:9", "1:2,5:6,8:9");
+        check(&[(3, 4), (6, 8)], &[(1, 6)], "1:8", "7:8");
+        check(&[(2, 3), (5, 6)], &[(1, 9)], "1:9", "");
+        check(&[(1, u32::MAX)], &[(5, u32::MAX)], "1:4294967295", "1:4");
+        check(&[(4, 4)], &[(3, 3), (5, 5)], "3:5", "4");
     }
 }

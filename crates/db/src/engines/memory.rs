@@ -1,7 +1,8 @@
 //! Rows in ordered maps. A writer changes a copy that readers do not share; commit puts it in place.
 
 use crate::{
-    AccountRow, ChangeRow, EmailRow, Index, MailboxRow, MessageRow, Position, Read, Result, Txn,
+    AccountRow, ChangeRow, EmailRow, Index, MailboxRow, MessageRow, NoteRow, Position, Read,
+    Result, Txn,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,6 +31,7 @@ struct Rows {
     homes: BTreeSet<(EmailId, MailboxId, Uid)>,
     emails: BTreeMap<EmailId, EmailRow>,
     threads: BTreeMap<(AccountId, u64), ThreadId>,
+    notes: BTreeMap<(AccountId, MailboxId), BTreeMap<String, Vec<u8>>>,
     changes: BTreeMap<(AccountId, ModSeq), Vec<ChangeRow>>,
 }
 
@@ -130,6 +132,37 @@ impl Read for Arc<Rows> {
         Ok(self.threads.get(&(account, message_id_hash)).copied())
     }
 
+    fn notes(&self, account: AccountId, mailbox: Option<MailboxId>) -> Result<Vec<NoteRow>> {
+        let notes = self.notes.get(&(account, mailbox.unwrap_or_default()));
+        let row = |(name, value): (&String, &Vec<u8>)| NoteRow {
+            mailbox,
+            name: name.clone(),
+            value: value.clone(),
+        };
+        Ok(notes.into_iter().flatten().map(row).collect())
+    }
+
+    fn note(
+        &self,
+        account: AccountId,
+        mailbox: Option<MailboxId>,
+        name: &str,
+    ) -> Result<Option<Vec<u8>>> {
+        let notes = self.notes.get(&(account, mailbox.unwrap_or_default()));
+        Ok(notes.and_then(|notes| notes.get(name)).cloned())
+    }
+
+    fn notes_named(&self, name: &str) -> Result<Vec<(AccountId, NoteRow)>> {
+        let mut found = Vec::new();
+        for ((account, mailbox), notes) in &self.notes {
+            let mailbox = Some(*mailbox).filter(|mailbox| mailbox.0 > 0);
+            found.extend(notes.get(name).map(|value| {
+                (*account, NoteRow { mailbox, name: name.to_owned(), value: value.clone() })
+            }));
+        }
+        Ok(found)
+    }
+
     fn changes(&self, account: AccountId, since: ModSeq, limit: usize) -> Result<Vec<ChangeRow>> {
         let all = (account, since.next())..=(account, ModSeq(u64::MAX));
         Ok(self.changes.range(all).flat_map(|(_, rows)| rows).take(limit).cloned().collect())
@@ -159,6 +192,9 @@ forward! {
     email(email: EmailId) -> Option<EmailRow>;
     thread(account: AccountId, thread: ThreadId) -> Vec<EmailId>;
     thread_of(account: AccountId, message_id_hash: u64) -> Option<ThreadId>;
+    notes(account: AccountId, mailbox: Option<MailboxId>) -> Vec<NoteRow>;
+    note(account: AccountId, mailbox: Option<MailboxId>, name: &str) -> Option<Vec<u8>>;
+    notes_named(name: &str) -> Vec<(AccountId, NoteRow)>;
     changes(account: AccountId, since: ModSeq, limit: usize) -> Vec<ChangeRow>;
 }
 
@@ -185,7 +221,9 @@ impl Txn for MemoryTxn<'_> {
     }
 
     fn delete_mailbox(&mut self, account: AccountId, mailbox: MailboxId) -> Result<()> {
-        self.rows().mailboxes.remove(&(account, mailbox));
+        let rows = self.rows();
+        rows.mailboxes.remove(&(account, mailbox));
+        rows.notes.remove(&(account, mailbox));
         Ok(())
     }
 
@@ -250,6 +288,21 @@ impl Txn for MemoryTxn<'_> {
         thread: ThreadId,
     ) -> Result<()> {
         self.rows().threads.insert((account, message_id_hash), thread);
+        Ok(())
+    }
+
+    fn put_note(
+        &mut self,
+        account: AccountId,
+        mailbox: Option<MailboxId>,
+        name: &str,
+        value: Option<&[u8]>,
+    ) -> Result<()> {
+        let notes = self.rows().notes.entry((account, mailbox.unwrap_or_default())).or_default();
+        match value {
+            Some(value) => notes.insert(name.to_owned(), value.to_vec()),
+            None => notes.remove(name),
+        };
         Ok(())
     }
 

@@ -10,7 +10,7 @@
 
 use crate::{
     AccountRow, Amount, BlobRef, ChangeKind, ChangeRow, EmailRef, EmailRow, Error, Index, Location,
-    MailboxRow, MessageRef, MessageRow, Position, Read, Result, Txn, rows,
+    MailboxRow, MessageRef, MessageRow, NoteRow, Position, Read, Result, Txn, rows,
 };
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, Params, Row, Statement, params};
@@ -25,7 +25,7 @@ use types::{
 };
 
 /// Raised when the tables change; an older index is thrown away and built again from the log.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 /// Rows of accounts and mailboxes the writer keeps between commits; more: it starts afresh.
 const WRITER_CACHE_ROWS: usize = 50_000;
 /// Room for what a transaction over many letters changes; negative numbers are KiB to SQLite.
@@ -72,6 +72,11 @@ CREATE TABLE thread_of (
     PRIMARY KEY (account, message_id_hash)) WITHOUT ROWID;
 -- for what goes with the last email of a thread; new threads have the highest numbers: it grows at its end
 CREATE INDEX thread_of_thread ON thread_of (thread);
+-- mailbox 0: about the account
+CREATE TABLE note (
+    account INTEGER NOT NULL, mailbox INTEGER NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL,
+    PRIMARY KEY (account, mailbox, name)) WITHOUT ROWID;
+CREATE INDEX note_name ON note (name);
 -- all but additions of messages that are still there
 CREATE TABLE change (
     account INTEGER NOT NULL, modseq INTEGER NOT NULL, mailbox INTEGER NOT NULL,
@@ -539,6 +544,34 @@ impl Read for Connection {
         one(self, sql, key, |row| Ok(ThreadId(uint(row, 0)?)))
     }
 
+    fn notes(&self, account: AccountId, mailbox: Option<MailboxId>) -> Result<Vec<NoteRow>> {
+        let sql = "SELECT name, value FROM note WHERE account = ? AND mailbox = ? ORDER BY name";
+        all(self, sql, params![db_int(account.0), mailbox.unwrap_or_default().0], |row| {
+            Ok(NoteRow { mailbox, name: row.get(0)?, value: row.get(1)? })
+        })
+    }
+
+    fn note(
+        &self,
+        account: AccountId,
+        mailbox: Option<MailboxId>,
+        name: &str,
+    ) -> Result<Option<Vec<u8>>> {
+        let sql = "SELECT value FROM note WHERE account = ? AND mailbox = ? AND name = ?";
+        let key = params![db_int(account.0), mailbox.unwrap_or_default().0, name];
+        one(self, sql, key, |row| row.get(0))
+    }
+
+    fn notes_named(&self, name: &str) -> Result<Vec<(AccountId, NoteRow)>> {
+        let sql =
+            "SELECT account, mailbox, value FROM note WHERE name = ? ORDER BY account, mailbox";
+        all(self, sql, [name], |row| {
+            let mailbox = Some(MailboxId(row.get(1)?)).filter(|mailbox| mailbox.0 > 0);
+            let note = NoteRow { mailbox, name: name.to_owned(), value: row.get(2)? };
+            Ok((AccountId(uint(row, 0)?), note))
+        })
+    }
+
     fn changes(&self, account: AccountId, since: ModSeq, limit: usize) -> Result<Vec<ChangeRow>> {
         let mut found = written_changes(self, account, since, limit)?;
         for mailbox in Read::mailboxes(self, account)? {
@@ -843,6 +876,9 @@ forward! {
     existing(account: AccountId, emails: &[EmailId]) -> Vec<EmailId>;
     thread(account: AccountId, thread: ThreadId) -> Vec<EmailId>;
     thread_of(account: AccountId, message_id_hash: u64) -> Option<ThreadId>;
+    notes(account: AccountId, mailbox: Option<MailboxId>) -> Vec<NoteRow>;
+    note(account: AccountId, mailbox: Option<MailboxId>, name: &str) -> Option<Vec<u8>>;
+    notes_named(name: &str) -> Vec<(AccountId, NoteRow)>;
     changes(account: AccountId, since: ModSeq, limit: usize) -> Vec<ChangeRow>;
     ;
 }
@@ -854,6 +890,9 @@ forward! {
     accounts() -> Vec<AccountRow>;
     mailboxes(account: AccountId) -> Vec<MailboxRow>;
     mailbox_by_name(account: AccountId, name: &str) -> Option<MailboxRow>;
+    notes(account: AccountId, mailbox: Option<MailboxId>) -> Vec<NoteRow>;
+    note(account: AccountId, mailbox: Option<MailboxId>, name: &str) -> Option<Vec<u8>>;
+    notes_named(name: &str) -> Vec<(AccountId, NoteRow)>;
     changes(account: AccountId, since: ModSeq, limit: usize) -> Vec<ChangeRow>;
     ;
     fn messages(
@@ -944,7 +983,8 @@ impl Txn for SqliteTxn<'_> {
     fn delete_mailbox(&mut self, account: AccountId, mailbox: MailboxId) -> Result<()> {
         self.writer.cache.borrow_mut().mailboxes.remove(&(account, mailbox));
         let key = params![db_int(account.0), mailbox.0];
-        self.execute("DELETE FROM mailbox WHERE account = ? AND id = ?", key)
+        self.execute("DELETE FROM mailbox WHERE account = ? AND id = ?", key)?;
+        self.execute("DELETE FROM note WHERE account = ? AND mailbox = ?", key)
     }
 
     fn add_message(
@@ -1033,6 +1073,23 @@ impl Txn for SqliteTxn<'_> {
         let row = [db_int(account.0), db_int(message_id_hash), db_int(thread.0)];
         self.writer.cache.borrow_mut().threads.push(row);
         Ok(())
+    }
+
+    fn put_note(
+        &mut self,
+        account: AccountId,
+        mailbox: Option<MailboxId>,
+        name: &str,
+        value: Option<&[u8]>,
+    ) -> Result<()> {
+        let (account, mailbox) = (db_int(account.0), mailbox.unwrap_or_default().0);
+        let key = params![account, mailbox, name];
+        let Some(value) = value else {
+            let sql = "DELETE FROM note WHERE account = ? AND mailbox = ? AND name = ?";
+            return self.execute(sql, key);
+        };
+        let sql = "INSERT OR REPLACE INTO note VALUES (?,?,?,?)";
+        self.execute(sql, params![account, mailbox, name, value])
     }
 
     fn add_change(&mut self, account: AccountId, row: &ChangeRow) -> Result<()> {

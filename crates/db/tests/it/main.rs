@@ -359,6 +359,78 @@ fn changes_up_to_the_floor_are_forgotten() {
 }
 
 #[test]
+fn notes_are_kept_and_go_with_their_mailbox() {
+    on_every_engine(|index| {
+        filled(index);
+        let put = |mailbox: Option<u32>, name: &str, value: Option<&[u8]>| Op::NotePut {
+            account: ALICE,
+            mailbox: mailbox.map(MailboxId),
+            modseq: ModSeq(20),
+            name: name.to_owned(),
+            value: value.map(<[u8]>::to_vec),
+        };
+        let ops = [
+            put(None, "b", Some(b"own")),
+            put(Some(1), "b", Some(b"first")),
+            put(Some(1), "a", Some(b"")),
+            put(Some(1), "b", Some(b"then")),
+            put(Some(1), "c", Some(b"x")),
+            put(Some(1), "c", None),
+            put(Some(1), "d", None),
+        ];
+        commit(index, 4, &ops);
+        let read = index.read().unwrap();
+        let told = |rows: Vec<db::NoteRow>| -> Vec<(String, Vec<u8>)> {
+            rows.into_iter().map(|row| (row.name, row.value)).collect()
+        };
+        let notes = told(read.notes(ALICE, Some(MailboxId(1))).unwrap());
+        assert_eq!(notes, [("a".to_owned(), b"".to_vec()), ("b".to_owned(), b"then".to_vec())]);
+        assert_eq!(told(read.notes(ALICE, None).unwrap()), [("b".to_owned(), b"own".to_vec())]);
+        assert_eq!(read.note(ALICE, None, "b").unwrap().as_deref(), Some(&b"own"[..]));
+        assert_eq!(read.note(ALICE, None, "a").unwrap(), None);
+        let named = read.notes_named("b").unwrap();
+        let places: Vec<_> = named.iter().map(|(of, row)| (*of, row.mailbox)).collect();
+        assert_eq!(places, [(ALICE, None), (ALICE, Some(MailboxId(1)))]);
+        let last = read.changes(ALICE, ModSeq(19), 9).unwrap();
+        assert!(last.iter().all(|row| row.kind == ChangeKind::MailboxChanged) && !last.is_empty());
+        assert_eq!(read.account(ALICE).unwrap().unwrap().modseq, ModSeq(20));
+        drop(read);
+        let modseq = ModSeq(21);
+        commit(index, 5, &[Op::MailboxGone { account: ALICE, mailbox: MailboxId(1), modseq }]);
+        let read = index.read().unwrap();
+        assert_eq!(read.notes(ALICE, Some(MailboxId(1))).unwrap(), []);
+        assert_eq!(read.notes(ALICE, None).unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn who_has_read_what() {
+    on_every_engine(|index| {
+        filled(index);
+        let (bob, mailbox) = (AccountId(7), MailboxId(1));
+        let put = |uids: &[u32], seen| Op::SeenPut {
+            account: ALICE,
+            mailbox,
+            modseq: ModSeq(20),
+            user: bob,
+            uids: uids.iter().map(|n| uid(*n)).collect(),
+            seen,
+        };
+        let check = |lsn, ops: &[Op], expect: &str| {
+            commit(index, lsn, ops);
+            let read = index.read().unwrap();
+            assert_eq!(read.seen_by(ALICE, mailbox, bob).unwrap().to_string(), expect);
+            assert!(read.seen_by(ALICE, mailbox, ALICE).unwrap().is_empty());
+        };
+        check(4, &[], "");
+        check(5, &[put(&[1, 3], true), put(&[2], true)], "1:3");
+        check(6, &[put(&[2, 9], false)], "1,3");
+        check(7, &[put(&[1, 3], false)], "");
+        assert_eq!(index.read().unwrap().notes(ALICE, Some(mailbox)).unwrap(), []);
+    });
+}
+
+#[test]
 fn message_ids_go_with_the_last_email_of_their_thread() {
     on_every_engine(|index| {
         filled(index);
@@ -523,6 +595,15 @@ impl Life {
                 gone(&mut self.copies, &uids);
                 ops.push(Op::MessageGone { account: ALICE, mailbox, modseq, uids });
             }
+            5 | 6 => {
+                let name = format!("note {}", self.random.below(3));
+                let value = (self.random.below(3) > 0).then(|| vec![0, 7]);
+                let mailbox = Some(mailbox).filter(|_| self.random.below(4) > 0);
+                ops.push(Op::NotePut { account: ALICE, mailbox, modseq, name, value });
+                let (mailbox, seen) = (MailboxId(2), self.random.below(3) > 0);
+                let user = AccountId(9);
+                ops.push(Op::SeenPut { account: ALICE, mailbox, modseq, user, uids, seen });
+            }
             9 if self.random.below(8) == 1 => {
                 let floor = ModSeq(self.random.below(self.modseq));
                 ops.push(Op::ChangesFloor { account: ALICE, modseq: floor });
@@ -588,6 +669,12 @@ fn same(ours: &dyn Read, theirs: &dyn Read, life: &mut Life, seed: u64) {
         held = rows(ours).iter().fold(held, |held, row| held.plus(Amount::of(row)));
     }
     assert_eq!(owner.used, held, "seed {seed}");
+    for id in [None, Some(1), Some(2), Some(3)] {
+        let notes = |read: &dyn Read| read.notes(ALICE, id.map(MailboxId)).unwrap();
+        assert_eq!(notes(ours), notes(theirs), "seed {seed}");
+    }
+    let named = |read: &dyn Read| read.notes_named("note 1").unwrap();
+    assert_eq!(named(ours), named(theirs), "seed {seed}");
     for id in 1..=life.emails {
         let of = |read: &dyn Read| {
             let mut homes = read.homes(ALICE, EmailId(id)).unwrap();

@@ -2,8 +2,8 @@
 
 use crate::Result;
 use crate::writer::{Facts, Intent};
-use db::MessageRow;
-use types::{AccountId, FlagChange, MailboxId, ModSeq, UidSet};
+use db::{MessageRow, Op};
+use types::{AccountId, Flag, FlagChange, MailboxId, ModSeq, UidSet};
 
 /// What a STORE did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub(crate) struct StoreFlags {
     pub(crate) uids: UidSet,
     pub(crate) change: FlagChange,
     pub(crate) unchanged_since: Option<ModSeq>,
+    /// Another than the owner of the mailbox: has read what it has read.
+    pub(crate) user: Option<AccountId>,
 }
 
 impl Intent for StoreFlags {
@@ -39,24 +41,61 @@ impl Intent for StoreFlags {
         let late = |row: &MessageRow| self.unchanged_since.is_some_and(|since| row.modseq > since);
         let modified = rows.iter().filter(|row| late(row)).map(|row| row.uid).collect();
         rows.retain(|row| !late(row));
-        let mut after = before;
+        let seen = match self.user {
+            Some(user) => Some(facts.txn.seen_by(self.account, self.mailbox, user)?),
+            None => None,
+        };
         let mut changed = Vec::new();
+        let (mut read, mut unread) = (UidSet::new(), UidSet::new());
         for row in &mut rows {
-            let flags = self.change.apply(&row.flags);
-            if flags != row.flags {
-                row.flags = flags;
-                changed.push(row.uid);
+            let own = row.clone();
+            if let Some(seen) = &seen {
+                row.flags.set(Flag::Seen, seen.contains(row.uid));
             }
+            let before = row.flags.clone();
+            row.flags = self.change.apply(&before);
+            if row.flags == before {
+                continue;
+            }
+            let mut kept = row.flags.clone();
+            if seen.is_some() {
+                match (before.contains(Flag::Seen), kept.contains(Flag::Seen)) {
+                    (false, true) => read.insert(row.uid),
+                    (true, false) => unread.insert(row.uid),
+                    _ => {}
+                }
+                kept.set(Flag::Seen, own.flags.contains(Flag::Seen));
+            }
+            changed.push(MessageRow { flags: kept, ..own });
         }
+        let mut after = before;
         if !changed.is_empty() {
             after = facts.next_change(self.account)?;
-            let changed: UidSet = changed.into_iter().collect();
-            for row in rows.iter_mut().filter(|row| changed.contains(row.uid)) {
+            let uids: UidSet = changed.iter().map(|row| row.uid).collect();
+            for row in rows.iter_mut().filter(|row| uids.contains(row.uid)) {
                 row.modseq = after;
             }
-            let new: Vec<_> = rows.iter().filter(|r| changed.contains(r.uid)).cloned().collect();
-            facts.put_flags(self.account, self.mailbox, after, &new)?;
+            for row in &mut changed {
+                row.modseq = after;
+            }
+            facts.put_flags(self.account, self.mailbox, after, &changed)?;
+            self.put_seen(facts, after, read, true)?;
+            self.put_seen(facts, after, unread, false)?;
         }
         Ok(Flagged { rows, modified, before, after })
+    }
+}
+
+impl StoreFlags {
+    fn put_seen(
+        &self,
+        facts: &mut Facts<'_>,
+        modseq: ModSeq,
+        uids: UidSet,
+        seen: bool,
+    ) -> Result<()> {
+        let Some(user) = self.user.filter(|_| !uids.is_empty()) else { return Ok(()) };
+        let (account, mailbox) = (self.account, self.mailbox);
+        facts.put(&Op::SeenPut { account, mailbox, modseq, user, uids, seen })
     }
 }

@@ -7,6 +7,7 @@ mod email;
 mod expunge;
 mod flags;
 mod mailboxes;
+mod notes;
 mod quota;
 mod subject;
 
@@ -20,6 +21,7 @@ pub(crate) use mailboxes::{
     CreateMailbox, DeleteMailbox, RenameMailbox, SubscribeMailbox, canonical_name,
 };
 
+pub(crate) use notes::PutNotes;
 pub(crate) use quota::SetQuota;
 pub(crate) use subject::LostAnswer;
 
@@ -27,6 +29,7 @@ pub use copy::Copied;
 pub use deliver::{Arrived, Into, Target};
 pub use email::Patch;
 pub use flags::Flagged;
+pub use notes::{NOTE_BYTES, NOTE_NAME_BYTES, NOTES};
 
 use crate::writer::Facts;
 use crate::{Error, Result};

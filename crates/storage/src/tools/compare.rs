@@ -99,6 +99,7 @@ impl Compare<'_> {
         field("the limit", &live.limit, &fresh.limit);
         field("what it holds", &live.used, &fresh.used);
         field("the first change kept", &live.changes_floor.0, &fresh.changes_floor.0);
+        field("its notes", &self.live.notes(id, None)?, &self.fresh.notes(id, None)?);
         let of = |read: &dyn Read| -> Result<BTreeMap<_, _>> {
             Ok(read.mailboxes(id)?.into_iter().map(|row| (row.id, row)).collect())
         };
@@ -134,12 +135,15 @@ impl Compare<'_> {
 
     fn mailbox(&mut self, owner: &AccountRow, live: &MailboxRow, fresh: &MailboxRow) -> Result<()> {
         let name = format!("{}, {}", owner.key, live.name);
+        let (of, mailbox) = (owner.id, Some(live.id));
+        let notes = (self.live.notes(of, mailbox)?, self.fresh.notes(of, mailbox)?);
         let mut field = |what: &str, live: &dyn Debug, fresh: &dyn Debug| {
             let (live, fresh) = (format!("{live:?}"), format!("{fresh:?}"));
             if live != fresh {
                 self.differences.push(|| format!("{name}: {what} is {live}, by the log {fresh}"));
             }
         };
+        field("the notes", &notes.0, &notes.1);
         field("the name", &live.name, &fresh.name);
         field("the special use", &live.special_use, &fresh.special_use);
         field("subscribed", &live.subscribed, &fresh.subscribed);

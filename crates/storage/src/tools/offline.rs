@@ -8,7 +8,7 @@ use bytes::Bytes;
 use db::{AccountRow, BlobRef, Index, MailboxRow, Op, Position, Txn};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use types::{AccountId, MailboxId};
+use types::{AccountId, MailboxId, ModSeq};
 
 /// Logs up to here are indexed in memory, larger ones in a temporary file (`TMPDIR` says where).
 const MEMORY_BYTES: u64 = 256 << 20;
@@ -79,6 +79,26 @@ impl<'a> Applier<'a> {
         id: MailboxId,
     ) -> Result<Option<MailboxRow>> {
         Ok(self.txn()?.mailbox(account, id)?)
+    }
+
+    /// Notes that `memory` has and this index has not.
+    pub(crate) fn missing_notes(
+        &mut self,
+        memory: &dyn db::Read,
+        account: AccountId,
+    ) -> Result<Vec<Op>> {
+        let mailboxes = memory.mailboxes(account).unwrap_or_default();
+        let places = mailboxes.iter().map(|row| (Some(row.id), row.modseq));
+        let mut ops = Vec::new();
+        for (mailbox, modseq) in places.chain([(None, ModSeq(0))]) {
+            for note in memory.notes(account, mailbox).unwrap_or_default() {
+                if self.txn()?.note(account, mailbox, &note.name)?.is_none() {
+                    let (name, value) = (note.name, Some(note.value));
+                    ops.push(Op::NotePut { account, mailbox, modseq, name, value });
+                }
+            }
+        }
+        Ok(ops)
     }
 
     /// The ops of a frame are all in.

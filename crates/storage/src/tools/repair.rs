@@ -533,6 +533,7 @@ impl<'a> Work<'a> {
                     ops.push(mailbox_put(id, &row));
                 }
             }
+            ops.extend(applier.missing_notes(&**memory, id)?);
         }
         for op in &ops {
             applier.op(op, None)?;

@@ -13,7 +13,6 @@ use db::{Op, Position};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
-use types::AccountId;
 
 /// Where a segment of a restored account ends.
 const SEGMENT_BYTES: u64 = 64 << 20;
@@ -150,7 +149,7 @@ impl Work {
                 {
                     wanted = Some(*account);
                 }
-                if Some(account_of(op)) == wanted {
+                if Some(op.account()) == wanted {
                     op.encode(&mut ops);
                     with_letter |= matches!(op, Op::EmailAdd { .. });
                 }
@@ -194,21 +193,6 @@ fn too_early() -> Error {
         what: "there is nothing to restore from",
         path: "the backup".into(),
         reason: "it has no change up to that time".to_owned(),
-    }
-}
-
-/// Whose op it is.
-fn account_of(op: &Op) -> AccountId {
-    match op {
-        Op::AccountPut { account, .. }
-        | Op::MailboxPut { account, .. }
-        | Op::MailboxGone { account, .. }
-        | Op::EmailAdd { account, .. }
-        | Op::MessageAdd { account, .. }
-        | Op::FlagsPut { account, .. }
-        | Op::MessageGone { account, .. }
-        | Op::QuotaPut { account, .. }
-        | Op::ChangesFloor { account, .. } => *account,
     }
 }
 

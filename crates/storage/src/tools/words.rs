@@ -186,6 +186,21 @@ pub(crate) fn op(op: &Op) -> String {
         Op::ChangesFloor { account, modseq } => {
             format!("account {account}: changes up to modseq {modseq} are forgotten")
         }
+        Op::NotePut { account, mailbox, name, value, modseq } => {
+            let what =
+                value.as_ref().map_or("no longer".to_owned(), |v| format!("{} bytes", v.len()));
+            let of = mailbox.map_or(String::new(), |mailbox| format!("mailbox {mailbox}, "));
+            format!(
+                "account {account}: {of}note \"{}\" is {what} (modseq {modseq})",
+                printable(name)
+            )
+        }
+        Op::SeenPut { account, mailbox, user, uids, seen, modseq } => {
+            let seen = if *seen { "read" } else { "unread" };
+            format!(
+                "account {account}: mailbox {mailbox}, UID {uids} now {seen} for account {user} (modseq {modseq})"
+            )
+        }
         #[expect(
             unreachable_patterns,
             reason = "an op that a later change adds is shown by its name"

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use storage::{Change, ChangeKind, Mailbox, Message, Store};
-use types::{AccountId, EmailId, ModSeq, SpecialUse, UidSet};
+use types::{AccountId, EmailId, MailboxId, ModSeq, SpecialUse, UidSet};
 
 /// The bytes of each letter, by the name the dump gives it.
 pub(crate) type Letters = BTreeMap<String, Vec<u8>>;
@@ -26,8 +26,10 @@ async fn account(store: &Store, id: AccountId, text: &mut String, letters: &mut 
     let mut seen = BTreeMap::new();
     let mut mailboxes = store.mailboxes(id).await.unwrap();
     mailboxes.sort_by_key(|row| row.id);
+    notes(store, id, None, text);
     for row in &mailboxes {
         mailbox(row, text);
+        notes(store, id, Some(row.id), text);
         for message in store.messages(id, row.id, &UidSet::all()).await.unwrap() {
             let letter = letter(store, id, message.email, letters, &mut seen).await;
             line(&message, &letter, text);
@@ -58,6 +60,13 @@ async fn account(store: &Store, id: AccountId, text: &mut String, letters: &mut 
     lines.sort();
     for (modseq, line) in lines {
         writeln!(text, "  change {modseq} {line}").unwrap();
+    }
+}
+
+/// Those of who has read what too.
+fn notes(store: &Store, account: AccountId, mailbox: Option<MailboxId>, text: &mut String) {
+    for note in store.index().read().unwrap().notes(account, mailbox).unwrap() {
+        writeln!(text, "  note {:?} {:?}", note.name, note.value).unwrap();
     }
 }
 

@@ -88,6 +88,24 @@ async fn limit(store: &Store) {
     store.set_quota(alice, LIMIT).await.unwrap();
 }
 
+/// What the fixtures from `index-v4` and `folder-v3` on have: notes, and somebody else who has read something.
+async fn notes(store: &Store) {
+    let account = async |key: &str| store.account_by_key(key).await.unwrap().unwrap().id;
+    let (alice, bob) = (account("alice@example.test").await, account("bob@example.test").await);
+    let inbox = store.mailbox_by_name(alice, "INBOX").await.unwrap().id;
+    let note = |name: &str, value: &[u8]| (name.to_owned(), Some(value.to_vec()));
+    let of_inbox = vec![note("acl/bob@example.test", b"lrs"), note("/shared/comment", b"\0\xff")];
+    store.put_notes(alice, Some(inbox), of_inbox).await.unwrap();
+    store.put_notes(alice, Some(inbox), vec![("/shared/comment".to_owned(), None)]).await.unwrap();
+    store.put_notes(alice, None, vec![note("/private/comment", b"")]).await.unwrap();
+    let seen = || FlagChange::Add(Flags::new(&[Flag::Seen]));
+    let all = UidSet::all();
+    store.store_flags_for(bob, alice, inbox, all, seen(), None).await.unwrap();
+    let first = UidSet::one(Uid::MIN);
+    let unseen = FlagChange::Remove(Flags::new(&[Flag::Seen]));
+    store.store_flags_for(bob, alice, inbox, first, unseen, None).await.unwrap();
+}
+
 /// Flags of 1,280 messages, changed so often that the change log gets a floor. Ten of them stay.
 async fn forget_changes(store: &Store) {
     let alice = store.account_by_key("alice@example.test").await.unwrap().unwrap().id;
@@ -174,7 +192,8 @@ fn size(folder: &Path) -> u64 {
 async fn each_old_folder_opens_with_all_that_was_in_it() {
     let all = all();
     let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
-    for version in ["folder-v2", "index-v1", "index-v2", "index-v3", "pack-v1", "segment-v1"] {
+    let versions = "folder-v2 folder-v3 index-v1 index-v2 index-v3 index-v4 pack-v1 segment-v1";
+    for version in versions.split(' ') {
         assert!(names.contains(&version), "{version} is missing from {names:?}");
     }
     for (name, home) in all {
@@ -197,9 +216,9 @@ async fn opens(name: &str, home: &Path) {
     }
     // And life goes on in it.
     let account = store.account_by_key("alice@example.test").await.unwrap().unwrap();
-    let has_limit = ["folder-v2", "index-v3"].contains(&name);
+    let has_limit = ["folder-v2", "folder-v3", "index-v3", "index-v4"].contains(&name);
     assert_eq!(account.limit, if has_limit { LIMIT } else { Amount::default() }, "{name}");
-    assert_eq!(account.changes_floor.0 > 0, name == "folder-v2", "{name}");
+    assert_eq!(account.changes_floor.0 > 0, name.starts_with("folder"), "{name}");
     let alice = account.id;
     let inbox = store.mailbox_by_name(alice, "INBOX").await.unwrap();
     let letter = Letter::parse(raws().remove(1).into());
@@ -221,10 +240,14 @@ pub(crate) async fn write(name: &str, segment_bytes: u64, with_index: bool) {
     live_in(&store, &clock).await;
     match name.split('-').next() {
         Some("pack") => pack(&store, &data).await,
-        Some("index") => limit(&store).await,
+        Some("index") => {
+            limit(&store).await;
+            notes(&store).await;
+        }
         Some("folder") => {
             forget_changes(&store).await;
             limit(&store).await;
+            notes(&store).await;
         }
         _ => {}
     }

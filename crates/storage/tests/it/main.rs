@@ -11,6 +11,7 @@ mod fixtures;
 mod kill;
 mod mailboxes;
 mod messages;
+mod notes;
 mod packing;
 #[path = "../../../db/tests/postgres/mod.rs"]
 mod postgres;

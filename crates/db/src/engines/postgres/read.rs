@@ -4,7 +4,7 @@ use super::Postgres;
 use super::session::Session;
 use crate::{
     AccountRow, Amount, BlobRef, ChangeKind, ChangeRow, EmailRef, EmailRow, Error, Location,
-    MailboxRow, MessageRow, Position, Read, Result,
+    MailboxRow, MessageRow, NoteRow, Position, Read, Result,
 };
 use std::collections::HashMap;
 use tokio_postgres::Row;
@@ -345,6 +345,35 @@ impl Read for Session {
         self.one(sql, &values, |row| Ok(ThreadId(Columns(row, 0).number()?)))
     }
 
+    fn notes(&self, account: AccountId, mailbox: Option<MailboxId>) -> Result<Vec<NoteRow>> {
+        let sql = "SELECT name, value FROM note WHERE account = $1 AND mailbox = $2 ORDER BY name";
+        let of = i64::from(mailbox.unwrap_or_default().0);
+        self.many(sql, &[&int(account.0), &of], |row| {
+            Ok(NoteRow { mailbox, name: row.try_get(0)?, value: row.try_get(1)? })
+        })
+    }
+
+    fn note(
+        &self,
+        account: AccountId,
+        mailbox: Option<MailboxId>,
+        name: &str,
+    ) -> Result<Option<Vec<u8>>> {
+        let sql = "SELECT value FROM note WHERE account = $1 AND mailbox = $2 AND name = $3";
+        let of = i64::from(mailbox.unwrap_or_default().0);
+        self.one(sql, &[&int(account.0), &of, &name], |row| Ok(row.try_get(0)?))
+    }
+
+    fn notes_named(&self, name: &str) -> Result<Vec<(AccountId, NoteRow)>> {
+        let sql =
+            "SELECT account, mailbox, value FROM note WHERE name = $1 ORDER BY account, mailbox";
+        self.many(sql, &[&name], |row| {
+            let mailbox = Some(MailboxId(Columns(row, 1).small()?)).filter(|m| m.0 > 0);
+            let note = NoteRow { mailbox, name: name.to_owned(), value: row.try_get(2)? };
+            Ok((AccountId(Columns(row, 0).number()?), note))
+        })
+    }
+
     fn changes(&self, account: AccountId, since: ModSeq, limit: usize) -> Result<Vec<ChangeRow>> {
         let sql = "SELECT modseq, kind, mailbox, uid, email FROM change
              WHERE account = $1 AND modseq > $2 ORDER BY modseq, mailbox, uid, kind LIMIT $3";
@@ -381,5 +410,8 @@ forward! {
     homes_of(account: AccountId, emails: &[EmailId]) -> Vec<Vec<(MailboxId, MessageRow)>>;
     thread(account: AccountId, thread: ThreadId) -> Vec<EmailId>;
     thread_of(account: AccountId, message_id_hash: u64) -> Option<ThreadId>;
+    notes(account: AccountId, mailbox: Option<MailboxId>) -> Vec<NoteRow>;
+    note(account: AccountId, mailbox: Option<MailboxId>, name: &str) -> Option<Vec<u8>>;
+    notes_named(name: &str) -> Vec<(AccountId, NoteRow)>;
     changes(account: AccountId, since: ModSeq, limit: usize) -> Vec<ChangeRow>;
 }

@@ -71,6 +71,12 @@ DELETE FROM thread_of WHERE NOT EXISTS (SELECT FROM email
 -- Every transaction leaves its mark, so that one whose answer was lost can be looked for. Numbers of transactions do
 -- not serve: after a crash PostgreSQL gives those again that had not reached the disk.
 CREATE TABLE done (mark BIGINT PRIMARY KEY, at TIMESTAMPTZ NOT NULL DEFAULT now());
+", "
+-- Mailbox 0: about the account.
+CREATE TABLE note (
+    account BIGINT NOT NULL, mailbox BIGINT NOT NULL, name TEXT COLLATE \"C\" NOT NULL,
+    value BYTEA NOT NULL, PRIMARY KEY (account, mailbox, name));
+CREATE INDEX note_name ON note (name);
 "];
 
 /// Refuses a server that would lose letters or change names.

@@ -6,8 +6,8 @@ use super::read::{account_row, int, select};
 use super::session::{Change, Session};
 use super::{Postgres, letters, lock};
 use crate::{
-    AccountRow, ChangeRow, EmailRow, Error, Location, MailboxRow, MessageRow, Position, Read,
-    Result, Txn,
+    AccountRow, ChangeRow, EmailRow, Error, Location, MailboxRow, MessageRow, NoteRow, Position,
+    Read, Result, Txn,
 };
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -192,6 +192,23 @@ impl Read for PostgresTxn<'_> {
         self.session()?.thread_of(account, message_id_hash)
     }
 
+    fn notes(&self, account: AccountId, mailbox: Option<MailboxId>) -> Result<Vec<NoteRow>> {
+        self.all_of(account)?.notes(account, mailbox)
+    }
+
+    fn note(
+        &self,
+        account: AccountId,
+        mailbox: Option<MailboxId>,
+        name: &str,
+    ) -> Result<Option<Vec<u8>>> {
+        self.all_of(account)?.note(account, mailbox, name)
+    }
+
+    fn notes_named(&self, name: &str) -> Result<Vec<(AccountId, NoteRow)>> {
+        self.session()?.notes_named(name)
+    }
+
     fn changes(&self, account: AccountId, since: ModSeq, limit: usize) -> Result<Vec<ChangeRow>> {
         self.all_of(account)?.changes(account, since, limit)
     }
@@ -214,6 +231,8 @@ impl Txn for PostgresTxn<'_> {
         self.flush()?;
         self.rows.get_mut().mailboxes.remove(&(account, mailbox));
         let sql = "DELETE FROM mailbox WHERE account = $1 AND id = $2";
+        self.session()?.rows(sql, &[&int(account.0), &i64::from(mailbox.0)])?;
+        let sql = "DELETE FROM note WHERE account = $1 AND mailbox = $2";
         self.session()?.rows(sql, &[&int(account.0), &i64::from(mailbox.0)])?;
         Ok(())
     }
@@ -288,6 +307,23 @@ impl Txn for PostgresTxn<'_> {
     ) -> Result<()> {
         self.rows.get_mut().threads.insert((account, message_id_hash), thread);
         Ok(())
+    }
+
+    fn put_note(
+        &mut self,
+        account: AccountId,
+        mailbox: Option<MailboxId>,
+        name: &str,
+        value: Option<&[u8]>,
+    ) -> Result<()> {
+        let (account, mailbox) = (int(account.0), i64::from(mailbox.unwrap_or_default().0));
+        let Some(value) = value else {
+            let sql = "DELETE FROM note WHERE account = $1 AND mailbox = $2 AND name = $3";
+            return self.session()?.rows(sql, &[&account, &mailbox, &name]).map(|_| ());
+        };
+        let sql = "INSERT INTO note VALUES ($1, $2, $3, $4)
+             ON CONFLICT (account, mailbox, name) DO UPDATE SET value = excluded.value";
+        self.session()?.rows(sql, &[&account, &mailbox, &name, &value]).map(|_| ())
     }
 
     fn add_change(&mut self, account: AccountId, row: &ChangeRow) -> Result<()> {

@@ -1,0 +1,71 @@
+//! Notes about a mailbox or an account: annotations (RFC 5464), rights (RFC 4314).
+
+use crate::writer::{Facts, Intent};
+use crate::{Error, Result};
+use db::{Op, SEEN_BY};
+use std::collections::BTreeSet;
+use types::{AccountId, MailboxId, ModSeq};
+
+/// The name of a note, in bytes.
+pub const NOTE_NAME_BYTES: usize = 1024;
+/// What is noted, in bytes: a few pages of text or a small picture, no letters.
+pub const NOTE_BYTES: usize = 65_536;
+/// Notes of one mailbox, or of an account itself. Who has read what is not counted.
+pub const NOTES: usize = 1_000;
+
+pub(crate) struct PutNotes {
+    pub(crate) account: AccountId,
+    pub(crate) mailbox: Option<MailboxId>,
+    /// `None`: no longer.
+    pub(crate) notes: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl Intent for PutNotes {
+    type Outcome = ModSeq;
+
+    fn accounts(&self) -> Vec<AccountId> {
+        vec![self.account]
+    }
+
+    fn resolve(&self, facts: &mut Facts<'_>) -> Result<ModSeq> {
+        let (account, mailbox) = (self.account, self.mailbox);
+        let before = facts.account(account)?.modseq;
+        if let Some(mailbox) = mailbox {
+            facts.mailbox(account, mailbox)?;
+        }
+        let too_large = |(name, value): &(String, Option<Vec<u8>>)| {
+            name.len() > NOTE_NAME_BYTES
+                || name.starts_with(SEEN_BY)
+                || value.as_ref().is_some_and(|value| value.len() > NOTE_BYTES)
+        };
+        if self.notes.iter().any(too_large) {
+            return Err(Error::NoteTooLarge);
+        }
+        let there = facts.txn.notes(account, mailbox)?;
+        let mut names: BTreeSet<&str> = there.iter().map(|row| &row.name[..]).collect();
+        names.retain(|name| !name.starts_with(SEEN_BY));
+        let had = names.len();
+        for (name, value) in &self.notes {
+            if value.is_some() {
+                names.insert(name)
+            } else {
+                names.remove(&name[..])
+            };
+        }
+        if names.len() > NOTES.max(had) {
+            return Err(Error::TooManyNotes);
+        }
+        let is_new = |(name, value): &&(String, Option<Vec<u8>>)| {
+            there.iter().find(|row| row.name == *name).map(|row| &row.value) != value.as_ref()
+        };
+        let changed: Vec<_> = self.notes.iter().filter(is_new).cloned().collect();
+        if changed.is_empty() {
+            return Ok(before);
+        }
+        let modseq = facts.next_change(account)?;
+        for (name, value) in changed {
+            facts.put(&Op::NotePut { account, mailbox, modseq, name, value })?;
+        }
+        Ok(modseq)
+    }
+}

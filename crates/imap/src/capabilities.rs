@@ -36,6 +36,7 @@ use Shown::{AfterLogin, Always, NoLogin, Tls, ToLogIn};
 pub static CAPABILITIES: &[Capability] = &[
     row("IMAP4rev1", Always, "RFC 3501"),
     row("IMAP4rev2", Always, "RFC 9051"),
+    row("ACL", AfterLogin, "RFC 4314"),
     Capability {
         values: |limits| vec![limits.message_bytes.to_string()],
         ..row("APPENDLIMIT=", AfterLogin, "RFC 7889")
@@ -73,6 +74,7 @@ pub static CAPABILITIES: &[Capability] = &[
     row("QUOTA", AfterLogin, "RFC 9208"),
     row("QUOTA=RES-MESSAGE", AfterLogin, "RFC 9208 §5.2"),
     row("QUOTA=RES-STORAGE", AfterLogin, "RFC 9208 §5.1"),
+    row("RIGHTS=kxte", AfterLogin, "RFC 4314 §2.2"),
     row("SASL-IR", Always, "RFC 4959"),
     row("SAVEDATE", AfterLogin, "RFC 8514"),
     row("SEARCHRES", AfterLogin, "RFC 5182"),

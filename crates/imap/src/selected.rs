@@ -57,6 +57,8 @@ pub(crate) struct Selected {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) account: AccountId,
+    /// As the client knows it.
+    pub(crate) name: String,
     pub(crate) rights: Rights,
     /// The news of its owner's account.
     pub(crate) watch: Watch,

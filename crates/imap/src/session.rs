@@ -4,7 +4,7 @@
 use crate::commands::{self, Command, When};
 use crate::metrics::{Counted, Verb};
 use crate::parse::{LITERAL_BYTES, LiteralHeader, Parser};
-use crate::reply::{self, Answer, Error};
+use crate::reply::{self, Answer, Error, try_create};
 use crate::resync::Enabled;
 use crate::selected::{self, Selected};
 use crate::sharing::{self, Named, Rights};
@@ -15,10 +15,10 @@ use bytes::BytesMut;
 use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{Store, Watch};
+use storage::{Flagged, Store, Watch};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use types::{AccountId, MailboxId, Peer};
+use types::{AccountId, FlagChange, MailboxId, ModSeq, Peer, UidSet};
 
 /// Commands in a row that make no sense, before login: a web browser or a port scanner is talking.
 const BAD_BEFORE_LOGIN: u32 = 10;
@@ -328,6 +328,38 @@ impl Session {
         let (me, store) = (self.me()?, self.store());
         // Boxed: few do it, and all sessions would wait with the room for it.
         Box::pin(sharing::find(&store, (me.0, &me.1), name)).await?.need(need)
+    }
+
+    /// The mailbox that letters are to go into.
+    pub(crate) async fn target(&mut self, name: &str) -> Result<Named, Error> {
+        match self.named(name, Rights::INSERT).await {
+            // Not of others': what can be made there is not told.
+            Err(Error::Storage(missing)) if !sharing::is_others(name) => Err(try_create(missing)),
+            named => named,
+        }
+    }
+
+    pub(crate) fn is_selected(&self, account: AccountId, mailbox: MailboxId) -> bool {
+        self.here().is_ok_and(|here| here == (account, mailbox))
+    }
+
+    /// Changes flags in the selected mailbox. In another's, `\\Seen` is one's own.
+    pub(crate) async fn store_flags(
+        &mut self,
+        uids: UidSet,
+        change: FlagChange,
+        unchanged_since: Option<ModSeq>,
+    ) -> Result<Flagged, Error> {
+        let ((account, mailbox), store) = (self.here()?, self.store());
+        let me = self.account()?;
+        let shared = self.selected.as_mut().and_then(|selected| selected.shared.as_mut());
+        let Some(shared) = shared else {
+            return Ok(store.store_flags(account, mailbox, uids, change, unchanged_since).await?);
+        };
+        let stored = store.store_flags_for(me, account, mailbox, uids, change, unchanged_since);
+        let stored = stored.await?;
+        shared.seen = store.seen_by(account, mailbox, me).await?;
+        Ok(stored)
     }
 
     /// What may be done in the selected mailbox. All, when it is one's own.

@@ -12,9 +12,10 @@ use crate::commands::Verb;
 use crate::parse::{LiteralHeader, Parsed, Parser};
 use crate::reply::{Answer, Done, Error, try_create};
 use crate::session::Session;
+use crate::sharing;
 use bytes::Bytes;
 use storage::Letter;
-use types::Flags;
+use types::{Flags, UidSet};
 
 /// Larger letters are parsed beside the runtime's threads: a megabyte takes about a millisecond.
 const PARSE_ASIDE_BYTES: usize = 1024 * 1024;
@@ -69,10 +70,10 @@ impl Verb for Append {
             size if size > session.service.config.limits.message_bytes => {
                 Err(Error::no("TOOBIG", "the message is larger than this server takes"))
             }
-            _ => store.mailbox_by_name(account, &self.mailbox).await.map_err(try_create),
+            _ => session.target(&self.mailbox).await,
         };
-        let mailbox = match wanted {
-            Ok(mailbox) => mailbox,
+        let to = match wanted {
+            Ok(to) => to,
             Err(error) => {
                 forget(session, self.literal, self.utf8).await?;
                 return Err(error);
@@ -85,9 +86,12 @@ impl Verb for Append {
         let bytes = session.wire.literal(size, patience).await?;
         end_of_command(session, self.utf8).await?;
         let letter = parse(bytes).await;
-        let (flags, received) = (self.flags, self.received_unix_s);
-        let arrived = store.append(account, mailbox.id, letter, flags, received).await;
+        let ((flags, is_seen), received) = (to.marks(&self.flags), self.received_unix_s);
+        let arrived = store.append(to.account, to.mailbox.id, letter, flags, received).await;
         let arrived = arrived.map_err(try_create)?;
+        if is_seen {
+            sharing::mark_seen(&store, account, &to, UidSet::one(arrived.uid)).await?;
+        }
         let code = format!("APPENDUID {} {}", arrived.uid_validity, arrived.uid);
         Ok(Done::with(code, "Message stored"))
     }
@@ -129,7 +133,7 @@ async fn end_of_command(session: &mut Session, utf8: bool) -> Result<(), Error> 
     }
 }
 
-async fn parse(bytes: Bytes) -> Letter {
+pub(super) async fn parse(bytes: Bytes) -> Letter {
     if bytes.len() < PARSE_ASIDE_BYTES {
         return Letter::parse(bytes);
     }

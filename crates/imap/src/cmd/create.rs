@@ -11,6 +11,7 @@ use crate::parse::{Parsed, Parser, limits};
 use crate::pattern::SEPARATOR;
 use crate::reply::{Answer, Done, Error};
 use crate::session::Session;
+use crate::sharing;
 use types::SpecialUse;
 
 pub(crate) struct Create {
@@ -53,9 +54,37 @@ impl Verb for Create {
         }
         // A separator at the end says that names below it will follow; it is no part of the name.
         let name = self.name.strip_suffix(SEPARATOR).unwrap_or(&self.name);
-        let mailbox = store.create_mailbox(account, name, special_use).await?;
+        if sharing::is_others(name) {
+            if special_use.is_some() {
+                return Err(Error::no(
+                    "USEATTR",
+                    "a mailbox of another account has no use of yours",
+                ));
+            }
+            return Box::pin(below_others(session, name)).await;
+        }
+        let mailbox = if name.contains(SEPARATOR) {
+            let mailboxes = store.mailboxes(account).await?;
+            let mailbox = store.create_mailbox(account, name, special_use).await?;
+            if let Some(above) = sharing::above(&mailboxes, &mailbox.name) {
+                sharing::inherit(&store, account, above, &mailbox.name).await?;
+            }
+            mailbox
+        } else {
+            store.create_mailbox(account, name, special_use).await?
+        };
         Ok(Done::with(format!("MAILBOXID (F{})", mailbox.id), "Mailbox made"))
     }
+}
+
+/// Below a mailbox of another account, with its rights.
+async fn below_others(session: &mut Session, name: &str) -> Answer {
+    let (me, store) = (session.me()?, session.store());
+    let (account, above) = sharing::place(&store, (me.0, &me.1), name).await?;
+    let inner = sharing::split(name).map_or(name, |(_, inner)| inner);
+    let mailbox = store.create_mailbox(account, inner, None).await?;
+    sharing::inherit(&store, account, &above, &mailbox.name).await?;
+    Ok(Done::with(format!("MAILBOXID (F{})", mailbox.id), "Mailbox made"))
 }
 
 /// RFC 6154 §3: a use that cannot be had is an error, not left out.

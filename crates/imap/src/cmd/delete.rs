@@ -9,6 +9,7 @@ use crate::parse::{Parsed, Parser};
 use crate::pattern::SEPARATOR;
 use crate::reply::{Answer, Done, Error};
 use crate::session::Session;
+use crate::sharing::Rights;
 
 pub(crate) struct Delete(String);
 
@@ -19,17 +20,21 @@ impl Verb for Delete {
     }
 
     async fn run(self, session: &mut Session) -> Answer {
-        let account = session.account()?;
-        let store = session.store();
-        let mailbox = store.mailbox_by_name(account, &self.0).await?;
-        let below = format!("{}{SEPARATOR}", mailbox.name);
+        // Of one's own the store says what cannot be deleted.
+        let mut named = session.named(&self.0, Rights::NONE).await?;
+        if !named.is_own() {
+            named = named.need(Rights::DELETE)?;
+        }
+        let (account, mailbox, store) = (named.account, named.mailbox.id, session.store());
+        let below = format!("{}{SEPARATOR}", named.inner_name());
         let others = store.mailboxes(account).await?;
         if others.iter().any(|other| other.name.starts_with(&below)) {
             let text = "there are mailboxes below it; delete those first";
             return Err(Error::no("HASCHILDREN", text));
         }
-        store.delete_mailbox(account, mailbox.id).await?;
-        if session.selected.as_ref().is_some_and(|s| s.mailbox == mailbox.id) {
+        let is_selected = session.is_selected(account, mailbox);
+        store.delete_mailbox(account, mailbox).await?;
+        if is_selected {
             session.selected = None;
         }
         Ok(Done::new("Mailbox deleted"))

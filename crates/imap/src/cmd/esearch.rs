@@ -21,7 +21,7 @@ use crate::reply::{Answer, Done, Error};
 use crate::selected::Selected;
 use crate::session::Session;
 use storage::{Mailbox, Query};
-use types::{MailboxId, SpecialUse, Uid, UidSet};
+use types::{AccountId, MailboxId, SpecialUse, Uid, UidSet};
 
 pub(crate) struct ESearch {
     sources: Sources,
@@ -92,14 +92,28 @@ impl Verb for ESearch {
         if program.modseq {
             session.enable_condstore();
         }
-        let threads = search::threads(session, &program).await?;
-        let here = session.selected.as_ref().map(|selected| selected.mailbox);
+        let selected = session.selected.as_ref();
+        let mut here = selected.map(|selected| selected.mailbox);
+        let others = selected.and_then(|selected| {
+            let shared = selected.shared.as_ref()?;
+            Some((shared.account, selected.mailbox, shared.name.clone()))
+        });
+        if let Some((account, id, name)) = others {
+            here = None;
+            if sources.selected {
+                let mut mailbox = session.store().mailbox(account, id).await?;
+                mailbox.name = name;
+                let threads = search::threads(session, account, &program).await?;
+                in_one(session, account, &mailbox, &program, &threads, &give).await?;
+            }
+        }
+        let threads = search::threads(session, account, &program).await?;
         let mut counting = Counting::to(mailboxes.len());
         for (done, mailbox) in mailboxes.iter().enumerate() {
             // Thousands of mailboxes keep nobody else waiting.
             tokio::task::consume_budget().await;
             if sources.wants(mailbox, here) {
-                in_one(session, mailbox, &program, &threads, &give).await?;
+                in_one(session, account, mailbox, &program, &threads, &give).await?;
                 session.wire.relieve().await?;
                 counting.at(&mut session.wire, &session.tag, done).await?;
             }
@@ -114,20 +128,23 @@ async fn in_selected(session: &mut Session, program: Program, give: &Give) -> An
     let found = search::found(session, Some(program), Some(give)).await?;
     let highest = search::told(session, Some(give), &found).await?;
     if !found.uids.is_empty() && !give.says_nothing() {
-        let mailbox = session.store().view(account, mailbox).await?;
-        say(session, mailbox.mailbox(), give, &found.uids, highest);
+        let view = session.store().view(account, mailbox).await?;
+        let shared = session.view()?.shared.as_ref();
+        let name = shared.map_or(&view.mailbox().name, |shared| &shared.name).clone();
+        let mailbox = Mailbox { name, ..view.mailbox().clone() };
+        say(session, &mailbox, give, &found.uids, highest);
     }
     Ok(Done::new("Searched"))
 }
 
 async fn in_one(
     session: &mut Session,
+    account: AccountId,
     mailbox: &Mailbox,
     program: &Program,
     threads: &[Query],
     give: &Give,
 ) -> Result<(), Error> {
-    let account = session.account()?;
     let view = match session.store().view(account, mailbox.id).await {
         // Deleted a moment ago.
         Err(storage::Error::NoMailbox) => return Ok(()),
@@ -136,6 +153,7 @@ async fn in_one(
     let all = Selected::new(mailbox.id, true, view.uids(), view.state());
     let now_unix_s = session.service.clock.now_unix_s();
     let query = program.query(&all, threads, Some(&view), now_unix_s)?;
+    let query = search::for_reader(session, account, mailbox.id, query);
     let found = match &query {
         Query::All => all.members(&UidSet::all()),
         Query::Uids(uids) => all.members(uids),
@@ -144,7 +162,8 @@ async fn in_one(
     if !found.is_empty() {
         let told = program.modseq.then(|| give.given(&found));
         let highest = told.and_then(|told| view.members(&told).map(|entry| entry.modseq).max());
-        say(session, view.mailbox(), give, &found, highest);
+        let mailbox = Mailbox { name: mailbox.name.clone(), ..view.mailbox().clone() };
+        say(session, &mailbox, give, &found, highest);
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ use crate::parse::{Parsed, Parser, Set};
 use crate::reply::{Answer, Done, Error};
 use crate::resync;
 use crate::session::Session;
+use crate::sharing::Rights;
 use std::sync::Arc;
 use storage::{Email, Message};
 use types::{ErrorClass, Flag, FlagChange, Flags, ModSeq, Uid, UidSet};
@@ -73,7 +74,8 @@ impl Verb for Fetch {
             session.enable_condstore();
         }
         let view = session.view()?;
-        let marks = !view.read_only && self.items.iter().any(sets_seen);
+        let may_mark = !view.read_only && session.rights().has(Rights::SEEN);
+        let marks = may_mark && self.items.iter().any(sets_seen);
         let uids = self.asked(session).await?;
         let with_emails = self.items.iter().any(Item::needs_email);
         let reads_letters = self.items.iter().any(|item| section(item).is_some());
@@ -221,7 +223,8 @@ impl Fetch {
     ) -> Result<(), Error> {
         let Some(number) = session.view()?.number_of(message.uid) else { return Ok(()) };
         fetch::say_row(session, &self.items, Row { number, message, email, sections }).await?;
-        if !message.flags.contains(Flag::Seen) {
+        let own_seen = session.selected.as_ref().and_then(|s| s.own_seen(message.uid));
+        if !own_seen.unwrap_or_else(|| message.flags.contains(Flag::Seen)) {
             told.read.push(message.uid);
         }
         Ok(())
@@ -249,10 +252,8 @@ fn sets_seen(item: &Item) -> bool {
 /// Sets `\Seen` on what was read, all in one change, after the letters are on their way. Reading does not
 /// fail because a flag cannot be stored: on a full disk mail can still be read.
 async fn mark_seen(session: &mut Session, read: Vec<Uid>, by_uid: bool) -> Result<(), Error> {
-    let (account, mailbox) = session.here()?;
     let change = FlagChange::Add(Flags::new(&[Flag::Seen]));
-    let read = read.into_iter().collect();
-    match session.store().store_flags(account, mailbox, read, change, None).await {
+    match session.store_flags(read.into_iter().collect(), change, None).await {
         Ok(stored) => {
             fetch::say_flags(session, &stored.rows, by_uid).await?;
             if let Some(selected) = &mut session.selected {

@@ -9,6 +9,7 @@ use crate::metrics::Counted;
 use crate::parse::{Parsed, Parser};
 use crate::reply::{Answer, Done, Error};
 use crate::session::Session;
+use crate::sharing::NO_PERMISSION;
 
 /// More than `DONE` and some spaces is not what ends IDLE.
 const LINE_BYTES: usize = 64;
@@ -28,6 +29,9 @@ impl Verb for Idle {
         session.wire.say("+ Waiting for news");
         loop {
             session.tell(true).await?;
+            if session.is_ending() {
+                return Err(NO_PERMISSION);
+            }
             session.wire.flush().await?;
             let (wire, news) = session.listen();
             let news = async {

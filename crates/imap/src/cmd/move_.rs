@@ -4,7 +4,7 @@
 //! move = "MOVE" SP sequence-set SP mailbox
 //! ```
 
-use super::copy::{Copy, copy_uid};
+use super::copy::{Copy, across, copy_uid};
 use crate::commands::Verb;
 use crate::parse::{Parsed, Parser};
 use crate::reply::{Answer, Done, try_create};
@@ -24,9 +24,14 @@ impl Verb for Move {
         let Copy { set, by_uid, to } = self.0;
         let (account, mailbox) = session.writable(Rights::EXPUNGE.with(Rights::DELETED))?;
         let uids = session.view()?.resolve(&set, by_uid)?;
-        let store = session.store();
-        let to = store.mailbox_by_name(account, &to).await.map_err(try_create)?;
-        let moved = store.move_messages(account, mailbox, uids, to.id).await.map_err(try_create)?;
+        let to = session.target(&to).await?;
+        let moved = if session.view()?.shared.is_none() && to.is_own() {
+            let store = session.store();
+            let moved = store.move_messages(account, mailbox, uids, to.mailbox.id).await;
+            moved.map_err(try_create)?
+        } else {
+            Box::pin(across(session, &uids, &to, true)).await?
+        };
         // RFC 6851 §4.3: before the EXPUNGE responses, which follow from the log.
         if let Some(code) = copy_uid(&moved) {
             session.wire.say(&format!("* OK [{code}] Moved"));

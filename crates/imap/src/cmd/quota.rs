@@ -12,6 +12,7 @@ use crate::encode;
 use crate::parse::{Parsed, Parser};
 use crate::reply::{Answer, Done, Error};
 use crate::session::Session;
+use crate::sharing::Rights;
 use storage::Account;
 
 /// RFC 9208 §5.1: STORAGE is counted in these.
@@ -44,16 +45,18 @@ impl Verb for GetQuotaRoot {
     }
 
     async fn run(self, session: &mut Session) -> Answer {
-        let account = session.account()?;
-        let store = session.store();
-        let mailbox = store.mailbox_by_name(account, &self.0).await?;
-        let resources = resources(&store.account(account).await?);
+        let named = session.named(&self.0, Rights::READ).await?;
+        let mut found = None;
+        // What others hold is not told.
+        if named.is_own() {
+            found = resources(&session.store().account(named.account).await?);
+        }
         let utf8 = session.utf8();
         let out = session.wire.out();
         out.extend_from_slice(b"* QUOTAROOT ");
-        encode::mailbox(out, &mailbox.name, utf8);
-        out.extend_from_slice(if resources.is_some() { b" \"\"\r\n" } else { b"\r\n" });
-        if let Some(resources) = resources {
+        encode::mailbox(out, &named.mailbox.name, utf8);
+        out.extend_from_slice(if found.is_some() { b" \"\"\r\n" } else { b"\r\n" });
+        if let Some(resources) = found {
             say(session, &resources);
         }
         Ok(Done::new("That is what counts for it"))

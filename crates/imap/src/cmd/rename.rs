@@ -8,8 +8,15 @@ use super::list;
 use crate::commands::Verb;
 use crate::parse::{Parsed, Parser};
 use crate::pattern::SEPARATOR;
-use crate::reply::{Answer, Done};
+use crate::reply::{Answer, Done, Error};
 use crate::session::Session;
+use crate::sharing::{self, Rights};
+use std::borrow::Cow;
+
+const ELSEWHERE: Error = Error::No {
+    code: "CANNOT",
+    text: Cow::Borrowed("a mailbox stays with its owner; make a new one and move the messages"),
+};
 
 pub(crate) struct Rename {
     from: String,
@@ -25,15 +32,28 @@ impl Verb for Rename {
     }
 
     async fn run(self, session: &mut Session) -> Answer {
-        let account = session.account()?;
-        let store = session.store();
-        let mailbox = store.mailbox_by_name(account, &self.from).await?;
         let to = self.to.strip_suffix(SEPARATOR).unwrap_or(&self.to);
-        store.rename_mailbox(account, mailbox.id, to).await?;
+        let mut from = session.named(&self.from, Rights::NONE).await?;
+        if from.is_own() == sharing::is_others(to) {
+            return Err(ELSEWHERE);
+        }
+        let store = session.store();
+        let mut inner = to;
+        if !from.is_own() {
+            from = from.need(Rights::DELETE)?;
+            let me = session.me()?;
+            let (account, _) = Box::pin(sharing::place(&store, (me.0, &me.1), to)).await?;
+            if account != from.account {
+                return Err(ELSEWHERE);
+            }
+            inner = sharing::split(to).map_or(to, |(_, inner)| inner);
+        }
+        store.rename_mailbox(from.account, from.mailbox.id, inner).await?;
         if session.enabled.rev2 {
             // RFC 9051 §6.3.9.7: what became of the name that the client knew.
-            let renamed = store.mailbox_by_name(account, to).await?;
-            list::one(session, &renamed, &mailbox.name).await?;
+            let mut renamed = store.mailbox_by_name(from.account, inner).await?;
+            renamed.name.insert_str(0, from.prefix());
+            list::one(session, &renamed, &from.mailbox.name).await?;
         }
         Ok(Done::new("Mailbox renamed"))
     }

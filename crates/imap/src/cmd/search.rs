@@ -19,7 +19,7 @@ use crate::session::Session;
 use give::{Give, Source};
 pub(super) use keys::Program;
 use storage::Query;
-use types::{AccountId, MailboxId, ModSeq, Uid, UidSet};
+use types::{AccountId, Flag, MailboxId, ModSeq, Uid, UidSet};
 
 pub(crate) struct Search {
     by_uid: bool,
@@ -127,14 +127,17 @@ async fn look(
         session.enable_condstore();
     }
     let (account, mailbox) = session.here()?;
-    let threads = threads(session, &program).await?;
+    let threads = threads(session, account, &program).await?;
     let saved =
         if program.saved_days { Some(session.store().view(account, mailbox).await?) } else { None };
     let now_unix_s = session.service.clock.now_unix_s();
     let query = program.query(session.view()?, &threads, saved.as_deref(), now_unix_s)?;
+    let own_seen = session.view()?.shared.is_some() && asks_seen(&query);
+    let query = for_reader(session, account, mailbox, query);
     let view = session.view()?;
     // What would be another list tomorrow is not kept.
     let kept = update && program.threads.is_empty() && !program.saved && !program.saved_days;
+    let kept = kept && !own_seen;
     let kept = kept.then(|| (query.clone(), view.modseq()));
     let uids = match &query {
         // Asked by many clients at every start; the answer is at hand.
@@ -152,6 +155,41 @@ async fn look(
     Ok(Found { uids, modseq, context })
 }
 
+/// Whether it asks for `\Seen`.
+fn asks_seen(query: &Query) -> bool {
+    match query {
+        Query::And(queries) | Query::Or(queries) => queries.iter().any(asks_seen),
+        Query::Not(query) => asks_seen(query),
+        other => matches!(other, Query::Flag(Flag::Seen)),
+    }
+}
+
+/// In another's mailbox, the one that is selected, `\Seen` is what one has read oneself.
+pub(super) fn for_reader(
+    session: &Session,
+    account: AccountId,
+    mailbox: MailboxId,
+    query: Query,
+) -> Query {
+    let selected = session.selected.as_ref().filter(|_| session.is_selected(account, mailbox));
+    match selected.and_then(|selected| selected.shared.as_ref()) {
+        Some(shared) => with_seen(query, &shared.seen),
+        None => query,
+    }
+}
+
+/// As deep as the program was allowed to be.
+fn with_seen(query: Query, seen: &UidSet) -> Query {
+    let each = |queries: Vec<Query>| queries.into_iter().map(|q| with_seen(q, seen)).collect();
+    match query {
+        Query::Flag(Flag::Seen) => Query::Uids(seen.clone()),
+        Query::And(queries) => Query::And(each(queries)),
+        Query::Or(queries) => Query::Or(each(queries)),
+        Query::Not(query) => Query::Not(Box::new(with_seen(*query, seen))),
+        other => other,
+    }
+}
+
 /// A program in a charset that we read.
 pub(super) fn known(program: Option<Program>) -> Result<Program, Error> {
     let text = "text is read in UTF-8 and US-ASCII";
@@ -159,8 +197,12 @@ pub(super) fn known(program: Option<Program>) -> Result<Program, Error> {
 }
 
 /// The emails of the threads in a program, in order.
-pub(super) async fn threads(session: &mut Session, program: &Program) -> Result<Vec<Query>, Error> {
-    let (account, store) = (session.account()?, session.store());
+pub(super) async fn threads(
+    session: &mut Session,
+    account: AccountId,
+    program: &Program,
+) -> Result<Vec<Query>, Error> {
+    let store = session.store();
     let mut threads = Vec::with_capacity(program.threads.len());
     for thread in &program.threads {
         let emails = store.thread(account, *thread).await?;

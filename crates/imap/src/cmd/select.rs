@@ -133,11 +133,12 @@ async fn of_others(
     let mut watch = store.watch(account);
     let checked = watch.seen();
     let rights = session.named(name, Rights::READ).await?.rights;
-    let seen = sharing::seen_by(&store, account, mailbox, session.account()?).await?;
+    let seen = store.seen_by(account, mailbox, session.account()?).await?;
     let view = store.view(account, mailbox).await?;
     let state = view.state();
-    let mailbox = Mailbox { name: named.mailbox.name, ..view.mailbox().clone() };
-    let shared = Shared { account, rights, watch, checked, seen };
+    let name = named.mailbox.name;
+    let mailbox = Mailbox { name: name.clone(), ..view.mailbox().clone() };
+    let shared = Shared { account, name, rights, watch, checked, seen };
     Ok((Glance { mailbox, state, view: Some(view) }, Some(Box::new(shared))))
 }
 

@@ -65,7 +65,8 @@ impl Verb for SetAcl {
         let old = old.map_or(Rights::NONE, |(_, rights)| *rights);
         // RFC 4314 §2: some rights are never granted.
         let new = self.change.apply(old).only(most);
-        sharing::put(&store, &named, vec![(identifier.0, new)]).await?;
+        let (account, mailbox) = (named.account, named.mailbox.id);
+        sharing::put(&store, account, mailbox, vec![(identifier.0, new)]).await?;
         Ok(Done::new("Rights stored"))
     }
 }
@@ -86,7 +87,9 @@ impl Verb for DeleteAcl {
         if identifier.is_owner(&session.store(), &named).await? {
             return Err(OWNER);
         }
-        sharing::put(&session.store(), &named, vec![(identifier.0, Rights::NONE)]).await?;
+        let (account, mailbox) = (named.account, named.mailbox.id);
+        sharing::put(&session.store(), account, mailbox, vec![(identifier.0, Rights::NONE)])
+            .await?;
         Ok(Done::new("Rights removed"))
     }
 }

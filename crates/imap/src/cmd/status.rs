@@ -10,7 +10,7 @@ use crate::encode;
 use crate::parse::{Parsed, Parser, limits};
 use crate::reply::{Answer, Done, Error};
 use crate::session::Session;
-use crate::sharing::{self, Named, Rights};
+use crate::sharing::{Named, Rights};
 use std::borrow::Cow;
 use storage::Mailbox;
 use types::{Flag, Limits, Uid};
@@ -100,7 +100,7 @@ pub(super) async fn say(
     let (account, mut mailbox) = (named.account, Cow::Borrowed(&named.mailbox));
     if !named.is_own() && items.iter().any(|item| item.name == UNSEEN) {
         let (me, store) = (session.account()?, session.store());
-        let seen = sharing::seen_by(&store, account, mailbox.id, me).await?;
+        let seen = store.seen_by(account, mailbox.id, me).await?;
         let view = store.view(account, mailbox.id).await?;
         mailbox.to_mut().unseen = (view.len() - view.members(&seen).count()) as u64;
     }

@@ -12,8 +12,8 @@ use crate::parse::{Parsed, Parser, Set};
 use crate::reply::{Answer, Done, Error};
 use crate::resync;
 use crate::session::Session;
-use crate::sharing::Rights;
-use types::{FlagChange, Flags, ModSeq};
+use crate::sharing::{self, Rights};
+use types::{Flag, FlagChange, Flags, ModSeq, UidSet};
 
 pub(crate) struct Store {
     set: Set,
@@ -58,7 +58,7 @@ impl Verb for Store {
     }
 
     async fn run(self, session: &mut Session) -> Answer {
-        let (account, mailbox) = session.writable(Rights::NONE)?;
+        session.writable(Rights::NONE)?;
         if self.unchanged_since.is_some() {
             session.enable_condstore();
         }
@@ -68,9 +68,8 @@ impl Verb for Store {
         }
         let uids = session.view()?.resolve(&self.set, self.by_uid)?;
         let asked = session.view()?.members(&uids).len();
-        let store = session.store();
-        let since = self.unchanged_since;
-        let stored = store.store_flags(account, mailbox, uids, self.change, since).await?;
+        let change = allowed(session, &uids, self.change).await?;
+        let stored = session.store_flags(uids, change, self.unchanged_since).await?;
         if !self.silent {
             fetch::say_flags(session, &stored.rows, self.by_uid).await?;
         } else if session.enabled.condstore {
@@ -95,6 +94,29 @@ impl Verb for Store {
         }
         Ok(Done::new("Flags stored"))
     }
+}
+
+/// What one may do of it (RFC 4314 §4). An error only when nothing is left.
+async fn allowed(
+    session: &mut Session,
+    uids: &UidSet,
+    change: FlagChange,
+) -> Result<FlagChange, Error> {
+    let rights = session.rights();
+    if rights.has(Rights::ALL_FLAGS) {
+        return Ok(change);
+    }
+    let mut there = Flags::default();
+    if matches!(change, FlagChange::Replace(_)) {
+        let (account, mailbox) = session.here()?;
+        for row in session.store().messages(account, mailbox, uids).await? {
+            row.flags.system().for_each(|flag| there.insert(flag));
+            row.flags.keywords().iter().for_each(|k| there.insert_keyword(k.clone()));
+        }
+        // One's own is among them or not: it is cleared if it is not asked for.
+        there.insert(Flag::Seen);
+    }
+    rights.allowed_change(change, &there).ok_or(sharing::NO_PERMISSION)
 }
 
 #[cfg(test)]

@@ -7,8 +7,9 @@
 
 use crate::commands::Verb;
 use crate::parse::{Parsed, Parser};
-use crate::reply::{Answer, Done};
+use crate::reply::{Answer, Done, Error};
 use crate::session::Session;
+use crate::sharing::{self, Rights};
 
 pub(crate) struct Subscribe(String);
 
@@ -19,10 +20,13 @@ impl Verb for Subscribe {
     }
 
     async fn run(self, session: &mut Session) -> Answer {
-        let account = session.account()?;
-        let store = session.store();
-        let mailbox = store.mailbox_by_name(account, &self.0).await?;
-        store.subscribe_mailbox(account, mailbox.id, true).await?;
+        let named = session.named(&self.0, Rights::LOOKUP).await?;
+        let (account, store) = (session.account()?, session.store());
+        if named.is_own() {
+            store.subscribe_mailbox(account, named.mailbox.id, true).await?;
+        } else {
+            sharing::subscribe(&store, account, &named.mailbox.name, true).await?;
+        }
         Ok(Done::new("Subscribed"))
     }
 }
@@ -38,6 +42,16 @@ impl Verb for Unsubscribe {
     async fn run(self, session: &mut Session) -> Answer {
         let account = session.account()?;
         let store = session.store();
+        if sharing::is_others(&self.0) {
+            // No right is needed for it (RFC 4314 §4).
+            let name = match session.named(&self.0, Rights::NONE).await {
+                Ok(named) => named.mailbox.name,
+                Err(Error::Storage(storage::Error::NoMailbox)) => self.0,
+                Err(other) => return Err(other),
+            };
+            sharing::subscribe(&store, account, &name, false).await?;
+            return Ok(Done::new("Not subscribed any more"));
+        }
         match store.mailbox_by_name(account, &self.0).await {
             Ok(mailbox) => store.subscribe_mailbox(account, mailbox.id, false).await?,
             // Clients unsubscribe after DELETE; what is gone is not subscribed.

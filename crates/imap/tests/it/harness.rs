@@ -108,12 +108,10 @@ impl Server {
     }
 
     pub(crate) async fn with(limits: Limits) -> Self {
-        static SECRET: OnceLock<String> = OnceLock::new();
-        let secret = SECRET.get_or_init(|| auth::hash_password(b"secret").unwrap());
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::at_unix_s(NOW_UNIX_S));
         let store = Store::open(&Options::in_folder(folder.path()), clock.clone()).unwrap();
-        let alice = store.put_account("alice@example.test", secret).await.unwrap();
+        let alice = store.put_account("alice@example.test", secret()).await.unwrap();
         let auth = auth::Auth::new(store.index(), clock.clone());
         let config = Config {
             hostname: "mail.example.test".to_owned(),
@@ -123,6 +121,10 @@ impl Server {
         let service = Service::new(store.clone(), auth, config, clock);
         let folder = Folder { place: folder, is_damaged: AtomicBool::new(false) };
         Self { store, alice, service, stop: watch::channel(false).0, folder }
+    }
+
+    pub(crate) async fn put_account(&self, key: &str) -> AccountId {
+        self.store.put_account(key, secret()).await.unwrap()
     }
 
     /// Puts a letter into INBOX.
@@ -160,6 +162,12 @@ impl Server {
         client.ok("SELECT INBOX").await;
         client
     }
+}
+
+/// Computed once: it takes long.
+fn secret() -> &'static str {
+    static SECRET: OnceLock<String> = OnceLock::new();
+    SECRET.get_or_init(|| auth::hash_password(b"secret").unwrap())
 }
 
 pub(crate) struct Client {

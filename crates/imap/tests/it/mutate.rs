@@ -86,8 +86,10 @@ async fn a_session_always_answers() {
             client.send(&command).await;
             client.send(b"\r\n").await;
         }
-        // Out of a literal, out of IDLE, out of AUTHENTICATE; then it must answer or be gone.
-        client.send(b"\r\nDONE\r\n*\r\nlast NOOP\r\n").await;
+        // Out of IDLE, out of AUTHENTICATE, out of a literal of up to so many bytes; then it must answer or be gone.
+        client.send(b"\r\nDONE\r\n*\r\n").await;
+        client.send(&[b'x'; 4096]).await;
+        client.send(b"\r\nlast NOOP\r\n").await;
         let mut line = String::new();
         while line != "last OK Nothing else" && line != "(closed)" {
             line = client.line().await;

@@ -4,6 +4,7 @@
 //! # a comment
 //! ! letters            three letters are in INBOX
 //! ! login              a client connects and logs in; `! select` also selects INBOX
+//! ! bob                bob has an account, and is logged in as the second client
 //! ! quota 4096 10      the account may hold so many bytes and messages; 0: no limit
 //! ! login 2            the same for a second client
 //! C: a1 NOOP           the client sends a line
@@ -59,6 +60,13 @@ async fn prepare(server: &Server, clients: &mut [Option<Client>; 2], what: &str)
                 client.ok("SELECT INBOX").await;
             }
             clients[usize::from(who == "2")] = Some(client);
+        }
+        "bob" => {
+            server.put_account("bob@example.test").await;
+            let mut client = server.connect();
+            client.line().await;
+            client.ok("LOGIN bob@example.test secret").await;
+            clients[1] = Some(client);
         }
         "quota" => {
             let (size_bytes, messages) = who.split_once(' ').unwrap();
@@ -138,6 +146,9 @@ transcripts! {
     searchres
     select
     setacl
+    sharing
+    sharing_changes
+    sharing_limits
     sort
     starttls
     status

@@ -49,7 +49,9 @@ pub use db::{
 };
 pub use error::{Error, Result};
 pub use letter::{Email, Letter};
-pub use ops::{Arrived, Copied, Flagged, Into, NOTE_BYTES, NOTE_NAME_BYTES, NOTES, Patch, Target};
+pub use ops::{
+    Arrived, Copied, Flagged, Into, NOTE_BYTES, NOTE_NAME_BYTES, NOTES, Patch, Replaced, Target,
+};
 pub use options::Options;
 pub use pack::Packed;
 pub use read::{Changes, Glance, Snapshot};

@@ -6,8 +6,8 @@ use crate::letter::{Email, Letter};
 use crate::log::{Disk, Log, RealDisk, Segments, replay};
 use crate::ops::{
     Arrived, Copied, Copy, CreateMailbox, DeleteMailbox, Deliver, DestroyEmail, Expunge, Flagged,
-    Into, LostAnswer, Patch, PatchEmail, PutAccount, PutNotes, RenameMailbox, SetQuota, StoreFlags,
-    SubscribeMailbox, Target, canonical_name,
+    Into, LostAnswer, Patch, PatchEmail, PutAccount, PutNotes, RenameMailbox, Replace, Replaced,
+    SetQuota, StoreFlags, SubscribeMailbox, Target, canonical_name,
 };
 use crate::pack::{Packed, Packer};
 use crate::pending::apply;
@@ -245,15 +245,21 @@ impl Store {
         letter: Letter,
         targets: Vec<Target>,
     ) -> Result<Vec<Result<Arrived>>> {
+        let deliver = self.guess(&letter, targets).await;
+        self.change(deliver).await
+    }
+
+    /// The wish to deliver, with the threads that can be guessed only.
+    async fn guess(&self, letter: &Letter, targets: Vec<Target>) -> Deliver {
         let accounts: Vec<_> = targets.iter().map(|target| target.account).collect();
         let answer = LostAnswer::of(&letter.index);
-        let mut deliver = Deliver::new(&letter, targets);
+        let mut deliver = Deliver::new(letter, targets);
         if let Some(answer) = answer {
             let guess = move |reader: &Reader| answer.threads(&*reader.index.read()?, &accounts);
             // No guess is no reason to refuse a letter.
             deliver.guessed = self.blocking(guess).await.unwrap_or_default();
         }
-        self.change(deliver).await
+        deliver
     }
 
     /// Stores one letter in one mailbox, as IMAP APPEND does. `received_unix_s` `None`: now.
@@ -268,6 +274,13 @@ impl Store {
         let target = Target { account, into: Into::Mailbox(mailbox), flags, received_unix_s };
         let mut outcomes = self.deliver(letter, vec![target]).await?;
         outcomes.pop().unwrap_or(Err(Error::NoMailbox))
+    }
+
+    /// Stores a letter and removes the message it stands for from now on, in one step (RFC 8508).
+    /// [`Error::NoMessage`]: that is gone already, and nothing is stored.
+    pub async fn replace(&self, letter: Letter, to: Target, old: Replaced) -> Result<Arrived> {
+        let letter = self.guess(&letter, vec![to]).await;
+        self.change(Replace { letter, old }).await
     }
 
     // --- messages
@@ -442,6 +455,22 @@ impl Store {
             let mut rows = read.mailboxes(account)?;
             rows.sort_by_key(|row| row.special_use != Some(SpecialUse::Inbox));
             Ok(rows)
+        })
+        .await
+    }
+
+    /// [`Store::mailboxes`], and in the same look what is noted about the account itself and the notes of this name in
+    /// all accounts.
+    pub async fn mailboxes_and_notes(
+        &self,
+        account: AccountId,
+        name: &str,
+    ) -> Result<(Vec<MailboxRow>, Vec<NoteRow>, Vec<(AccountId, NoteRow)>)> {
+        let name = name.to_owned();
+        self.rows(account, move |read| {
+            let mut rows = read.mailboxes(account)?;
+            rows.sort_by_key(|row| row.special_use != Some(SpecialUse::Inbox));
+            Ok((rows, read.notes(account, None)?, read.notes_named(&name)?))
         })
         .await
     }

@@ -66,6 +66,16 @@ impl Deliver {
         let guessed = Vec::new();
         Self { hash: blob_hash(&bytes), bytes, index, message_ids, targets, guessed }
     }
+
+    /// The first target, for what has no other, and the thread guessed for it.
+    pub(super) fn only_target(&self) -> Option<(&Target, Option<ThreadId>)> {
+        Some((self.targets.first()?, self.guessed.first().copied().flatten()))
+    }
+
+    /// What each of its copies takes.
+    pub(super) fn amount(&self) -> Amount {
+        Amount { size_bytes: self.bytes.len() as u64, messages: 1 }
+    }
 }
 
 /// What leads to the thread of a letter: its own Message-ID and those it refers to.
@@ -103,10 +113,7 @@ impl Intent for Deliver {
         for (at, target) in self.targets.iter().enumerate() {
             let guessed = self.guessed.get(at).copied().flatten();
             let mailbox = find(facts, target);
-            let room = |mailbox| {
-                let more = Amount { size_bytes: self.bytes.len() as u64, messages: 1 };
-                facts.check_quota(target.account, more).map(|()| mailbox)
-            };
+            let room = |mailbox| facts.check_quota(target.account, self.amount()).map(|()| mailbox);
             let outcome = match mailbox.and_then(room) {
                 Ok(mailbox) => Ok(self.arrive(facts, target, &mailbox, guessed)?),
                 Err(
@@ -124,7 +131,7 @@ impl Intent for Deliver {
 }
 
 /// The mailbox a target means, with a UID to give.
-fn find(facts: &Facts<'_>, target: &Target) -> Result<MailboxRow> {
+pub(super) fn find(facts: &Facts<'_>, target: &Target) -> Result<MailboxRow> {
     let account = target.account;
     facts.txn.account(account)?.ok_or(Error::NoAccount)?;
     // The mailboxes every account is made with are found without a look through all of them.
@@ -155,7 +162,7 @@ fn search(facts: &Facts<'_>, account: AccountId, wanted: SpecialUse) -> Result<O
 }
 
 impl Deliver {
-    fn arrive(
+    pub(super) fn arrive(
         &self,
         facts: &mut Facts<'_>,
         target: &Target,

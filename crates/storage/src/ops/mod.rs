@@ -9,6 +9,7 @@ mod flags;
 mod mailboxes;
 mod notes;
 mod quota;
+mod replace;
 mod subject;
 
 pub(crate) use accounts::PutAccount;
@@ -23,6 +24,7 @@ pub(crate) use mailboxes::{
 
 pub(crate) use notes::PutNotes;
 pub(crate) use quota::SetQuota;
+pub(crate) use replace::Replace;
 pub(crate) use subject::LostAnswer;
 
 pub use copy::Copied;
@@ -30,6 +32,7 @@ pub use deliver::{Arrived, Into, Target};
 pub use email::Patch;
 pub use flags::Flagged;
 pub use notes::{NOTE_BYTES, NOTE_NAME_BYTES, NOTES};
+pub use replace::Replaced;
 
 use crate::writer::Facts;
 use crate::{Error, Result};

@@ -1,6 +1,7 @@
 //! The store through its door, on every index engine.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod arriving;
 mod bad_input;
 mod behind;
 mod bit_flips;

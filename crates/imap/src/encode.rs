@@ -84,6 +84,31 @@ fn kinds(text: &str) -> u8 {
 }
 
 /// `{3}` CRLF
+/// Bare where it can be, else a string (RFC 9051 §9 `astring`).
+pub(crate) fn astring(out: &mut Vec<u8>, text: &str) {
+    let bare = |b: u8| b.is_ascii_graphic() && !b"(){%*\"\\".contains(&b);
+    if !text.is_empty() && text.bytes().all(bare) {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        string(out, text);
+    }
+}
+
+/// Bytes of any kind; those with a NUL make a literal8 (RFC 3516 §4.4).
+pub(crate) fn bytes(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    match bytes.map(|bytes| (bytes, str::from_utf8(bytes).ok())) {
+        None => out.extend_from_slice(b"NIL"),
+        Some((bytes, Some(text))) if !bytes.contains(&0) => string(out, text),
+        Some((bytes, _)) => {
+            if bytes.contains(&0) {
+                out.push(b'~');
+            }
+            literal_header(out, bytes.len());
+            out.extend_from_slice(bytes);
+        }
+    }
+}
+
 pub(crate) fn literal_header(out: &mut Vec<u8>, size_bytes: usize) {
     out.push(b'{');
     number(out, size_bytes as u64);

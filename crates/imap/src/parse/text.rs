@@ -89,6 +89,17 @@ impl<'a> Parser<'a> {
     }
 
     /// ```text
+    /// nstring / literal8
+    /// ```
+    /// A literal8 may have any bytes (RFC 3516 §4.4).
+    pub(crate) fn nstring8(&mut self) -> Parsed<Option<Cow<'a, [u8]>>> {
+        if self.take(b'~') {
+            return self.octets().map(|bytes| Some(Cow::Borrowed(bytes)));
+        }
+        self.nstring()
+    }
+
+    /// ```text
     /// quoted = DQUOTE *QUOTED-CHAR DQUOTE
     /// QUOTED-CHAR = <any TEXT-CHAR except quoted-specials> / "\" quoted-specials
     /// ```
@@ -122,14 +133,23 @@ impl<'a> Parser<'a> {
 
     /// A literal with its bytes. NUL is not allowed in one (RFC 9051 §9 `CHAR8`).
     fn literal(&mut self) -> Parsed<&'a [u8]> {
+        let mut ahead = self.clone();
+        let bytes = ahead.octets()?;
+        if bytes.contains(&0) {
+            let header = ahead.at - bytes.len();
+            self.at = header;
+            return self.wanted("a literal without NUL");
+        }
+        *self = ahead;
+        Ok(bytes)
+    }
+
+    fn octets(&mut self) -> Parsed<&'a [u8]> {
         let header = self.literal_header()?;
         let size = usize::try_from(header.size_bytes).unwrap_or(usize::MAX);
         let Some(bytes) = self.rest().get(..size) else {
             return self.wanted(LITERAL_BYTES);
         };
-        if bytes.contains(&0) {
-            return self.wanted("a literal without NUL");
-        }
         self.at += size;
         Ok(bytes)
     }

@@ -122,6 +122,7 @@ transcripts! {
     expunge
     fetch
     getacl
+    getmetadata
     getquota
     getquotaroot
     id
@@ -137,6 +138,7 @@ transcripts! {
     myrights
     namespace
     noop
+    notify
     partial
     rename
     resync_condstore
@@ -146,6 +148,7 @@ transcripts! {
     searchres
     select
     setacl
+    setmetadata
     sharing
     sharing_changes
     sharing_limits

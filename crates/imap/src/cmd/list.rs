@@ -112,23 +112,28 @@ pub(super) async fn known(
     patterns: &[Pattern],
 ) -> Result<Vec<Named>, Error> {
     let account = session.account()?;
-    let own = session.store().mailboxes(account).await?.into_iter();
-    let own = own.filter(|mailbox| !sharing::is_others(&mailbox.name));
-    let mut known: Vec<Named> = own.map(|mailbox| Named::own(account, mailbox)).collect();
     let reaches = |pattern: &Pattern| {
         let literal = pattern.literal();
         sharing::is_others(literal) || (pattern.is_wild() && OTHERS.starts_with(literal))
     };
-    if patterns.iter().any(reaches) {
+    let (own, mut others) = if patterns.iter().any(reaches) {
         // Boxed: all sessions would wait with the room for it.
-        known.append(&mut Box::pin(of_others(session, patterns)).await?);
-    }
+        Box::pin(with_others(session, patterns)).await?
+    } else {
+        (session.store().mailboxes(account).await?, Vec::new())
+    };
+    let own = own.into_iter().filter(|mailbox| !sharing::is_others(&mailbox.name));
+    let mut known: Vec<Named> = own.map(|mailbox| Named::own(account, mailbox)).collect();
+    known.append(&mut others);
     Ok(known)
 }
 
-async fn of_others(session: &mut Session, patterns: &[Pattern]) -> Result<Vec<Named>, Error> {
+async fn with_others(
+    session: &mut Session,
+    patterns: &[Pattern],
+) -> Result<(Vec<Mailbox>, Vec<Named>), Error> {
     let (me, store) = (session.me()?, session.store());
-    let mut found = sharing::visible(&store, (me.0, &me.1)).await?;
+    let (own, mut found) = sharing::visible(&store, (me.0, &me.1)).await?;
     // What is shared with everybody is not shown to everybody, but to who knows its name.
     for pattern in patterns.iter().filter(|pattern| !pattern.is_wild()) {
         if found.iter().any(|named| named.mailbox.name == pattern.literal()) {
@@ -140,7 +145,7 @@ async fn of_others(session: &mut Session, patterns: &[Pattern]) -> Result<Vec<Na
             Err(other) => return Err(other),
         }
     }
-    Ok(found)
+    Ok((own, found))
 }
 
 /// Names above those of others' mailboxes that are no mailboxes, or none that may be seen.

@@ -140,12 +140,34 @@ async fn rights_on(
     Ok(all.only(Rights::of_owner(mailbox)))
 }
 
-/// Others' mailboxes that are shown to this account, by name.
-pub(crate) async fn visible(store: &Store, me: (AccountId, &str)) -> Result<Vec<Named>, Error> {
-    let mut found = Vec::new();
-    let mut subscribed = subscribed(store, me.0).await?;
-    let mut shared = shared_with(store, me.1).await?;
+/// The mailboxes of this account, and those of others that are shown to it, by name.
+pub(crate) async fn visible(
+    store: &Store,
+    me: (AccountId, &str),
+) -> Result<(Vec<Mailbox>, Vec<Named>), Error> {
+    // In one look: most have nothing shared with them, and ask for it as often.
+    let (own, mine, entries) =
+        store.mailboxes_and_notes(me.0, &format!("{NOTE}{}", me.1)).await?;
+    let entries = entries.into_iter().filter_map(|(of, note)| Some((of, note.mailbox?)));
+    let mut shared: Vec<(AccountId, MailboxId)> = entries.collect();
+    let name = |note: &Note| note.name.strip_prefix(SUBSCRIBED).map(str::to_owned);
+    let subscribed: BTreeSet<String> =
+        mine.iter().filter_map(name).filter(|name| is_others(name)).collect();
+    if shared.is_empty() && subscribed.is_empty() {
+        return Ok((own, Vec::new()));
+    }
     shared.sort_unstable();
+    Ok((own, of_others(store, me, &shared, subscribed).await?))
+}
+
+/// `shared` sorted.
+async fn of_others(
+    store: &Store,
+    me: (AccountId, &str),
+    shared: &[(AccountId, MailboxId)],
+    mut subscribed: BTreeSet<String>,
+) -> Result<Vec<Named>, Error> {
+    let mut found = Vec::new();
     for of_one in shared.chunk_by(|a, b| a.0 == b.0) {
         let Some((account, _)) = of_one.first().copied().filter(|(account, _)| *account != me.0)
         else {
@@ -351,19 +373,6 @@ pub(crate) async fn put(
     };
     store.put_notes(account, Some(mailbox), entries.into_iter().map(note).collect()).await?;
     Ok(())
-}
-
-/// Mailboxes of all accounts that have an entry for this one.
-async fn shared_with(store: &Store, key: &str) -> Result<Vec<(AccountId, MailboxId)>, Error> {
-    let notes = store.notes_named(&format!("{NOTE}{key}")).await?;
-    Ok(notes.into_iter().filter_map(|(account, note)| Some((account, note.mailbox?))).collect())
-}
-
-/// The names of others' mailboxes that this account has subscribed.
-async fn subscribed(store: &Store, me: AccountId) -> Result<BTreeSet<String>, Error> {
-    let notes = store.notes(me, None).await?;
-    let name = |note: &Note| note.name.strip_prefix(SUBSCRIBED).map(str::to_owned);
-    Ok(notes.iter().filter_map(name).filter(|name| is_others(name)).collect())
 }
 
 /// Subscribes another's mailbox by its name, or gives it up.

@@ -24,6 +24,8 @@ use types::{AccountId, MailboxId, ModSeq, Uid, UidSet};
 const CHANGES: usize = 1_000;
 /// Rows of messages asked for at a time, when flags of many changed.
 const ROWS: usize = 1_000;
+/// Changes of one's own that are kept while the log is not read, as NOTIFY may have it.
+const OWN_CHANGES: usize = 1_000;
 /// A list of fewer UIDs is a session's own when it changes: a few kilobytes.
 const OWN: usize = 256;
 
@@ -136,6 +138,15 @@ impl Selected {
         self.shared.as_ref().map(|shared| shared.seen.contains(uid))
     }
 
+    /// The last message that the client has been told of.
+    pub(crate) fn newest_told(&self) -> Option<Uid> {
+        match self.unread {
+            Some(Unread { uid_next: Some(next), .. }) => Uid::new(next.get() - 1),
+            Some(Unread { uid_next: None, .. }) => Some(Uid::MAX),
+            None => self.uids.last().copied(),
+        }
+    }
+
     pub(crate) fn is_unread(&self) -> bool {
         self.unread.is_some()
     }
@@ -228,6 +239,10 @@ impl Selected {
         if stored.before == self.modseq && self.contexts.is_empty() {
             self.modseq = stored.after;
             return;
+        }
+        if self.own.len() >= OWN_CHANGES {
+            // They are told once more, which does no harm.
+            self.own.clear();
         }
         let rows = stored.rows.iter().map(|row| (row.modseq, row.uid));
         let mut rest: Vec<_> = rows.filter(|(modseq, _)| *modseq > self.modseq).collect();
@@ -412,7 +427,7 @@ pub(crate) async fn tell(session: &mut Session, expunge: bool) -> Result<(), Err
         return Ok(());
     }
     let (account, _) = session.here()?;
-    let newest = session.listen().1.map(Watch::seen).unwrap_or_default();
+    let newest = session.listen().map(Watch::seen).unwrap_or_default();
     let store = session.store();
     let Some(selected) = &mut session.selected else { return Ok(()) };
     if newest > selected.modseq {
@@ -470,7 +485,8 @@ pub(crate) async fn tell(session: &mut Session, expunge: bool) -> Result<(), Err
 
 async fn tell_flags(session: &mut Session) -> Result<(), Error> {
     let (account, mailbox) = session.here()?;
-    let uids = session.view()?.flagged();
+    let wanted = session.notify.as_ref().is_none_or(|notify| notify.tells_flags());
+    let uids = if wanted { session.view()?.flagged() } else { Vec::new() };
     for uids in uids.chunks(ROWS) {
         let uids = uids.iter().copied().collect();
         let rows = session.store().messages(account, mailbox, &uids).await?;

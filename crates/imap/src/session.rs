@@ -3,6 +3,7 @@
 
 use crate::commands::{self, Command, When};
 use crate::metrics::{Counted, Verb};
+use crate::notify::{self, Notify};
 use crate::parse::{LITERAL_BYTES, LiteralHeader, Parser};
 use crate::reply::{self, Answer, Error, try_create};
 use crate::resync::Enabled;
@@ -42,6 +43,8 @@ pub(crate) struct Session {
     identity: Option<(Identity, Watch)>,
     pub(crate) selected: Option<Selected>,
     pub(crate) enabled: Enabled,
+    /// What to tell without being asked; `None` before the first NOTIFY. Boxed: few use it.
+    pub(crate) notify: Option<Box<Notify>>,
     opened: Instant,
     failed_logins: u32,
     bad_in_a_row: u32,
@@ -71,6 +74,7 @@ impl Session {
             identity: None,
             selected: None,
             enabled: Enabled::default(),
+            notify: None,
             opened: Instant::now(),
             failed_logins: 0,
             bad_in_a_row: 0,
@@ -117,7 +121,17 @@ impl Session {
         }
         let limit = self.command_bytes();
         let until = self.until();
-        match self.wire.frame(limit, until).await? {
+        let frame = match &self.notify {
+            Some(notify) if notify.listens() => {
+                // Boxed: all sessions would wait with the room for it.
+                match Box::pin(notify::frame(self, limit, until)).await? {
+                    Some(frame) => frame,
+                    None => return Ok(()),
+                }
+            }
+            _ => self.wire.frame(limit, until).await?,
+        };
+        match frame {
             Frame::Command(command) => self.command(&command).await,
             Frame::Literal(header) => self.literal(header, limit).await,
             Frame::BareLineFeed(command) => {
@@ -196,7 +210,7 @@ impl Session {
         self.service.metrics.commands.get_or_create(&Verb { verb }).inc();
         let answer = match row.ok_or(NO_SUCH_COMMAND) {
             Ok(row) => match self.welcome(row) {
-                Ok(()) => match self.ready(row).await {
+                Ok(()) => match self.ready(row, &p).await {
                     Ok(()) => (row.answer)(self, p).await,
                     Err(error) => Err(error),
                 },
@@ -207,6 +221,9 @@ impl Session {
         if let Err(Error::Stop(stop)) = answer {
             return Err(stop);
         }
+        if let (Err(_), Some(notify)) = (&answer, &mut self.notify) {
+            notify.failed();
+        }
         self.tell(row.is_none_or(|row| !row.keeps_numbers)).await?;
         self.count(&answer, tag);
         self.wire.relieve().await
@@ -214,7 +231,10 @@ impl Session {
 
     /// Finds out whether the selected mailbox may still be read; reads its UIDs for a command that needs them, if that
     /// has not been done.
-    async fn ready(&mut self, row: &Command) -> Result<(), Error> {
+    async fn ready(&mut self, row: &Command, arguments: &Parser<'_>) -> Result<(), Error> {
+        if let Some(notify) = &mut self.notify {
+            notify.begin(row.name, arguments.clone());
+        }
         selected::look_again(self).await?;
         if self.selected.is_none() && self.is_ending() {
             return Err(sharing::NO_PERMISSION);
@@ -269,7 +289,12 @@ impl Session {
 
     /// Tells what others, or this command, changed in the selected mailbox.
     pub(crate) async fn tell(&mut self, expunge: bool) -> Result<(), Stop> {
-        match selected::tell(self, expunge).await {
+        let told = match self.notify {
+            None => selected::tell(self, expunge).await,
+            // Boxed, as above.
+            Some(_) => Box::pin(notify::tell(self, expunge)).await,
+        };
+        match told {
             Err(Error::Stop(stop)) => Err(stop),
             Err(error) => {
                 // The answer itself stands; the news is told when the store works again.
@@ -398,6 +423,7 @@ impl Session {
         self.identity = None;
         self.selected = None;
         self.enabled = Enabled::default();
+        self.notify = None;
         self.opened = Instant::now();
     }
 
@@ -419,14 +445,23 @@ impl Session {
         }
     }
 
-    /// The connection and the news of the account whose mailbox is selected, both to wait on.
-    pub(crate) fn listen(&mut self) -> (&mut Wire, Option<&mut Watch>) {
+    /// The news of the account whose mailbox is selected.
+    pub(crate) fn listen(&mut self) -> Option<&mut Watch> {
+        let shared = self.selected.as_mut().and_then(|selected| selected.shared.as_mut());
+        match shared {
+            Some(shared) => Some(&mut shared.watch),
+            None => self.identity.as_mut().map(|(_, watch)| watch),
+        }
+    }
+
+    /// The connection, and what resolves when there is something to tell.
+    pub(crate) fn hear(&mut self) -> (&mut Wire, impl Future<Output = ()> + Send) {
         let shared = self.selected.as_mut().and_then(|selected| selected.shared.as_mut());
         let watch = match shared {
             Some(shared) => Some(&mut shared.watch),
             None => self.identity.as_mut().map(|(_, watch)| watch),
         };
-        (&mut self.wire, watch)
+        (&mut self.wire, notify::news(watch, self.notify.as_deref_mut()))
     }
 
     pub(crate) fn command_bytes(&self) -> usize {

@@ -43,7 +43,7 @@ struct Sources {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Depth {
+pub(crate) enum Depth {
     Alone,
     Children,
     Tree,
@@ -228,7 +228,7 @@ impl Sources {
 
 impl Depth {
     /// Whether a mailbox is the one that was named, or below it.
-    fn reaches(self, named: &str, name: &str) -> bool {
+    pub(crate) fn reaches(self, named: &str, name: &str) -> bool {
         let inbox = |name: &str| name.eq_ignore_ascii_case("INBOX");
         if named == name || (inbox(named) && inbox(name)) {
             return true;

@@ -11,7 +11,7 @@
 use super::search::give::Partial;
 use crate::commands::Verb;
 use crate::fetch::{self, Item, Piece, Row, Section, Wanted};
-use crate::parse::{Parsed, Parser, Set};
+use crate::parse::{Bound, Parsed, Parser, Set};
 use crate::reply::{Answer, Done, Error};
 use crate::resync;
 use crate::session::Session;
@@ -150,6 +150,13 @@ struct Told {
 }
 
 impl Fetch {
+    /// These items of messages that are named by UID.
+    pub(super) fn of(uids: &UidSet, items: Vec<Item>) -> Self {
+        let bound = |uid: Uid| Bound::Number(uid.get());
+        let set = Set(uids.ranges().iter().map(|(a, b)| (bound(*a), bound(*b))).collect());
+        Self { set, by_uid: true, items, adds_uid: false, only: Modifiers::default() }
+    }
+
     /// The messages, ascending: first those of the set, then those that changed, then a piece of them.
     async fn asked(&self, session: &mut Session) -> Result<Vec<Uid>, Error> {
         let Modifiers { changed_since, vanished, partial } = self.only;

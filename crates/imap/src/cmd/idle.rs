@@ -33,15 +33,7 @@ impl Verb for Idle {
                 return Err(NO_PERMISSION);
             }
             session.wire.flush().await?;
-            let (wire, news) = session.listen();
-            let news = async {
-                if match news {
-                    Some(watch) => !watch.changed().await,
-                    None => true,
-                } {
-                    std::future::pending::<()>().await;
-                }
-            };
+            let (wire, news) = session.hear();
             tokio::select! {
                 line = wire.line(LINE_BYTES, until) => return ended(session, line?.as_deref()),
                 () = news => {}

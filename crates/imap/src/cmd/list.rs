@@ -80,7 +80,11 @@ impl Verb for List {
             session.wire.say("* LIST (\\Noselect) \"/\" \"\"");
             return Ok(Done::new("Listed"));
         }
-        let mailboxes = known(session, &patterns).await?;
+        let mut mailboxes = known(session, &patterns).await?;
+        if self.select.subscribed {
+            let (account, store) = (session.account()?, session.store());
+            mailboxes.extend(sharing::subscribed_without(&store, account, &mailboxes).await?);
+        }
         let tree = Tree::of(&mailboxes, |named| self.select.wants(named));
         for named in &mailboxes {
             // Thousands of mailboxes and dozens of patterns keep nobody else waiting.
@@ -176,13 +180,15 @@ impl List {
             attributes.push("\\Subscribed");
         }
         attributes.push(tree.children(mailbox));
-        if !may_read {
+        if named.is_missing() {
+            attributes.push("\\NonExistent");
+        } else if !may_read {
             attributes.push("\\Noselect");
         }
         attributes.extend(special_use(named));
         line(session, "LIST", &attributes, &mailbox.name);
         self.end_line(session, below);
-        if self.give.rights {
+        if self.give.rights && !named.is_missing() {
             myrights::say(session, mailbox, named.rights);
         }
         if !self.give.status.is_empty() && may_read {

@@ -9,6 +9,7 @@ use crate::commands::Verb;
 use crate::parse::{Parsed, Parser};
 use crate::reply::{Answer, Done};
 use crate::session::Session;
+use crate::sharing;
 
 pub(crate) struct Lsub {
     reference: String,
@@ -26,16 +27,20 @@ impl Verb for Lsub {
     async fn run(self, session: &mut Session) -> Answer {
         let percent = self.pattern.ends_with('%');
         let patterns = full_patterns(&self.reference, &[self.pattern])?;
-        let mailboxes = known(session, &patterns).await?;
+        let mut mailboxes = known(session, &patterns).await?;
+        let (account, store) = (session.account()?, session.store());
+        mailboxes.extend(sharing::subscribed_without(&store, account, &mailboxes).await?);
         let tree = Tree::of(&mailboxes, |named| named.mailbox.subscribed);
-        for mailbox in mailboxes.iter().map(|named| &named.mailbox) {
+        for named in &mailboxes {
+            let mailbox = &named.mailbox;
             // With % a mailbox that only leads to a subscribed one is shown as such.
             let leads = percent && tree.chosen.contains(mailbox.name.as_str());
             let shown = mailbox.subscribed || leads;
             if !shown || !patterns.iter().any(|p| p.matches(&mailbox.name)) {
                 continue;
             }
-            let attribute = if mailbox.subscribed { tree.children(mailbox) } else { "\\Noselect" };
+            let is_there = mailbox.subscribed && !named.is_missing();
+            let attribute = if is_there { tree.children(mailbox) } else { "\\Noselect" };
             line(session, "LSUB", &[attribute], &mailbox.name);
             session.wire.out().extend_from_slice(b"\r\n");
         }

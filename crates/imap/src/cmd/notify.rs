@@ -351,7 +351,7 @@ mod tests {
         );
         check(" SET (selected NONE) (inboxes NONE)", Some("0"));
         check(" SET (mailboxes (a b) (SubscriptionChange)) (personal (MailboxName))", Some("2"));
-        check(" SET (mailboxes a (AnnotationChange))", Some("1 unknown"));
+        check(" SET (mailboxes a (AnnotationChange))", Some("0 unknown"));
         check(" SET (mailboxes a (MessageNew Other))", Some("1 unknown"));
         check(" SET (personal (MessageNew))", None);
         check(" SET (personal (FlagChange))", None);

@@ -54,8 +54,10 @@ impl Verb for Unsubscribe {
         }
         match store.mailbox_by_name(account, &self.0).await {
             Ok(mailbox) => store.subscribe_mailbox(account, mailbox.id, false).await?,
-            // Clients unsubscribe after DELETE; what is gone is not subscribed.
-            Err(storage::Error::NoMailbox) => {}
+            // Clients do it after DELETE, which keeps the name on the list.
+            Err(storage::Error::NoMailbox) => {
+                sharing::subscribe(&store, account, &self.0, false).await?;
+            }
             Err(other) => return Err(other.into()),
         }
         Ok(Done::new("Not subscribed any more"))

@@ -14,7 +14,7 @@ use crate::reply::Error;
 use crate::session::Session;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use storage::{Mailbox, Note, Store};
+use storage::{Mailbox, Note, SUBSCRIBED, Store};
 use types::{AccountId, Address, Flag, FlagChange, Flags, MailboxId, UidSet};
 
 /// Above the mailboxes of others, each below the address of its owner (RFC 2342 §5).
@@ -23,8 +23,6 @@ pub(crate) const OTHERS: &str = "Other Users";
 const ANYONE: &str = "anyone";
 /// Before the identifier, in the name of a note.
 const NOTE: &str = "acl/";
-/// Before the name of another's mailbox, in the name of a note on one's own account.
-const SUBSCRIBED: &str = "subscribed/";
 /// An address has at most 64 + 1 + 255 bytes (RFC 5321 §4.5.3.1).
 const IDENTIFIER_BYTES: usize = 320;
 
@@ -58,6 +56,29 @@ impl Named {
         // That is what its owner has done; who lists mailboxes finds out about oneself.
         mailbox.subscribed = false;
         Self { account, mailbox, rights, prefix_bytes }
+    }
+
+    /// Only its name is there: it is subscribed.
+    fn missing(account: AccountId, name: &str) -> Self {
+        let mailbox = Mailbox {
+            id: MailboxId(0),
+            name: name.to_owned(),
+            special_use: None,
+            subscribed: true,
+            uid_validity: types::UidValidity(0),
+            uid_next: None,
+            modseq: ModSeq(0),
+            created: ModSeq(0),
+            total: 0,
+            unseen: 0,
+            deleted: 0,
+            size_bytes: 0,
+        };
+        Self { account, mailbox, rights: Rights::NONE, prefix_bytes: 0 }
+    }
+
+    pub(crate) fn is_missing(&self) -> bool {
+        self.mailbox.id == MailboxId(0)
     }
 
     pub(crate) fn is_own(&self) -> bool {
@@ -146,8 +167,7 @@ pub(crate) async fn visible(
     me: (AccountId, &str),
 ) -> Result<(Vec<Mailbox>, Vec<Named>), Error> {
     // In one look: most have nothing shared with them, and ask for it as often.
-    let (own, mine, entries) =
-        store.mailboxes_and_notes(me.0, &format!("{NOTE}{}", me.1)).await?;
+    let (own, mine, entries) = store.mailboxes_and_notes(me.0, &format!("{NOTE}{}", me.1)).await?;
     let entries = entries.into_iter().filter_map(|(of, note)| Some((of, note.mailbox?)));
     let mut shared: Vec<(AccountId, MailboxId)> = entries.collect();
     let name = |note: &Note| note.name.strip_prefix(SUBSCRIBED).map(str::to_owned);
@@ -375,7 +395,20 @@ pub(crate) async fn put(
     Ok(())
 }
 
-/// Subscribes another's mailbox by its name, or gives it up.
+/// Names that are subscribed and not among these mailboxes: what was deleted, or is shared no longer.
+pub(crate) async fn subscribed_without(
+    store: &Store,
+    me: AccountId,
+    known: &[Named],
+) -> Result<Vec<Named>, Error> {
+    let notes = store.notes(me, None).await?;
+    let known: BTreeSet<&str> = known.iter().map(|named| &named.mailbox.name[..]).collect();
+    let names = notes.iter().filter_map(|note| note.name.strip_prefix(SUBSCRIBED));
+    let missing = names.filter(|name| !known.contains(name));
+    Ok(missing.map(|name| Named::missing(me, name)).collect())
+}
+
+/// Subscribes a mailbox that is not one's own by its name, or gives it up.
 pub(crate) async fn subscribe(
     store: &Store,
     me: AccountId,

@@ -116,10 +116,12 @@ fn between<'a>(text: &'a str, before: &str, after: &[char]) -> Option<&'a str> {
     text.split_once(before)?.1.split(after).next()
 }
 
-/// Three clients do random things to one mailbox. What each believes must in the end be what is there.
-async fn play(seed: u64) {
+/// Three clients do random things to one mailbox. What each believes must in the end be what is there. `shared`: two of
+/// them are bob's, who has read what he has read.
+async fn play(seed: u64, shared: bool) {
     let server = Server::start().await;
     server.deliver_letters().await;
+    let bob = server.put_account("bob@example.test").await;
     let mut random = seed;
     let mut pick = move |most: usize| {
         random ^= random << 13;
@@ -128,31 +130,38 @@ async fn play(seed: u64) {
         usize::try_from(random % most as u64).unwrap()
     };
     let mut clients: Vec<(Client, Belief)> = Vec::new();
-    for _ in 0..3 {
+    for n in 0..3 {
         let mut client = server.connect();
         client.line().await;
-        client.ok("LOGIN alice secret").await;
+        let of_bob = shared && n > 0;
+        client.ok(if of_bob { "LOGIN bob secret" } else { "LOGIN alice secret" }).await;
         let mut belief = Belief::default();
-        belief.read(&client.ok("SELECT INBOX").await);
+        belief.read(&client.ok(&format!("SELECT {}", named("INBOX", of_bob))).await);
         belief.read(&client.ok("FETCH 1:* (UID FLAGS)").await);
         clients.push((client, belief));
+        if n == 0 {
+            clients[0].0.ok("SETACL INBOX bob lrswite").await;
+            clients[0].0.ok("SETACL Archive bob i").await;
+        }
     }
     for step in 0..150 {
-        let (client, belief) = &mut clients[pick(3)];
+        let who = pick(3);
+        let (client, belief) = &mut clients[who];
+        let here = |name| named(name, shared && who > 0);
         let count = belief.messages.len();
         let n = if count == 0 { "1:*".to_owned() } else { (pick(count) + 1).to_string() };
         let command = match pick(12) {
-            0 | 1 => "COPY 1 INBOX".to_owned(),
+            0 | 1 => format!("COPY 1 {}", here("INBOX")),
             2 => format!("STORE {n} +FLAGS (\\Deleted)"),
             3 => format!("STORE {n} FLAGS (k{step})"),
             4 => format!("UID STORE 1:{} -FLAGS (\\Deleted)", step / 10 + 1),
             5 => "EXPUNGE".to_owned(),
             6 => "UID EXPUNGE 1:*".to_owned(),
-            7 => format!("MOVE {n} Archive"),
+            7 => format!("MOVE {n} {}", here("Archive")),
             8 => format!("FETCH {n} (UID FLAGS BODY[TEXT])"),
             9 => "SEARCH SEEN".to_owned(),
             10 => "NOOP".to_owned(),
-            _ => "APPEND INBOX (\\Seen) {1+}\r\nx".to_owned(),
+            _ => format!("APPEND {} (\\Seen) {{1+}}\r\nx", here("INBOX")),
         };
         let (lines, status) = client.ask(&command).await;
         let fits = status.starts_with("OK")
@@ -175,9 +184,16 @@ async fn play(seed: u64) {
     }
     let inbox = server.store.mailbox_by_name(server.alice, "INBOX").await.unwrap();
     let there = server.store.snapshot(server.alice, inbox.id).await.unwrap().messages;
-    let there: BTreeMap<u32, String> =
-        there.into_iter().map(|m| (m.uid.get(), m.flags.to_string())).collect();
-    for (_, belief) in clients {
+    let seen = server.store.seen_by(server.alice, inbox.id, bob).await.unwrap();
+    for (who, (_, belief)) in clients.into_iter().enumerate() {
+        let flags = |message: &storage::Message| {
+            let mut flags = message.flags.clone();
+            if shared && who > 0 {
+                flags.set(types::Flag::Seen, seen.contains(message.uid));
+            }
+            (message.uid.get(), flags.to_string())
+        };
+        let there: BTreeMap<u32, String> = there.iter().map(flags).collect();
         let believed: BTreeMap<u32, String> = belief
             .messages
             .into_iter()
@@ -190,8 +206,21 @@ async fn play(seed: u64) {
 #[tokio::test]
 async fn everybody_believes_what_is_there() {
     for seed in 1..=8_u64 {
-        play(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)).await;
+        play(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15), false).await;
     }
+}
+
+#[tokio::test]
+async fn everybody_believes_what_is_there_also_of_others_mailboxes() {
+    for seed in 1..=8_u64 {
+        play(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15), true).await;
+    }
+}
+
+/// As alice calls it, or as another does.
+fn named(name: &str, by_others: bool) -> String {
+    let above = if by_others { "Other Users/alice@example.test/" } else { "" };
+    format!("\"{above}{name}\"")
 }
 
 #[tokio::test]

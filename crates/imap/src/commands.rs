@@ -229,6 +229,14 @@ mod tests {
         check(&format!("a STATUS x ({})", "MESSAGES ".repeat(15_000)));
         check(&format!("a ID ({})", "\"a\" \"b\" ".repeat(15_000)));
         check(&format!("a ENABLE {}", "x ".repeat(15_000)));
+        check(&format!("a NOTIFY SET {}", "(".repeat(60_000)));
+        check(&format!("a NOTIFY SET {}", "(personal NONE) ".repeat(4_000)));
+        check(&format!("a NOTIFY SET (personal ({}))", "MailboxName ".repeat(5_000)));
+        check(&format!("a NOTIFY SET (personal {})", "MailboxName ".repeat(5_000)));
+        check(&format!(
+            "a NOTIFY SET (selected (MessageNew ({}) MessageExpunge))",
+            "UID ".repeat(9_000)
+        ));
         check(&format!("a SORT ({}) UTF-8 ALL", "DATE ".repeat(15_000)));
         check(&format!("a SORT (DATE) UTF-8 {}", "(".repeat(60_000)));
         check(&format!("a SORT {} UTF-8 ALL", "(".repeat(60_000)));

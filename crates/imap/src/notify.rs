@@ -15,7 +15,7 @@ use crate::selected;
 use crate::session::Session;
 use crate::sharing::Named;
 use crate::wire::{Frame, Stop};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use storage::{Change, ChangeKind, Mailbox, Watch};
 use tokio::time::Instant;
 use types::{MailboxId, ModSeq, SpecialUse, Uid, UidSet};
@@ -24,7 +24,7 @@ use types::{MailboxId, ModSeq, SpecialUse, Uid, UidSet};
 const CHANGES: usize = 1_000;
 /// Mailboxes whose names are kept to tell which one was renamed or deleted, and mailboxes that change at once. People
 /// have dozens.
-pub(crate) const MAILBOXES: usize = 5_000;
+pub(crate) const MAILBOXES: usize = 2_000;
 /// Mailboxes that changed are asked for one by one up to here.
 const FEW: usize = 16;
 
@@ -465,6 +465,7 @@ async fn mailboxes(
         let names = [news.old.as_ref(), news.new.as_ref()];
         names.into_iter().flatten().any(|known| notify.wanted(known).has_any(news.events))
     });
+    let by_name: HashMap<&str, &Mailbox> = there.iter().map(|row| (&*row.name, row)).collect();
     let mut lines: Vec<(String, Option<String>)> = Vec::new();
     for news in found {
         // RFC 5465 §5.4: what is made or deleted changes the one above, too.
@@ -481,13 +482,13 @@ async fn mailboxes(
         };
         lines.push(line);
         let above = above.filter(|name| {
-            let row = there.iter().find(|row| row.name == *name);
+            let row = by_name.get(name.as_str());
             row.is_some_and(|row| notify.events(row).has_any(Events::NAME))
         });
         lines.extend(above.map(|name| (name, None)));
     }
     // The one above once, and not before those below have been told.
-    let mut said = std::collections::HashSet::new();
+    let mut said = HashSet::new();
     lines.reverse();
     lines.retain(|(name, _)| said.insert(name.clone()));
     lines.reverse();

@@ -287,9 +287,13 @@ impl<'a> Tree<'a> {
         Self { parents, chosen }
     }
 
+    /// Something is below that name.
+    pub(super) fn is_above(&self, name: &str) -> bool {
+        self.parents.contains(name)
+    }
+
     pub(super) fn children(&self, mailbox: &Mailbox) -> &'static str {
-        let any = self.parents.contains(mailbox.name.as_str());
-        if any { "\\HasChildren" } else { "\\HasNoChildren" }
+        if self.is_above(&mailbox.name) { "\\HasChildren" } else { "\\HasNoChildren" }
     }
 }
 

@@ -19,10 +19,10 @@ use crate::encode;
 use crate::fetch::{self, Item};
 use crate::notify::{self as told, EVENTS, Events, Filter, Group, InSelected, MAILBOXES};
 use crate::parse::{Parsed, Parser, limits};
-use crate::pattern::SEPARATOR;
 use crate::reply::{Answer, Done, Error};
 use crate::session::Session;
 use crate::sharing::{self, Named};
+use std::collections::HashMap;
 use storage::Mailbox;
 use types::{AccountId, SpecialUse, UidSet};
 
@@ -79,7 +79,7 @@ impl Verb for Notify {
         if set.unknown {
             return Err(Error::no(BADEVENT, "that is not told here, only what is listed"));
         }
-        if set.names().any(|name| sharing::is_others(name)) {
+        if set.names().any(sharing::is_others) {
             // Nobody else's mailbox is shown by it, nor whether it is there.
             return Err(Error::no(
                 "NOTIFICATIONOVERFLOW",
@@ -275,22 +275,17 @@ pub(crate) async fn list(
 ) -> Result<(), Error> {
     let there: Vec<Named> = there.into_iter().map(|row| Named::own(account, row)).collect();
     let tree = Tree::of(&there, |_| false);
+    let by_name: HashMap<&str, &Mailbox> =
+        there.iter().map(|named| (named.mailbox.name.as_str(), &named.mailbox)).collect();
     for (name, old_name) in lines {
         let mut attributes = Vec::with_capacity(3);
-        match there.iter().find(|named| named.mailbox.name == *name) {
-            Some(Named { mailbox, .. }) => {
-                attributes.extend(mailbox.subscribed.then_some("\\Subscribed"));
-                attributes.push(tree.children(mailbox));
-                attributes.extend(mailbox.special_use.and_then(SpecialUse::attribute));
-            }
-            None => {
-                attributes.push("\\NonExistent");
-                let below = |row: &Named| {
-                    let rest = row.mailbox.name.strip_prefix(name.as_str());
-                    rest.is_some_and(|rest| rest.starts_with(SEPARATOR))
-                };
-                attributes.extend(there.iter().any(below).then_some("\\HasChildren"));
-            }
+        if let Some(mailbox) = by_name.get(name.as_str()) {
+            attributes.extend(mailbox.subscribed.then_some("\\Subscribed"));
+            attributes.push(tree.children(mailbox));
+            attributes.extend(mailbox.special_use.and_then(SpecialUse::attribute));
+        } else {
+            attributes.push("\\NonExistent");
+            attributes.extend(tree.is_above(name).then_some("\\HasChildren"));
         }
         list::line(session, "LIST", &attributes, name);
         let utf8 = session.utf8();
@@ -331,7 +326,7 @@ mod tests {
                     if let Some(selected) = set.selected {
                         text.push_str(if selected.delayed { " delayed" } else { " selected" });
                         text.extend(selected.flags.then_some(" flags"));
-                        text.push_str(&format!(" {}", selected.fetch.len()));
+                        text.extend([" ", &selected.fetch.len().to_string()]);
                     }
                     text
                 }

@@ -13,6 +13,7 @@ mod fetching;
 mod harness;
 mod large;
 mod mutate;
+mod notifying;
 mod seeds;
 mod sharing;
 mod starttls;

@@ -18,7 +18,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
-use storage::{Into, Letter, Options, Store, Target};
+use storage::{Into, Letter, Options, Replaced, Store, Target};
 use types::{AccountId, FlagChange, Flags, ModSeq, SystemClock, Uid, UidSet, UidValidity};
 
 /// People who change mail at the same time.
@@ -95,6 +95,13 @@ struct Mail(BTreeMap<String, Mailbox>);
 enum Step {
     Deliver {
         mailbox: String,
+        token: String,
+    },
+    /// A letter comes and an older one goes (RFC 8508).
+    Replace {
+        from: String,
+        uid: u32,
+        to: String,
         token: String,
     },
     Flag {
@@ -181,6 +188,11 @@ impl Mail {
             Step::Deliver { mailbox, token } => {
                 return vec![self.at(mailbox).add(token.clone(), BTreeSet::new())];
             }
+            Step::Replace { from, uid, to, token } => {
+                let given = self.at(to).add(token.clone(), BTreeSet::new());
+                assert!(self.at(from).letters.remove(uid).is_some(), "{uid} of {from}");
+                return vec![given];
+            }
             Step::Flag { mailbox, uids, add, flag } => {
                 let letters = self.at(mailbox).letters.iter_mut();
                 for (_, (_, flags)) in letters.filter(|(uid, _)| has(uids, **uid)) {
@@ -253,7 +265,11 @@ impl Mailbox {
 }
 
 fn has(uids: &UidSet, uid: u32) -> bool {
-    uids.contains(Uid::new(uid).unwrap())
+    uids.contains(uid_of(uid))
+}
+
+fn uid_of(number: u32) -> Uid {
+    Uid::new(number).unwrap()
 }
 
 // --- on the pipe: a line each, fields with tabs between
@@ -264,6 +280,9 @@ impl Step {
         let yes = |yes: bool| if yes { "1" } else { "0" }.to_owned();
         let fields = match self.clone() {
             Self::Deliver { mailbox, token } => vec!["deliver".into(), mailbox, token],
+            Self::Replace { from, uid, to, token } => {
+                vec!["replace".into(), from, uid.to_string(), to, token]
+            }
             Self::Flag { mailbox, uids: set, add, flag } => {
                 vec!["flag".into(), mailbox, uids(&set), yes(add), flag]
             }
@@ -291,6 +310,10 @@ impl Step {
         };
         match fields[0] {
             "deliver" => Self::Deliver { mailbox: text(1), token: text(2) },
+            "replace" => {
+                let uid = fields[2].parse().unwrap();
+                Self::Replace { from: text(1), uid, to: text(3), token: text(4) }
+            }
             "flag" => {
                 Self::Flag { mailbox: text(1), uids: uids(2), add: fields[3] == "1", flag: text(4) }
             }
@@ -401,15 +424,20 @@ impl Person {
             (3, _) => return Step::Subscribe { name: mailbox, on: dice.below(2) == 0 },
             _ => {}
         }
+        let token = format!("s{}w{}n{count}", self.seed, self.n);
         if there.is_empty() || dice.below(2) == 0 {
-            let token = format!("s{}w{}n{count}", self.seed, self.n);
             return Step::Deliver { mailbox, token };
         }
         let uids: UidSet = (0..=dice.below(4)).filter_map(|_| Uid::new(*dice.of(&there))).collect();
         let to = dice.of(&names).clone();
-        match dice.below(6) {
+        match dice.below(8) {
             0 if to != mailbox => Step::Copy { from: mailbox, uids, to },
             1 if to != mailbox => Step::Move { from: mailbox, uids, to },
+            4 | 5 => {
+                // Half of the drafts stay where they are.
+                let to = if dice.below(2) == 0 { mailbox.clone() } else { to };
+                Step::Replace { from: mailbox, uid: *dice.of(&there), to, token }
+            }
             2 => Step::Expunge { mailbox, uids },
             3 => Step::Remove { mailbox, uids },
             _ => {
@@ -419,12 +447,18 @@ impl Person {
         }
     }
 
-    /// Asks the store; the UIDs it gave, and for a letter its UID and MODSEQ in the shared inbox.
+    /// Asks the store; the UIDs it gave, and for a letter its UID in the shared inbox and the MODSEQ it has here.
     async fn take(&self, step: &Step) -> storage::Result<(Vec<u32>, String)> {
         let (store, account) = (&self.store, self.account);
         let id = async |name: &str| store.mailbox_by_name(account, name).await.map(|row| row.id);
         match step.clone() {
             Step::Deliver { mailbox, token } => return self.deliver(&mailbox, &token).await,
+            Step::Replace { from, uid, to, token } => {
+                let old = Replaced { account, mailbox: id(&from).await?, uid: uid_of(uid) };
+                let to = Target { into: Into::Mailbox(id(&to).await?), ..Target::inbox(account) };
+                let new = store.replace(Letter::parse(raw(&token).into()), to, old).await?;
+                return Ok((vec![new.uid.get()], format!("- {}", new.modseq)));
+            }
             Step::Flag { mailbox, uids, add, flag } => {
                 let mut flags = Flags::default();
                 assert!(flags.insert_name(&flag));
@@ -481,6 +515,8 @@ impl Person {
 #[derive(Default)]
 struct Total {
     letters: u64,
+    /// Of the letters, those that took the place of another.
+    replaced: u64,
     found: u64,
     removed: u64,
     changes: u64,
@@ -606,11 +642,12 @@ impl Known {
         }
         for (_, step, _) in &said.acknowledged {
             total.changes += 1;
-            if let Step::Deliver { token, .. } = step {
+            if let Step::Deliver { token, .. } | Step::Replace { token, .. } = step {
                 let own = self.people.iter().flat_map(Mail::tokens);
                 let there = own.chain(self.shared.values().map(|token| &**token));
                 let there = there.into_iter().any(|other| other == token);
                 total.letters += 1;
+                total.replaced += u64::from(matches!(step, Step::Replace { .. }));
                 *(if there { &mut total.found } else { &mut total.removed }) += 1;
             }
         }
@@ -720,9 +757,10 @@ async fn killed_again_and_again_nothing_acknowledged_is_lost() {
     }
     assert_eq!(total.letters, total.found + total.removed);
     assert!(total.letters > rounds * 5, "only {} letters in {rounds} rounds", total.letters);
-    let Total { letters, found, removed, changes, under_way, kept } = total;
+    assert!(total.replaced > rounds, "only {} replaced in {rounds} rounds", total.replaced);
+    let Total { letters, replaced, found, removed, changes, under_way, kept } = total;
     eprintln!(
-        "{rounds} rounds: {letters} letters acknowledged, {found} found byte for byte at the next opening, {removed} \
+        "{rounds} rounds: {letters} letters acknowledged ({replaced} in place of another), {found} found byte for byte at the next opening, {removed} \
          removed by then as acknowledged, 0 lost; {changes} changes acknowledged; of {under_way} changes under way {kept} \
          were kept whole; fsck found nothing, {checks} times"
     );

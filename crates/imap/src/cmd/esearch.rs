@@ -9,6 +9,7 @@
 //! ```
 //! Each mailbox where something is found has its own answer, by UID. Those that do not exist are passed over.
 
+use super::list;
 use super::search::give::{self, Give, Source};
 use super::search::{self, Program};
 use crate::commands::Verb;
@@ -20,8 +21,9 @@ use crate::progress::Counting;
 use crate::reply::{Answer, Done, Error};
 use crate::selected::Selected;
 use crate::session::Session;
+use crate::sharing::{Named, OTHERS, Rights, is_others};
 use storage::{Mailbox, Query};
-use types::{AccountId, MailboxId, SpecialUse, Uid, UidSet};
+use types::{SpecialUse, Uid, UidSet};
 
 pub(crate) struct ESearch {
     sources: Sources,
@@ -87,33 +89,23 @@ impl Verb for ESearch {
         if sources.selected {
             session.view()?;
         }
-        let account = session.account()?;
-        let mailboxes = session.store().mailboxes(account).await?;
         if program.modseq {
             session.enable_condstore();
         }
-        let selected = session.selected.as_ref();
-        let mut here = selected.map(|selected| selected.mailbox);
-        let others = selected.and_then(|selected| {
-            let shared = selected.shared.as_ref()?;
-            Some((shared.account, selected.mailbox, shared.name.clone()))
-        });
-        if let Some((account, id, name)) = others {
-            here = None;
-            if sources.selected {
-                let mut mailbox = session.store().mailbox(account, id).await?;
-                mailbox.name = name;
-                let threads = search::threads(session, account, &program).await?;
-                in_one(session, account, &mailbox, &program, &threads, &give).await?;
-            }
-        }
-        let threads = search::threads(session, account, &program).await?;
+        let here = if sources.selected { session.here().ok() } else { None };
+        let mailboxes = sources.mailboxes(session).await?;
+        let (mut of, mut threads) = (None, Vec::new());
         let mut counting = Counting::to(mailboxes.len());
-        for (done, mailbox) in mailboxes.iter().enumerate() {
+        for (done, named) in mailboxes.iter().enumerate() {
             // Thousands of mailboxes keep nobody else waiting.
             tokio::task::consume_budget().await;
-            if sources.wants(mailbox, here) {
-                in_one(session, account, mailbox, &program, &threads, &give).await?;
+            let is_here = here == Some((named.account, named.mailbox.id));
+            // RFC 7377 §2.2: what may not be read is passed over.
+            if (is_here || sources.wants(named)) && named.rights.has(Rights::READ) {
+                if of.replace(named.account) != Some(named.account) {
+                    threads = search::threads(session, named.account, &program).await?;
+                }
+                in_one(session, named, &program, &threads, &give).await?;
                 session.wire.relieve().await?;
                 counting.at(&mut session.wire, &session.tag, done).await?;
             }
@@ -139,13 +131,13 @@ async fn in_selected(session: &mut Session, program: Program, give: &Give) -> An
 
 async fn in_one(
     session: &mut Session,
-    account: AccountId,
-    mailbox: &Mailbox,
+    named: &Named,
     program: &Program,
     threads: &[Query],
     give: &Give,
 ) -> Result<(), Error> {
-    let view = match session.store().view(account, mailbox.id).await {
+    let (account, mailbox, store) = (named.account, &named.mailbox, session.store());
+    let view = match store.view(account, mailbox.id).await {
         // Deleted a moment ago.
         Err(storage::Error::NoMailbox) => return Ok(()),
         view => view?,
@@ -153,7 +145,12 @@ async fn in_one(
     let all = Selected::new(mailbox.id, true, view.uids(), view.state());
     let now_unix_s = session.service.clock.now_unix_s();
     let query = program.query(&all, threads, Some(&view), now_unix_s)?;
-    let query = search::for_reader(session, account, mailbox.id, query);
+    let query = if named.is_own() {
+        query
+    } else {
+        let seen = store.seen_by(account, mailbox.id, session.account()?).await?;
+        search::with_seen(query, &seen)
+    };
     let found = match &query {
         Query::All => all.members(&UidSet::all()),
         Query::Uids(uids) => all.members(uids),
@@ -213,14 +210,36 @@ impl Sources {
         Ok(())
     }
 
+    /// All that may be wanted; those of others only when one of them may be.
+    async fn mailboxes(&self, session: &mut Session) -> Result<Vec<Named>, Error> {
+        let mut patterns = Vec::new();
+        let names = self.named.iter().map(|(_, name)| name).filter(|name| is_others(name));
+        patterns.extend(names.cloned());
+        if self.subscribed || !patterns.is_empty() {
+            patterns.push(format!("{OTHERS}/*"));
+        }
+        let patterns = list::full_patterns("", &patterns)?;
+        let mut mailboxes = list::known(session, &patterns).await?;
+        if let Some(selected) = &session.selected
+            && let Some(shared) = &selected.shared
+            && !mailboxes.iter().any(|named| named.mailbox.name == shared.name)
+        {
+            let name = shared.name.clone();
+            mailboxes.push(session.named(&name, Rights::READ).await?);
+        }
+        Ok(mailboxes)
+    }
+
     fn is_selected_alone(&self) -> bool {
         *self == Self { selected: true, ..Self::default() }
     }
 
-    fn wants(&self, mailbox: &Mailbox, selected: Option<MailboxId>) -> bool {
-        self.personal
-            || (self.selected && Some(mailbox.id) == selected)
-            || (self.inboxes && mailbox.special_use == Some(SpecialUse::Inbox))
+    /// Whether the other filters ask for it than the one for the selected mailbox.
+    fn wants(&self, named: &Named) -> bool {
+        let mailbox = &named.mailbox;
+        let own = named.is_own();
+        (self.personal && own)
+            || (self.inboxes && own && mailbox.special_use == Some(SpecialUse::Inbox))
             || (self.subscribed && mailbox.subscribed)
             || self.named.iter().any(|(depth, name)| depth.reaches(name, &mailbox.name))
     }

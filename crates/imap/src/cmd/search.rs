@@ -165,12 +165,7 @@ fn asks_seen(query: &Query) -> bool {
 }
 
 /// In another's mailbox, the one that is selected, `\Seen` is what one has read oneself.
-pub(super) fn for_reader(
-    session: &Session,
-    account: AccountId,
-    mailbox: MailboxId,
-    query: Query,
-) -> Query {
+fn for_reader(session: &Session, account: AccountId, mailbox: MailboxId, query: Query) -> Query {
     let selected = session.selected.as_ref().filter(|_| session.is_selected(account, mailbox));
     match selected.and_then(|selected| selected.shared.as_ref()) {
         Some(shared) => with_seen(query, &shared.seen),
@@ -179,7 +174,7 @@ pub(super) fn for_reader(
 }
 
 /// As deep as the program was allowed to be.
-fn with_seen(query: Query, seen: &UidSet) -> Query {
+pub(super) fn with_seen(query: Query, seen: &UidSet) -> Query {
     let each = |queries: Vec<Query>| queries.into_iter().map(|q| with_seen(q, seen)).collect();
     match query {
         Query::Flag(Flag::Seen) => Query::Uids(seen.clone()),

@@ -2,6 +2,7 @@
 
 use crate::harness::Server;
 use crate::transcripts::folder;
+use types::Limits;
 
 /// Every line a client says in a transcript.
 fn commands() -> Vec<Vec<u8>> {
@@ -74,9 +75,13 @@ fn the_parser_never_panics() {
 
 #[tokio::test]
 async fn a_session_always_answers() {
-    let commands = commands();
+    let mut commands = commands();
+    // A damaged number of megabytes may be one that is welcome, and they never come.
+    commands.retain(|command| !command.windows(8).any(|digits| digits == b"52428801"));
     let mut random = Random(0x9E37_79B9_7F4A_7C15);
-    let server = Server::start().await;
+    // Damage makes long literals, and what follows must fill them.
+    let limits = Limits { message_bytes: 3_000, command_bytes: 3_000, ..Limits::default() };
+    let server = Server::with(limits).await;
     server.deliver_letters().await;
     for round in 0..60 {
         let mut client = server.select().await;
@@ -86,15 +91,22 @@ async fn a_session_always_answers() {
             client.send(&command).await;
             client.send(b"\r\n").await;
         }
-        // Out of IDLE, out of AUTHENTICATE, out of a literal of up to so many bytes; then it must answer or be gone.
+        // Out of IDLE, out of AUTHENTICATE, out of a literal; then it must answer or be gone.
         client.send(b"\r\nDONE\r\n*\r\n").await;
-        client.send(&[b'x'; 4096]).await;
-        client.send(b"\r\nlast NOOP\r\n").await;
+        let filler = [b'x'; 2_000];
+        for _ in 0..4 {
+            client.send(&filler).await;
+            client.send(b"\r\n").await;
+        }
+        client.send(b"last NOOP\r\n").await;
         let mut line = String::new();
         while line != "last OK Nothing else" && line != "(closed)" {
             line = client.line().await;
             if line.starts_with("+ ") {
-                client.send(b"\r\nDONE\r\nlast NOOP\r\n").await;
+                client.send(b"\r\nDONE\r\n").await;
+                client.send(&filler).await;
+                client.send(&filler).await;
+                client.send(b"\r\nlast NOOP\r\n").await;
             }
         }
         assert!(!line.is_empty(), "round {round}");

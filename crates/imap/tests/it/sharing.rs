@@ -116,19 +116,8 @@ fn between<'a>(text: &'a str, before: &str, after: &[char]) -> Option<&'a str> {
     text.split_once(before)?.1.split(after).next()
 }
 
-/// Three clients do random things to one mailbox. What each believes must in the end be what is there. `shared`: two of
-/// them are bob's, who has read what he has read.
-async fn play(seed: u64, shared: bool) {
-    let server = Server::start().await;
-    server.deliver_letters().await;
-    let bob = server.put_account("bob@example.test").await;
-    let mut random = seed;
-    let mut pick = move |most: usize| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        usize::try_from(random % most as u64).unwrap()
-    };
+/// Alice, and two more of hers or of bob's, with the inbox open.
+async fn three(server: &Server, shared: bool) -> Vec<(Client, Belief)> {
     let mut clients: Vec<(Client, Belief)> = Vec::new();
     for n in 0..3 {
         let mut client = server.connect();
@@ -144,6 +133,23 @@ async fn play(seed: u64, shared: bool) {
             clients[0].0.ok("SETACL Archive bob i").await;
         }
     }
+    clients
+}
+
+/// Three clients do random things to one mailbox. What each believes must in the end be what is there. `shared`: two of
+/// them are bob's, who has read what he has read.
+async fn play(seed: u64, shared: bool) {
+    let server = Server::start().await;
+    server.deliver_letters().await;
+    let bob = server.put_account("bob@example.test").await;
+    let mut random = seed;
+    let mut pick = move |most: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        usize::try_from(random % most as u64).unwrap()
+    };
+    let mut clients = three(&server, shared).await;
     for step in 0..150 {
         let who = pick(3);
         let (client, belief) = &mut clients[who];

@@ -76,6 +76,7 @@ impl Commits {
         if !is_first || desk.log.is_due(now_unix_ms) || self.state.poison().is_some() {
             return Err(job);
         }
+        desk.log.at(now_unix_ms);
         let mut group = Ready::one(job, now_unix_ms.div_euclid(1000));
         match desk.change(&mut group, pending, self) {
             Ok(()) => {

@@ -240,6 +240,7 @@ impl Working {
         commits.wait_for_room();
         let mut desk = commits.desk();
         let is_due = desk.log.is_due(now_unix_ms);
+        desk.log.at(now_unix_ms);
         // What needs the index's transaction is for this thread alone.
         if is_due || desk.ahead.is_full() || desk.away && !all_free(&desk) {
             drop(desk);

@@ -99,21 +99,26 @@ impl Log {
         })
     }
 
-    /// Takes the time of the frames that come next. `true`: they belong in the next segment.
-    pub(crate) fn is_due(&mut self, now_unix_ms: i64) -> bool {
-        let age_s = now_unix_ms.saturating_sub(self.current.created_unix_ms) / 1000;
+    /// Whether the frames that come next belong in the next segment.
+    pub(crate) fn is_due(&self, now_unix_ms: i64) -> bool {
+        let age_s = self.age_s(now_unix_ms);
         let idle_ms = now_unix_ms.saturating_sub(self.last_unix_ms);
-        self.last_unix_ms = now_unix_ms;
         let offset = self.pushed.end.offset;
         let is_old = age_s > SEGMENT_DAYS * 86_400 && offset > SegmentFile::HEADER_BYTES;
         let is_idle = idle_ms >= IDLE_MS && offset >= self.segment_bytes / 8;
         let is_wanted = self.segments.wants_seal() && offset > SegmentFile::HEADER_BYTES;
-        if offset < self.segment_bytes && !is_old && !is_idle && !is_wanted {
-            let age_s = u32::try_from(age_s.max(0)).unwrap_or(u32::MAX);
-            self.after_s = self.after_s.max(age_s).min(Frame::LAST_AFTER_S);
-            return false;
-        }
-        true
+        offset >= self.segment_bytes || is_old || is_idle || is_wanted
+    }
+
+    fn age_s(&self, now_unix_ms: i64) -> i64 {
+        now_unix_ms.saturating_sub(self.current.created_unix_ms) / 1000
+    }
+
+    /// What is pushed from now on is of this time. Ask [`Log::is_due`] before.
+    pub(crate) fn at(&mut self, now_unix_ms: i64) {
+        self.last_unix_ms = now_unix_ms;
+        let age_s = u32::try_from(self.age_s(now_unix_ms).max(0)).unwrap_or(u32::MAX);
+        self.after_s = self.after_s.max(age_s).min(Frame::LAST_AFTER_S);
     }
 
     /// Begins the next segment. All that is pushed must be synced.

@@ -17,7 +17,7 @@ use types::{AccountId, Flag, FlagChange, Flags, ManualClock, UidSet};
 /// A scene whose segments are small.
 async fn scene() -> Scene {
     let folder = Folder::new();
-    let options = Options { segment_bytes: 2_500, ..Options::in_folder(folder.path()) };
+    let options = Options { segment_bytes: 2_600, ..Options::in_folder(folder.path()) };
     let clock = Arc::new(ManualClock::at_unix_s(NOW_UNIX_S));
     let store = Store::open(&options, clock.clone()).unwrap();
     let alice = store.put_account("alice@example.test", "$hash").await.unwrap();

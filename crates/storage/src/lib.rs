@@ -50,7 +50,8 @@ pub use db::{
 pub use error::{Error, Result};
 pub use letter::{Email, Letter};
 pub use ops::{
-    Arrived, Copied, Flagged, Into, NOTE_BYTES, NOTE_NAME_BYTES, NOTES, Patch, Replaced, Target,
+    Arrived, Copied, Flagged, Into, NOTE_BYTES, NOTE_NAME_BYTES, NOTES, Patch, Replaced,
+    SUBSCRIBED, Target,
 };
 pub use options::Options;
 pub use pack::Packed;

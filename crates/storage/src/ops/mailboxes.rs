@@ -106,6 +106,7 @@ fn put_new(
     let now = u32::try_from(facts.now_unix_s).unwrap_or(u32::MAX);
     let uid_validity = UidValidity(now.max(row.last_uid_validity.0.saturating_add(1)));
     let modseq = facts.next_change(account)?;
+    facts.end_subscription(account, name, modseq)?;
     let name = name.to_owned();
     facts.put(&Op::MailboxPut {
         account,
@@ -185,6 +186,7 @@ impl Intent for RenameMailbox {
         }
         let modseq = facts.next_change(account)?;
         for (old, name) in moved.into_iter().zip(names) {
+            facts.end_subscription(account, &name, modseq)?;
             put_again(facts, account, &MailboxRow { name, ..old }, modseq)?;
         }
         Ok(())
@@ -233,7 +235,8 @@ impl Intent for DeleteMailbox {
             return Err(Error::MailboxFixed("it has mailboxes below it; delete those first"));
         }
         let modseq = facts.next_change(account)?;
-        facts.put(&Op::MailboxGone { account, mailbox, modseq })
+        facts.put(&Op::MailboxGone { account, mailbox, modseq })?;
+        if row.subscribed { facts.keep_subscription(account, &row.name, modseq) } else { Ok(()) }
     }
 }
 

@@ -31,7 +31,7 @@ pub use copy::Copied;
 pub use deliver::{Arrived, Into, Target};
 pub use email::Patch;
 pub use flags::Flagged;
-pub use notes::{NOTE_BYTES, NOTE_NAME_BYTES, NOTES};
+pub use notes::{NOTE_BYTES, NOTE_NAME_BYTES, NOTES, SUBSCRIBED};
 pub use replace::Replaced;
 
 use crate::writer::Facts;

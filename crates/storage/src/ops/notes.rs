@@ -12,6 +12,9 @@ pub const NOTE_NAME_BYTES: usize = 1024;
 pub const NOTE_BYTES: usize = 65_536;
 /// Notes of one mailbox, or of an account itself. Who has read what is not counted.
 pub const NOTES: usize = 1_000;
+/// Before the name of a mailbox, in the name of a note about the account: it is subscribed, and not one of the account's
+/// (any more).
+pub const SUBSCRIBED: &str = "subscribed/";
 
 pub(crate) struct PutNotes {
     pub(crate) account: AccountId,
@@ -67,5 +70,35 @@ impl Intent for PutNotes {
             facts.put(&Op::NotePut { account, mailbox, modseq, name, value })?;
         }
         Ok(modseq)
+    }
+}
+
+impl Facts<'_> {
+    /// A mailbox that goes stays subscribed (RFC 9051 §6.3.9: nobody but the client takes a name off that list).
+    pub(super) fn keep_subscription(
+        &mut self,
+        account: AccountId,
+        name: &str,
+        modseq: ModSeq,
+    ) -> Result<()> {
+        if self.txn.notes(account, None)?.len() >= NOTES {
+            return Ok(());
+        }
+        let (name, value) = (format!("{SUBSCRIBED}{name}"), Some(Vec::new()));
+        self.put(&Op::NotePut { account, mailbox: None, modseq, name, value })
+    }
+
+    /// Of a mailbox that is there again, or for the first time, its own row says whether it is subscribed.
+    pub(super) fn end_subscription(
+        &mut self,
+        account: AccountId,
+        name: &str,
+        modseq: ModSeq,
+    ) -> Result<()> {
+        let name = format!("{SUBSCRIBED}{name}");
+        if self.txn.note(account, None, &name)?.is_none() {
+            return Ok(());
+        }
+        self.put(&Op::NotePut { account, mailbox: None, modseq, name, value: None })
     }
 }

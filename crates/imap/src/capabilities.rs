@@ -46,6 +46,7 @@ pub static CAPABILITIES: &[Capability] = &[
         ..row("AUTH=", ToLogIn, "RFC 9051 §6.2.2")
     },
     row("BINARY", AfterLogin, "RFC 3516"),
+    row("CATENATE", AfterLogin, "RFC 4469"),
     row("CHILDREN", AfterLogin, "RFC 3348"),
     row("COMPRESS=DEFLATE", AfterLogin, "RFC 4978"),
     row("CONDSTORE", AfterLogin, "RFC 7162 §3.1"),
@@ -76,6 +77,7 @@ pub static CAPABILITIES: &[Capability] = &[
     row("QUOTA", AfterLogin, "RFC 9208"),
     row("QUOTA=RES-MESSAGE", AfterLogin, "RFC 9208 §5.2"),
     row("QUOTA=RES-STORAGE", AfterLogin, "RFC 9208 §5.1"),
+    row("REPLACE", AfterLogin, "RFC 8508"),
     row("RIGHTS=kxte", AfterLogin, "RFC 4314 §2.2"),
     row("SASL-IR", Always, "RFC 4959"),
     row("SAVEDATE", AfterLogin, "RFC 8514"),

@@ -53,6 +53,7 @@ mod resync;
 mod selected;
 mod session;
 mod sharing;
+mod upload;
 mod wire;
 
 pub use capabilities::{CAPABILITIES, Capability};

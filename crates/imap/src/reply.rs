@@ -38,6 +38,9 @@ pub enum Error {
     /// Refused for a reason of IMAP itself: `NO [code] text`.
     #[error("{text}")]
     No { code: &'static str, text: Cow<'static, str> },
+    /// A URL that names nothing one can read: `NO [BADURL url]` (RFC 4469 §5).
+    #[error("the URL names no message, or part of one, that can be read here")]
+    BadUrl(String),
     #[error(transparent)]
     Storage(#[from] storage::Error),
     #[error(transparent)]
@@ -51,6 +54,9 @@ pub enum Error {
 pub(crate) const UID_REQUIRED: Error =
     Error::Bad("[UIDREQUIRED] Messages are named by UID since ENABLE UIDONLY");
 
+/// A client knows a URL of its own by so much of it.
+const URL_BYTES: usize = 1000;
+
 impl Error {
     pub(crate) fn no(code: &'static str, text: impl Into<Cow<'static, str>>) -> Self {
         Self::No { code, text: text.into() }
@@ -59,7 +65,7 @@ impl Error {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Syntax(_) | Self::Bad(_) => ErrorClass::Client,
-            Self::No { .. } => ErrorClass::Permanent,
+            Self::No { .. } | Self::BadUrl(_) => ErrorClass::Permanent,
             Self::Storage(error) => error.class(),
             Self::Auth(error) => error.class(),
             Self::Stop(_) => ErrorClass::Temporary,
@@ -72,6 +78,7 @@ impl Error {
             Self::Syntax(_) | Self::Bad(_) | Self::Stop(_) => return "BAD".into(),
             Self::No { code: "", .. } => return "NO".into(),
             Self::No { code, .. } => code,
+            Self::BadUrl(url) => return format!("NO [BADURL {}]", resp_text(url)).into(),
             Self::Auth(auth::Error::Credentials) => "AUTHENTICATIONFAILED",
             Self::Storage(storage::Error::MailboxExists) => "ALREADYEXISTS",
             Self::Storage(storage::Error::NoMessage) => "EXPUNGEISSUED",
@@ -98,6 +105,15 @@ pub(crate) fn completion(tag: &str, answer: &Answer) -> String {
         Ok(Done { code: None, text }) => format!("{tag} OK {text}"),
         Err(error) => format!("{tag} {} {}", error.status(), sentence(&error.to_string())),
     }
+}
+
+/// A URL as it can stand between brackets; of a long one the beginning.
+fn resp_text(url: &str) -> String {
+    let escaped = |byte: u8| match byte {
+        b'!'..=b'~' if !matches!(byte, b']' | b'\\') => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    url.bytes().take(URL_BYTES).map(escaped).collect()
 }
 
 /// One line that begins with a capital. Texts of errors below us may hold anything.

@@ -4,7 +4,6 @@
 //! copy = "COPY" SP sequence-set SP mailbox
 //! ```
 
-use super::append;
 use crate::commands::Verb;
 use crate::encode;
 use crate::parse::{Parsed, Parser, Set};
@@ -12,6 +11,7 @@ use crate::progress::Counting;
 use crate::reply::{Answer, Done, Error, try_create};
 use crate::session::Session;
 use crate::sharing::{self, Named};
+use crate::upload;
 use storage::Copied;
 use types::{Flag, UidSet};
 
@@ -100,7 +100,7 @@ async fn each(
                 None => {}
             }
             let (flags, is_seen) = to.marks(&flags);
-            let letter = append::parse(store.bytes(&email).await?).await;
+            let letter = upload::parse(store.bytes(&email).await?).await;
             let received = Some(row.received_unix_s);
             let arrived = store.append(to.account, to.mailbox.id, letter, flags, received).await?;
             done.uids.push((row.uid, arrived.uid));

@@ -108,6 +108,7 @@ transcripts! {
     binary
     cancelupdate
     capability
+    catenate
     check
     clients
     close
@@ -141,6 +142,7 @@ transcripts! {
     notify
     partial
     rename
+    replace
     resync_condstore
     resync_qresync
     savedate

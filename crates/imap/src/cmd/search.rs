@@ -74,6 +74,10 @@ pub(super) fn search_program(p: &mut Parser<'_>) -> Parsed<Option<Program>> {
     if !p.word("CHARSET") {
         return keys::program(p).map(Some);
     }
+    if p.utf8 {
+        // RFC 6855 §3: after ENABLE UTF8=ACCEPT nothing is in another charset.
+        return p.wanted("no CHARSET after ENABLE UTF8=ACCEPT");
+    }
     p.sp()?;
     criteria(p)
 }
@@ -86,6 +90,9 @@ pub(super) fn search_program(p: &mut Parser<'_>) -> Parsed<Option<Program>> {
 pub(super) fn criteria(p: &mut Parser<'_>) -> Parsed<Option<Program>> {
     let charset = p.astring()?;
     let known = ["UTF-8", "US-ASCII"];
+    if p.utf8 && !charset.eq_ignore_ascii_case(b"UTF-8") {
+        return p.wanted("UTF-8 after ENABLE UTF8=ACCEPT");
+    }
     if !known.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(&charset)) {
         p.skip_rest();
         return Ok(None);

@@ -38,6 +38,8 @@ pub(crate) struct Session {
     pub(crate) begin_tls: bool,
     /// The client was told that all is compressed from here on.
     pub(crate) begin_compression: bool,
+    /// The client was told that nothing is compressed from here on.
+    pub(crate) end_compression: bool,
     /// Of the command that is being answered.
     pub(crate) tag: String,
     identity: Option<(Identity, Watch)>,
@@ -70,6 +72,7 @@ impl Session {
             opening,
             begin_tls: false,
             begin_compression: false,
+            end_compression: false,
             tag: String::new(),
             identity: None,
             selected: None,
@@ -118,6 +121,9 @@ impl Session {
     async fn step(&mut self) -> Result<(), Stop> {
         if std::mem::take(&mut self.begin_compression) {
             self.wire.compress().await?;
+        }
+        if std::mem::take(&mut self.end_compression) {
+            self.wire.decompress().await?;
         }
         let limit = self.command_bytes();
         let until = self.until();
@@ -312,9 +318,9 @@ impl Session {
     }
 
     pub(crate) fn capabilities(&self) -> String {
-        let limits = &self.service.config.limits;
+        let config = &self.service.config;
         let tls = self.opening == Opening::Encryptable;
-        capabilities::line(limits, self.peer.private, self.identity.is_some(), tls)
+        capabilities::line(config, self.peer.private, self.identity.is_some(), tls)
     }
 
     /// Mailbox names are told in UTF-8.

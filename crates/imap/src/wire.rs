@@ -14,7 +14,8 @@ use prometheus_client::metrics::counter::Counter;
 use std::any::Any;
 use std::io;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{BufReader, Join, ReadHalf, WriteHalf};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -30,6 +31,12 @@ const INPUT_BYTES: usize = 1024;
 const INPUT_MORE_BYTES: usize = 16 * 1024;
 /// Compressed bytes read at a time.
 const COMPRESSED_BYTES: usize = 4 * 1024;
+
+/// Both directions of a stream after COMPRESS.
+type Compressed = Join<
+    DeflateDecoder<BufReader<ReadHalf<Box<dyn Stream>>>>,
+    DeflateEncoder<WriteHalf<Box<dyn Stream>>>,
+>;
 
 /// `Any`: after STARTTLS it goes back to whom it belongs.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Any {}
@@ -339,6 +346,21 @@ impl Wire {
         let writer = DeflateEncoder::with_quality(writer, Level::Fastest);
         self.stream = Box::new(tokio::io::join(reader, writer));
         self.compressed = true;
+        Ok(())
+    }
+
+    /// Ends that again (RFC 8437 §4.1). What came behind the last compressed byte was sent in clear.
+    pub(crate) async fn decompress(&mut self) -> Result<(), Stop> {
+        self.flush().await?;
+        let stream = std::mem::replace(&mut self.stream, Box::new(tokio::io::empty()));
+        let stream: Box<dyn Any> = stream;
+        // It is what `compress` has made: anything else would be a mistake of ours, and ends the connection.
+        let compressed = stream.downcast::<Compressed>().map_err(|_| Stop::Closed)?;
+        let (reader, writer) = compressed.into_inner();
+        let reader = reader.into_inner();
+        self.input.extend_from_slice(reader.buffer());
+        self.stream = reader.into_inner().unsplit(writer.into_inner());
+        self.compressed = false;
         Ok(())
     }
 

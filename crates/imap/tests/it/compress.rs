@@ -12,15 +12,36 @@ use types::Peer;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// After UNAUTHENTICATE STARTTLS may be said again, but the stream below is not ours to give back.
+/// RFC 8437 §4.1: it ends behind UNAUTHENTICATE and behind the answer; then all may begin again, also with STARTTLS.
 #[tokio::test]
-async fn no_tls_inside() {
-    let mut client = Client::opened(Opening::Encryptable).await;
-    let mut writer = DeflateEncoder::new(client.writer);
-    writer.write_all(b"c UNAUTHENTICATE\r\nd STARTTLS\r\ne NOOP\r\n").await.unwrap();
+async fn unauthenticate_ends_it() {
+    let Client { _server, mut reader, writer } = Client::opened(Opening::Encryptable).await;
+    let mut writer = DeflateEncoder::new(writer);
+    writer.write_all(b"c UNAUTHENTICATE\r\nd NOOP\r\n").await.unwrap();
     writer.flush().await.unwrap();
-    let heard = hear(&mut client.reader, "e OK").await;
-    assert!(heard.contains("\r\nd BAD TLS begins before COMPRESS"), "{heard}");
+    let heard = hear(&mut reader, "d OK").await;
+    assert!(heard.starts_with("c BAD Nothing may follow UNAUTHENTICATE"), "{heard}");
+    writer.write_all(b"e UNAUTHENTICATE\r\n").await.unwrap();
+    writer.flush().await.unwrap();
+    assert!(hear(&mut reader, "e OK").await.starts_with("e OK [CAPABILITY "));
+    let mut clear = reader.into_inner().into_inner().unsplit(writer.into_inner());
+    let said = b"f NOOP\r\ng LOGIN alice@example.test secret\r\nh UNAUTHENTICATE\r\ni NOOP\r\n";
+    clear.write_all(said).await.unwrap();
+    let heard = hear(&mut clear, "i OK").await;
+    assert!(heard.starts_with("f OK Nothing else\r\ng OK [CAPABILITY "), "{heard}");
+    clear.write_all(b"j LOGIN alice@example.test secret\r\n").await.unwrap();
+    hear(&mut clear, "j OK").await;
+    clear.write_all(b"k COMPRESS DEFLATE\r\n").await.unwrap();
+    assert_eq!(hear(&mut clear, "k OK").await, "k OK Compressing\r\n");
+    let (reader, writer) = tokio::io::split(clear);
+    let mut reader = DeflateDecoder::new(BufReader::new(reader));
+    let mut writer = DeflateEncoder::new(writer);
+    writer.write_all(b"l UNAUTHENTICATE\r\n").await.unwrap();
+    writer.flush().await.unwrap();
+    hear(&mut reader, "l OK").await;
+    let mut clear = reader.into_inner().into_inner().unsplit(writer.into_inner());
+    clear.write_all(b"m STARTTLS\r\n").await.unwrap();
+    assert_eq!(hear(&mut clear, "m OK").await, "m OK Begin\r\n");
 }
 
 struct Client {

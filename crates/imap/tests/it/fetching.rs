@@ -23,6 +23,34 @@ async fn deliver(server: &Server, letter: &[u8]) {
     assert!(arrived[0].is_ok());
 }
 
+/// RFC 9051 §5.5: what a client sends in one packet is answered in order, each command on what those before it did.
+#[tokio::test]
+async fn all_in_one_packet() {
+    let server = Server::start().await;
+    server.deliver_letters().await;
+    let mut client = server.connect();
+    let said = b"a LOGIN alice@example.test secret\r\nb SELECT INBOX\r\nc FETCH 2 (UID FLAGS)\r\n\
+        d STORE 2 +FLAGS.SILENT (\\Deleted)\r\ne EXPUNGE\r\nf FETCH 2 UID\r\ng LOGOUT\r\n";
+    client.send(said).await;
+    let heard = client.rest().await;
+    let lines: Vec<&str> = heard.lines().collect();
+    let expect = [
+        "a OK ",
+        "b OK ",
+        "* 2 FETCH (UID 2 FLAGS ())",
+        "c OK ",
+        "d OK ",
+        "* 2 EXPUNGE",
+        "e OK ",
+        "* 2 FETCH (UID 3)",
+        "f OK ",
+        "* BYE ",
+        "g OK ",
+    ];
+    let places = expect.map(|line| lines.iter().position(|said| said.starts_with(line)));
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} {heard}");
+}
+
 #[tokio::test]
 async fn ten_thousand_rows_take_few_writes() {
     let server = Server::start().await;

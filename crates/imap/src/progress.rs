@@ -11,7 +11,7 @@ const EVERY: Duration = Duration::from_secs(10);
 /// Waits for `work`, and says every ten seconds that it goes on. What has been answered so far goes out with it.
 ///
 /// ```text
-/// * OK [INPROGRESS ("a1" NIL NIL)] Still looking
+/// * OK [INPROGRESS ("a1" NIL NIL)] Still at work
 /// ```
 pub(crate) async fn reporting<T>(
     wire: &mut Wire,
@@ -32,7 +32,7 @@ pub(crate) async fn reporting<T>(
 /// The same for work that comes in pieces and is counted.
 ///
 /// ```text
-/// * OK [INPROGRESS ("a1" 3000 10000)] Still looking
+/// * OK [INPROGRESS ("a1" 3000 10000)] Still at work
 /// ```
 pub(crate) struct Counting {
     said: Instant,
@@ -58,7 +58,7 @@ async fn say(wire: &mut Wire, tag: &str, state: &str) -> Result<(), Stop> {
     let out = wire.out();
     out.extend_from_slice(b"* OK [INPROGRESS (");
     encode::string(out, tag);
-    out.extend_from_slice(format!(" {state})] Still looking\r\n").as_bytes());
+    out.extend_from_slice(format!(" {state})] Still at work\r\n").as_bytes());
     wire.flush().await
 }
 
@@ -89,7 +89,7 @@ mod tests {
             theirs.read_to_string(&mut said).await.unwrap();
             assert_eq!(said, expect);
         }
-        let sign = "* OK [INPROGRESS (\"a1\" NIL NIL)] Still looking\r\n";
+        let sign = "* OK [INPROGRESS (\"a1\" NIL NIL)] Still at work\r\n";
         check(0, "").await;
         check(9, "").await;
         check(11, sign).await;
@@ -107,7 +107,7 @@ mod tests {
         drop(wire);
         let mut said = String::new();
         theirs.read_to_string(&mut said).await.unwrap();
-        let sign = |done| format!("* OK [INPROGRESS (\"a1\" {done} 90)] Still looking\r\n");
+        let sign = |done| format!("* OK [INPROGRESS (\"a1\" {done} 90)] Still at work\r\n");
         assert_eq!(said, sign(40) + &sign(80));
     }
 }

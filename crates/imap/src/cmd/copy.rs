@@ -7,7 +7,7 @@
 use crate::commands::Verb;
 use crate::encode;
 use crate::parse::{Parsed, Parser, Set};
-use crate::progress::Counting;
+use crate::progress::{Counting, reporting};
 use crate::reply::{Answer, Done, Error, try_create};
 use crate::session::Session;
 use crate::sharing::{self, Named};
@@ -41,7 +41,8 @@ impl Verb for Copy {
         let to = session.target(&self.to).await?;
         let copied = if session.view()?.shared.is_none() && to.is_own() {
             let store = session.store();
-            store.copy(account, mailbox, uids, to.mailbox.id).await.map_err(try_create)?
+            let copying = store.copy(account, mailbox, uids, to.mailbox.id);
+            reporting(&mut session.wire, &session.tag, copying).await?.map_err(try_create)?
         } else {
             Box::pin(across(session, &uids, &to, false)).await?
         };

@@ -7,6 +7,7 @@
 use super::copy::{Copy, across, copy_uid};
 use crate::commands::Verb;
 use crate::parse::{Parsed, Parser};
+use crate::progress::reporting;
 use crate::reply::{Answer, Done, try_create};
 use crate::session::Session;
 use crate::sharing::Rights;
@@ -27,8 +28,8 @@ impl Verb for Move {
         let to = session.target(&to).await?;
         let moved = if session.view()?.shared.is_none() && to.is_own() {
             let store = session.store();
-            let moved = store.move_messages(account, mailbox, uids, to.mailbox.id).await;
-            moved.map_err(try_create)?
+            let moving = store.move_messages(account, mailbox, uids, to.mailbox.id);
+            reporting(&mut session.wire, &session.tag, moving).await?.map_err(try_create)?
         } else {
             Box::pin(across(session, &uids, &to, true)).await?
         };

@@ -1,9 +1,10 @@
 //! FETCH of much, and of odd letters: every byte as it was stored, in few writes.
 
-use crate::harness::{Client, MIXED, NESTED, Server};
+use crate::harness::{Client, MIXED, NESTED, PLAIN, Server};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use storage::{Letter, Target};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt};
 
 /// The bytes of the one literal in the answer to `command`.
 async fn literal(client: &mut Client, command: &str) -> Vec<u8> {
@@ -194,4 +195,39 @@ async fn one_damaged_letter_does_not_hide_the_others() {
     assert_eq!(lines.join("|"), told);
     assert!(status.starts_with("NO [CORRUPTION] Stored bytes are damaged"), "{status}");
     assert_eq!(client.ok("FETCH 2 RFC822.SIZE").await, ["* 2 FETCH (RFC822.SIZE 31)"]);
+}
+
+/// RFC 9585: the clock runs away while the store is at work.
+#[tokio::test]
+async fn a_long_copy_says_that_it_goes_on() {
+    let server = Server::start().await;
+    let mut client = server.select().await;
+    server.deliver(PLAIN, &[], 0).await;
+    client.ok("NOOP").await;
+    for _ in 0..12 {
+        client.ok("COPY 1:* INBOX").await;
+    }
+    for (command, answer) in
+        [("COPY 1:* Sent", "t OK [COPYUID "), ("MOVE 1:* Trash", "* OK [COPYUID ")]
+    {
+        client.send(format!("t {command}\r\n").as_bytes()).await;
+        tokio::time::pause();
+        let mut signs = 0;
+        let said = loop {
+            // The store needs milliseconds, this does not.
+            tokio::time::advance(Duration::from_secs(11)).await;
+            tokio::select! {
+                biased;
+                there = client.stream.fill_buf() => assert!(!there.unwrap().is_empty()),
+                () = tokio::task::yield_now() => continue,
+            }
+            let line = client.line().await;
+            if !line.starts_with("* OK [INPROGRESS (\"t\" NIL NIL)] ") {
+                break line;
+            }
+            signs += 1;
+        };
+        tokio::time::resume();
+        assert!(said.starts_with(answer) && signs > 0, "{said:.100} after {signs} signs");
+    }
 }

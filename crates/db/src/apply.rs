@@ -21,8 +21,10 @@ pub fn apply(txn: &mut dyn Txn, op: &Op, blob: Option<BlobRef>) -> Result<()> {
             remember(txn, *account, *modseq, ChangeKind::MailboxGone, *mailbox, None)?;
             bump(txn, *account, *modseq, gone.messages + 1, |row| row.used = row.used.minus(gone))
         }
-        Op::EmailAdd { account, email, thread, received_unix_s, index, message_ids } => {
+        Op::EmailAdd { account, email, thread, received_unix_s, index, message_ids, part } => {
             let blob = blob.ok_or_else(|| misfit("an email without bytes"))?;
+            let blob = part.as_ref().map_or(Some(blob), |part| blob.part(part));
+            let blob = blob.ok_or_else(|| misfit("an email outside of its bytes"))?;
             // Before what leads to it: that goes when its thread is empty.
             txn.add_email(&EmailRow {
                 id: *email,

@@ -27,8 +27,8 @@ pub use engines::{ENGINES, EngineEntry, check_format, open, without_password};
 pub use error::{Error, Result};
 pub use op::{DecodeError, Op};
 pub use rows::{
-    AccountRow, Amount, BlobRef, ChangeKind, ChangeRow, EmailRef, EmailRow, Location, MailboxRow,
-    MessageRef, MessageRow, NoteRow, Position, SEEN_BY,
+    AccountRow, Amount, BlobRef, ChangeKind, ChangeRow, EmailRef, EmailRow, LetterPart, Location,
+    MailboxRow, MessageRef, MessageRow, NoteRow, Position, SEEN_BY,
 };
 
 use std::ops::Range;

@@ -4,7 +4,7 @@
 //! On disk: one tag byte, then the fields in order; numbers as LEB128, text and bytes with their
 //! length in front. A tag never changes its meaning; a new form gets a new tag (`docs/format/`).
 
-use crate::{Amount, MessageRow};
+use crate::{Amount, LetterPart, MessageRow};
 use types::{
     AccountId, EmailId, Flags, Keyword, MailboxId, ModSeq, SpecialUse, ThreadId, Uid, UidSet,
     UidValidity,
@@ -26,7 +26,7 @@ pub enum Op {
     },
     /// A mailbox and all its messages are gone.
     MailboxGone { account: AccountId, mailbox: MailboxId, modseq: ModSeq },
-    /// The frame's blob is this email's bytes.
+    /// The frame's blob, or a part of it, is this email's bytes.
     EmailAdd {
         account: AccountId,
         email: EmailId,
@@ -36,6 +36,8 @@ pub enum Op {
         index: Vec<u8>,
         /// Hashes of Message-ID and References that lead to `thread` from now on.
         message_ids: Vec<u64>,
+        /// `None`: all of the blob.
+        part: Option<LetterPart>,
     },
     /// An email is in a mailbox under this UID.
     MessageAdd { account: AccountId, mailbox: MailboxId, row: MessageRow },
@@ -82,6 +84,7 @@ const QUOTA_PUT: u8 = 8;
 const CHANGES_FLOOR: u8 = 9;
 const NOTE_PUT: u8 = 10;
 const SEEN_PUT: u8 = 11;
+const EMAIL_PART: u8 = 12;
 
 impl Op {
     /// Whose rows it changes.
@@ -125,11 +128,24 @@ impl Op {
             Self::MailboxGone { account, mailbox, modseq } => {
                 w.tag(MAILBOX_GONE).place(*account, *mailbox, *modseq);
             }
-            Self::EmailAdd { account, email, thread, received_unix_s, index, message_ids } => {
-                w.tag(EMAIL_ADD).number(account.0).number(email.0).number(thread.0);
+            Self::EmailAdd {
+                account,
+                email,
+                thread,
+                received_unix_s,
+                index,
+                message_ids,
+                part,
+            } => {
+                w.tag(if part.is_some() { EMAIL_PART } else { EMAIL_ADD });
+                w.number(account.0).number(email.0).number(thread.0);
                 w.signed(*received_unix_s).bytes(index).number(message_ids.len() as u64);
                 for hash in message_ids {
                     w.0.extend_from_slice(&hash.to_le_bytes());
+                }
+                if let Some(part) = part {
+                    w.number(part.offset_bytes.into()).number(part.size_bytes.into());
+                    w.0.extend_from_slice(&part.hash);
                 }
             }
             Self::MessageAdd { account, mailbox, row } => {
@@ -189,13 +205,14 @@ impl Op {
                 let (account, mailbox, modseq) = r.place()?;
                 Ok(Self::MailboxGone { account, mailbox, modseq })
             }
-            EMAIL_ADD => Ok(Self::EmailAdd {
+            tag @ (EMAIL_ADD | EMAIL_PART) => Ok(Self::EmailAdd {
                 account: AccountId(r.number()?),
                 email: EmailId(r.number()?),
                 thread: ThreadId(r.number()?),
                 received_unix_s: r.signed()?,
                 index: r.bytes()?.to_vec(),
                 message_ids: r.hashes()?,
+                part: if tag == EMAIL_PART { Some(r.part()?) } else { None },
             }),
             MESSAGE_ADD => {
                 let (account, mailbox, modseq) = r.place()?;
@@ -320,6 +337,13 @@ impl<'a> Reader<'a, '_> {
         Err(DecodeError)
     }
 
+    fn part(&mut self) -> Result<LetterPart, DecodeError> {
+        let (offset_bytes, size_bytes) = (self.small()?, self.small()?);
+        let (hash, rest) = self.0.split_first_chunk().ok_or(DecodeError)?;
+        *self.0 = rest;
+        Ok(LetterPart { offset_bytes, size_bytes, hash: *hash })
+    }
+
     fn signed(&mut self) -> Result<i64, DecodeError> {
         let n = self.number()?;
         Ok((n >> 1).cast_signed() ^ -(n & 1).cast_signed())
@@ -432,6 +456,16 @@ mod tests {
                 received_unix_s: -5,
                 index: vec![0, 255, 7],
                 message_ids: vec![0, u64::MAX],
+                part: None,
+            },
+            Op::EmailAdd {
+                account,
+                email: EmailId(2),
+                thread: ThreadId(2),
+                received_unix_s: 5,
+                index: vec![1],
+                message_ids: vec![7],
+                part: Some(LetterPart { offset_bytes: 300, size_bytes: u32::MAX, hash: [7; 16] }),
             },
             Op::MessageAdd {
                 account,

@@ -236,6 +236,27 @@ pub struct BlobRef {
     pub hash: [u8; 16],
 }
 
+impl BlobRef {
+    /// Where a part of it lies; `None`: it is not inside.
+    pub fn part(self, part: &LetterPart) -> Option<Self> {
+        let end = part.offset_bytes.checked_add(part.size_bytes)?;
+        let Location { segment, offset } = self.location;
+        let location = Location { segment, offset: offset + u64::from(part.offset_bytes) };
+        let (size_bytes, hash) = (part.size_bytes, part.hash);
+        (end <= self.size_bytes).then_some(Self { location, size_bytes, hash })
+    }
+}
+
+/// One of several letters that came together and lie in one blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LetterPart {
+    /// From the first byte of the blob.
+    pub offset_bytes: u32,
+    pub size_bytes: u32,
+    /// First half of the BLAKE3 hash of its bytes.
+    pub hash: [u8; 16],
+}
+
 /// A byte in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Location {

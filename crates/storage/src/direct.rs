@@ -8,6 +8,7 @@ use crate::queue::{Batch, Job, Queue, WriterHandle};
 use crate::watch::Listeners;
 use crate::writer::{Facts, Told, WriterState};
 use crate::{Error, Result};
+use bytes::Bytes;
 use db::{BlobRef, Index, Position, Txn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -188,12 +189,18 @@ fn resolve(
     done: &mut Done,
     now_unix_s: i64,
 ) -> Result<()> {
-    let mut blob = None;
-    if let Some((bytes, hash)) = job.letter() {
+    let mut place = |(bytes, hash): (&Bytes, [u8; 16])| -> Result<BlobRef> {
         let size_bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        blob = Some(BlobRef { location: txn.put_letter(bytes)?, size_bytes, hash });
-    }
-    let mut facts = Facts { txn, now_unix_s, blob, ops: Vec::new(), told: &mut done.told };
+        Ok(BlobRef { location: txn.put_letter(bytes)?, size_bytes, hash })
+    };
+    let letters = job.letters().into_iter().map(&mut place).collect::<Result<Vec<_>>>()?;
+    let blob = match job.letter().filter(|_| letters.is_empty()) {
+        Some(letter) => Some(place(letter)?),
+        None => None,
+    };
+    let placed: Vec<BlobRef> = letters.iter().copied().chain(blob).collect();
+    let ops = Vec::new();
+    let mut facts = Facts { txn, now_unix_s, blob, letters, ops, told: &mut done.told };
     let outcome = job.resolve(&mut facts);
     let put_facts = !facts.ops.is_empty();
     match outcome {
@@ -203,7 +210,7 @@ fn resolve(
         _ if !put_facts => return Ok(()),
         _ => done.changes += 1,
     }
-    if let Some(blob) = blob {
+    for blob in placed {
         done.letters += 1;
         done.letter_bytes += u64::from(blob.size_bytes);
     }

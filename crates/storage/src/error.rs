@@ -32,6 +32,8 @@ pub enum Error {
     NoteTooLarge,
     #[error("the mailbox or account has {NOTES} notes already; delete some first")]
     TooManyNotes,
+    #[error("the letters are together too large to be stored at once; store them one by one")]
+    TooLarge,
     #[error("what changed so long ago is forgotten; look at everything again")]
     TooOld,
     #[error("the disk of the mail store is full; free some space, nothing is lost")]
@@ -81,6 +83,7 @@ impl Error {
             | Self::UidsExhausted
             | Self::NoteTooLarge
             | Self::TooManyNotes
+            | Self::TooLarge
             | Self::TooOld
             | Self::SearchLimit(_)
             | Self::InUse { .. }

@@ -123,6 +123,9 @@ async fn workload(store: &Store, alice: AccountId) -> Acknowledged {
             Ok(arrived) => told.letters.push((n, arrived.uid)),
             Err(error) => told.refused.push(error),
         }
+        if n % 3 == 2 {
+            append_three(store, alice, inbox, n, &mut told).await;
+        }
         let Some((_, uid)) = told.letters.last().copied().filter(|_| n % 3 == 1) else { continue };
         let flag = FlagChange::Add(Flags::new(&[Flag::Flagged]));
         match store.store_flags(alice, inbox, UidSet::one(uid), flag, None).await {
@@ -137,6 +140,22 @@ async fn workload(store: &Store, alice: AccountId) -> Acknowledged {
         }
     }
     told
+}
+
+/// Numbers 100 and up, told of together or not at all.
+async fn append_three(
+    store: &Store,
+    alice: AccountId,
+    inbox: MailboxId,
+    n: u32,
+    told: &mut Acknowledged,
+) {
+    let numbers = [0, 1, 2].map(|at| 100 + n * 10 + at);
+    let three = numbers.map(|n| (Letter::parse(raw(n).into()), Flags::default(), None));
+    match store.append_all(alice, inbox, three.into()).await {
+        Ok(all) => told.letters.extend(numbers.into_iter().zip(all.iter().map(|new| new.uid))),
+        Err(error) => told.refused.push(error),
+    }
 }
 
 /// Runs the workload with a fault at call `fails_at`; `false` when it ends before that call.
@@ -202,6 +221,16 @@ async fn check_after(
             "call {fails_at}"
         );
     }
+    let mut three = [0; 8];
+    for row in &rows {
+        let email = store.emails(alice, &[row.email]).await.unwrap().pop().unwrap();
+        let bytes = store.bytes(&email).await.unwrap();
+        if let Some(n) = (100..180).find(|n| bytes == raw(*n).as_bytes()) {
+            three[(n as usize - 100) / 10] += 1;
+        }
+    }
+    let whole = three.iter().all(|count| [0, 3].contains(count));
+    assert!(whole, "call {fails_at}: a part of what came at once: {three:?}");
     let letter = Letter::parse(raw(99).into());
     let outcomes = store.deliver(letter, vec![Target::inbox(alice)]).await.unwrap();
     let uid = outcomes[0].as_ref().unwrap().uid;

@@ -34,6 +34,7 @@ pub(crate) trait Job: Send {
     /// The caller's runtime, if its threads always run.
     fn runtime(&self) -> Option<&Handle>;
     fn letter(&self) -> Option<(&Bytes, [u8; 16])>;
+    fn letters(&self) -> Vec<(&Bytes, [u8; 16])>;
     fn accounts(&self) -> Vec<AccountId>;
     fn is_delivery(&self) -> bool;
     fn resolve(&mut self, facts: &mut Facts<'_>) -> Result<()>;
@@ -54,6 +55,10 @@ impl<I: Intent> Job for Waiting<I> {
 
     fn letter(&self) -> Option<(&Bytes, [u8; 16])> {
         self.intent.letter()
+    }
+
+    fn letters(&self) -> Vec<(&Bytes, [u8; 16])> {
+        self.intent.letters()
     }
 
     fn accounts(&self) -> Vec<AccountId> {

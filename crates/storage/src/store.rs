@@ -5,9 +5,9 @@ use crate::known::Asked;
 use crate::letter::{Email, Letter};
 use crate::log::{Disk, Log, RealDisk, Segments, replay};
 use crate::ops::{
-    Arrived, Copied, Copy, CreateMailbox, DeleteMailbox, Deliver, DestroyEmail, Expunge, Flagged,
-    Into, LostAnswer, Patch, PatchEmail, PutAccount, PutNotes, RenameMailbox, Replace, Replaced,
-    SetQuota, StoreFlags, SubscribeMailbox, Target, canonical_name,
+    AppendAll, Arrived, Copied, Copy, CreateMailbox, DeleteMailbox, Deliver, DestroyEmail, Expunge,
+    Flagged, Into, LostAnswer, Patch, PatchEmail, PutAccount, PutNotes, RenameMailbox, Replace,
+    Replaced, SetQuota, StoreFlags, SubscribeMailbox, Target, canonical_name,
 };
 use crate::pack::{Packed, Packer};
 use crate::pending::apply;
@@ -274,6 +274,25 @@ impl Store {
         let target = Target { account, into: Into::Mailbox(mailbox), flags, received_unix_s };
         let mut outcomes = self.deliver(letter, vec![target]).await?;
         outcomes.pop().unwrap_or(Err(Error::NoMailbox))
+    }
+
+    /// Stores letters in one mailbox, in this order and under UIDs that follow one another: all of them or none
+    /// (RFC 3502). They and a copy are in memory until then, so the caller sets a limit to their sum.
+    pub async fn append_all(
+        &self,
+        account: AccountId,
+        mailbox: MailboxId,
+        letters: Vec<(Letter, Flags, Option<i64>)>,
+    ) -> Result<Vec<Arrived>> {
+        let mut wishes = Vec::with_capacity(letters.len());
+        for (letter, flags, received_unix_s) in letters {
+            let target = Target { account, into: Into::Mailbox(mailbox), flags, received_unix_s };
+            wishes.push(self.guess(&letter, vec![target]).await);
+        }
+        match AppendAll::new(wishes) {
+            Some(all) => self.change(all).await,
+            None => Err(Error::TooLarge),
+        }
     }
 
     /// Stores a letter and removes the message it stands for from now on, in one step (RFC 8508).

@@ -32,6 +32,12 @@ pub(crate) trait Intent: Send + 'static {
         None
     }
 
+    /// The letters that the one letter is made of, one after the other; none when it is only one. A database keeps
+    /// each by itself.
+    fn letters(&self) -> Vec<(&Bytes, [u8; 16])> {
+        Vec::new()
+    }
+
     /// Those it will look at, as far as they are known: where several servers share a store, it takes all of
     /// a batch at once.
     fn accounts(&self) -> Vec<AccountId> {
@@ -53,6 +59,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) txn: &'a mut dyn Txn,
     pub(crate) now_unix_s: i64,
     pub(crate) blob: Option<BlobRef>,
+    /// Places of [`Intent::letters`], where each has its own.
+    pub(crate) letters: Vec<BlobRef>,
     pub(crate) ops: Vec<u8>,
     pub(crate) told: &'a mut Told,
 }
@@ -290,7 +298,7 @@ pub(crate) fn resolve(
     let letter = letter.map(|(bytes, _)| bytes);
     // One piece of memory is enough for most: a part table takes some 500 bytes.
     let ops = Vec::with_capacity(if blob.is_some() { 1024 } else { 128 });
-    let mut facts = Facts { txn, now_unix_s, blob, ops, told };
+    let mut facts = Facts { txn, now_unix_s, blob, letters: Vec::new(), ops, told };
     let outcome = job.resolve(&mut facts);
     let ops = facts.ops;
     match outcome {

@@ -114,6 +114,7 @@ fn email(id: u64, thread: u64) -> Op {
         received_unix_s: 5,
         index: vec![1, 2, 3],
         message_ids: vec![id, u64::MAX - id],
+        part: None,
     }
 }
 

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use types::{AccountId, MailboxId, ManualClock, Uid, UidSet};
+use types::{AccountId, Flags, MailboxId, ManualClock, Uid, UidSet};
 
 const INBOX: MailboxId = MailboxId(1);
 
@@ -56,9 +56,23 @@ async fn workload(store: &Store, alice: AccountId) -> Told {
     let mut told = Told::default();
     for n in 0..18_u32 {
         let letter = Letter::parse(raw(n).into());
-        match store.deliver(letter, vec![Target::inbox(alice)]).await {
-            Ok(arrived) => drop(told.letters.insert(arrived[0].as_ref().unwrap().uid, n)),
-            Err(error) => told.refuse(&error),
+        match n % 3 {
+            0 => match store.deliver(letter, vec![Target::inbox(alice)]).await {
+                Ok(arrived) => drop(told.letters.insert(arrived[0].as_ref().unwrap().uid, n)),
+                Err(error) => told.refuse(&error),
+            },
+            // The next one comes with it.
+            1 => {
+                let two = [letter, Letter::parse(raw(n + 1).into())];
+                let two = two.map(|letter| (letter, Flags::default(), None));
+                match store.append_all(alice, INBOX, two.into()).await {
+                    Ok(both) => {
+                        told.letters.extend(both.iter().zip(n..).map(|(new, n)| (new.uid, n)));
+                    }
+                    Err(error) => told.refuse(&error),
+                }
+            }
+            _ => {}
         }
         if n % 6 != 5 {
             continue;

@@ -45,7 +45,7 @@ fn ops() -> [Vec<Op>; 3] {
     // Without a part table, which has a format of its own: the letter is then parsed when it is read.
     let (index, message_ids) = (Vec::new(), Vec::new());
     let came = vec![
-        Op::EmailAdd { account, email, thread, received_unix_s, index, message_ids },
+        Op::EmailAdd { account, email, thread, received_unix_s, index, message_ids, part: None },
         Op::MessageAdd { account, mailbox, row },
     ];
     let (modseq, uids, flags) = (ModSeq(3), UidSet::one(Uid::MIN), Flags::new(&[Flag::Seen]));

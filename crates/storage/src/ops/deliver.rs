@@ -6,7 +6,7 @@ use crate::log::blob_hash;
 use crate::writer::{Facts, Intent};
 use crate::{Error, Result};
 use bytes::Bytes;
-use db::{Amount, MailboxRow, MessageRow, Op};
+use db::{Amount, LetterPart, MailboxRow, MessageRow, Op};
 use types::{AccountId, EmailId, Flags, MailboxId, ModSeq, SpecialUse, ThreadId, Uid, UidValidity};
 
 /// Ids of one letter that lead to its thread; more are left aside, first and last kept.
@@ -57,19 +57,25 @@ pub(crate) struct Deliver {
     targets: Vec<Target>,
     /// For each target the thread to take when no Message-ID leads to one.
     pub(crate) guessed: Vec<Option<ThreadId>>,
+    /// Where its bytes are among those of the letters that come with it.
+    pub(super) part: Option<LetterPart>,
 }
 
 impl Deliver {
     pub(crate) fn new(letter: &Letter, targets: Vec<Target>) -> Self {
         let message_ids = message_id_hashes(&letter.index);
         let (bytes, index) = (letter.bytes.clone(), letter.index.encode());
-        let guessed = Vec::new();
-        Self { hash: blob_hash(&bytes), bytes, index, message_ids, targets, guessed }
+        let (guessed, part) = (Vec::new(), None);
+        Self { hash: blob_hash(&bytes), bytes, index, message_ids, targets, guessed, part }
     }
 
     /// The first target, for what has no other, and the thread guessed for it.
     pub(super) fn only_target(&self) -> Option<(&Target, Option<ThreadId>)> {
         Some((self.targets.first()?, self.guessed.first().copied().flatten()))
+    }
+
+    pub(super) fn bytes(&self) -> (&Bytes, [u8; 16]) {
+        (&self.bytes, self.hash)
     }
 
     /// What each of its copies takes.
@@ -182,6 +188,8 @@ impl Deliver {
             received_unix_s,
             index: self.index.clone(),
             message_ids,
+            // Where each letter has a place of its own, that is all of its bytes.
+            part: self.part.filter(|_| facts.letters.is_empty()),
         })?;
         let row = MessageRow {
             uid: Uid::MIN,

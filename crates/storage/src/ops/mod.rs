@@ -1,6 +1,7 @@
 //! One file for each operation that changes a mailbox: its intent, how it becomes facts.
 
 mod accounts;
+mod append_all;
 mod copy;
 mod deliver;
 mod email;
@@ -13,6 +14,7 @@ mod replace;
 mod subject;
 
 pub(crate) use accounts::PutAccount;
+pub(crate) use append_all::AppendAll;
 pub(crate) use copy::Copy;
 pub(crate) use deliver::{Deliver, message_id_hashes};
 pub(crate) use email::{DestroyEmail, PatchEmail};

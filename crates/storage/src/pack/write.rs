@@ -91,7 +91,7 @@ pub(crate) fn survey(source: &SegmentFile, id: u64, pace: &mut Pace) -> Result<S
     let whole = walk(source, id, |frame, read, letter| {
         pace.breathe()?;
         let Some(blob) = read.blob else { return Ok(()) };
-        let emails = email_adds(&read.ops)?.into_iter().map(|(email, _)| email).collect();
+        let emails = email_adds(&read.ops)?.into_iter().map(|(email, ..)| email).collect();
         let gone = is_gone(letter, &frame.blob_hash, &source.key);
         let (start, bytes) = (blob.location.offset, blob.size_bytes);
         found.letters.push(Letter { start, bytes, before, gone, pieces: Vec::new(), emails });
@@ -303,14 +303,16 @@ fn is_body(path: &Path, body: &[u8]) -> bool {
 
 /// The large bodies in a letter, ascending, without overlap.
 fn bodies(ops: &[u8], length: usize) -> Result<Vec<Range<usize>>> {
-    let tables = email_adds(ops)?;
-    let index = tables.first().and_then(|(_, table)| mparser::Index::decode(table).ok());
-    let mut found: Vec<Range<usize>> = index
+    let mut tables = email_adds(ops)?;
+    // Copies of one letter have the same table; letters that came together each have their own.
+    tables.dedup_by_key(|(_, start, _)| *start);
+    let mut found: Vec<Range<usize>> = tables
         .iter()
-        .flat_map(|index| &index.parts)
-        .filter(|part| part.kind == mparser::PartKind::Leaf)
-        .filter(|part| part.body.end.saturating_sub(part.body.start) >= SHARED_BYTES)
-        .map(|part| part.body.start as usize..part.body.end as usize)
+        .filter_map(|(_, start, table)| Some((*start, mparser::Index::decode(table).ok()?)))
+        .flat_map(|(start, index)| index.parts.into_iter().map(move |part| (start, part)))
+        .filter(|(_, part)| part.kind == mparser::PartKind::Leaf)
+        .filter(|(_, part)| part.body.end.saturating_sub(part.body.start) >= SHARED_BYTES)
+        .map(|(start, part)| start + part.body.start as usize..start + part.body.end as usize)
         .filter(|body| body.end <= length)
         .collect();
     found.sort_unstable_by_key(|body| body.start);
@@ -323,14 +325,15 @@ fn bodies(ops: &[u8], length: usize) -> Result<Vec<Range<usize>>> {
     Ok(found)
 }
 
-/// Email ids and part tables of the letter of a frame.
-fn email_adds(mut ops: &[u8]) -> Result<Vec<(u64, Vec<u8>)>> {
+/// Of each email of a frame: its id, where in the frame's letter it begins, its part table.
+fn email_adds(mut ops: &[u8]) -> Result<Vec<(u64, usize, Vec<u8>)>> {
     let mut found = Vec::new();
     while !ops.is_empty() {
         let op =
             Op::decode(&mut ops).map_err(|e| Error::Corrupt(format!("ops of a frame: {e}")))?;
-        if let Op::EmailAdd { email, index, .. } = op {
-            found.push((email.0, index));
+        if let Op::EmailAdd { email, index, part, .. } = op {
+            let start = part.map_or(0, |part| part.offset_bytes as usize);
+            found.push((email.0, start, index));
         }
     }
     Ok(found)

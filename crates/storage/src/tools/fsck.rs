@@ -250,6 +250,16 @@ struct Packs {
     given_up: BTreeMap<db::Location, u64>,
 }
 
+impl Packs {
+    /// Letters that came together lie in one, and were given up together.
+    fn is_given_up(&self, at: db::Location) -> bool {
+        let before = self.given_up.range(..=at).next_back();
+        before.is_some_and(|(from, bytes)| {
+            from.segment == at.segment && (at == *from || at.offset < from.offset + bytes)
+        })
+    }
+}
+
 impl<'a> Check<'a> {
     fn new(options: &'a Options, live: Option<&'a dyn Index>, mut report: Report) -> Self {
         let mut faults = Faults::default();
@@ -450,7 +460,7 @@ impl<'a> Check<'a> {
             if seen.insert(at) {
                 self.report.live_bytes += u64::from(row.blob.size_bytes);
             }
-            if self.packs.given_up.contains_key(&at) {
+            if self.packs.is_given_up(at) {
                 lost.push(|| words::email(&*read, id));
                 self.faults.segments.insert(at.segment);
             }

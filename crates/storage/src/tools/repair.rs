@@ -449,6 +449,7 @@ impl<'a> Work<'a> {
         ops: &[Op],
         applier: &mut Applier<'_>,
     ) -> Result<()> {
+        let (whole, ops) = whole_letters(found.letter, ops);
         let mut name = format!("letter-at-change-{}.eml", found.frame.lsn);
         if let Some(Op::EmailAdd { email, .. }) = ops.first() {
             name = format!("letter-{email}.eml");
@@ -456,11 +457,16 @@ impl<'a> Work<'a> {
         let path = self.quarantine.join(&name);
         write_file(&path, found.letter)?;
         let owners = match &self.memory {
-            Some(read) => words::letters_of(ops, &**read),
+            Some(read) => words::letters_of(&ops, &**read),
             None => ops.iter().map(words::op).collect(),
         };
         self.say(format!("taken out, its bytes are in {}: {}", path.display(), owners.join("; ")));
-        self.fill(&[(None, Vec::new())])?;
+        let mut kept = Vec::new();
+        for op in &whole {
+            self.fit(op, found.blob, applier, &mut kept)?;
+        }
+        let letter = Some(found.letter.to_vec()).filter(|_| !kept.is_empty());
+        self.fill(&[(letter, kept)])?;
         applier.end_frame(found.after)
     }
 
@@ -607,6 +613,7 @@ impl<'a> Work<'a> {
             received_unix_s: row.received_unix_s,
             index: row.index.clone(),
             message_ids: self.message_ids(row, bytes),
+            part: None,
         };
         self.fit(&add, Some(row.blob), applier, ops)?;
         let homes = match &self.memory {
@@ -764,6 +771,27 @@ impl<'a> Work<'a> {
         }
         flags
     }
+}
+
+/// The ops of letters that are whole among several that came together, and those of the others.
+fn whole_letters(bytes: &[u8], ops: &[Op]) -> (Vec<Op>, Vec<Op>) {
+    let is_whole = |part: &db::LetterPart| {
+        let start = part.offset_bytes as usize;
+        let letter = bytes.get(start..start.saturating_add(part.size_bytes as usize));
+        letter.is_some_and(|letter| blob_hash(letter) == part.hash)
+    };
+    let whole: HashSet<EmailId> = ops
+        .iter()
+        .filter_map(|op| match op {
+            Op::EmailAdd { email, part: Some(part), .. } if is_whole(part) => Some(*email),
+            _ => None,
+        })
+        .collect();
+    ops.iter().cloned().partition(|op| match op {
+        Op::EmailAdd { email, .. } => whole.contains(email),
+        Op::MessageAdd { row, .. } => whole.contains(&row.email),
+        _ => false,
+    })
 }
 
 /// The letter, if `read` can fill in its bytes and they are right.

@@ -26,7 +26,7 @@ fuzz_target!(|raw: &[u8]| {
         if let CommandBody::Append { message, .. } = &theirs.body {
             let message_bytes = match message {
                 LiteralOrLiteral8::Literal(literal) => literal.as_ref().len(),
-                LiteralOrLiteral8::Literal8(literal) => literal.as_ref().len(),
+                LiteralOrLiteral8::Literal8(literal) => literal.data.len(),
             };
             let head = text.get(..text.len().saturating_sub(message_bytes)).unwrap_or_default();
             same(head, name);

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::slice;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -96,6 +97,11 @@ enum Step {
     Deliver {
         mailbox: String,
         token: String,
+    },
+    /// Several letters come at once (RFC 3502).
+    AppendAll {
+        mailbox: String,
+        tokens: Vec<String>,
     },
     /// A letter comes and an older one goes (RFC 8508).
     Replace {
@@ -187,6 +193,10 @@ impl Mail {
         match step {
             Step::Deliver { mailbox, token } => {
                 return vec![self.at(mailbox).add(token.clone(), BTreeSet::new())];
+            }
+            Step::AppendAll { mailbox, tokens } => {
+                let here = self.at(mailbox);
+                return tokens.iter().map(|new| here.add(new.clone(), BTreeSet::new())).collect();
             }
             Step::Replace { from, uid, to, token } => {
                 let given = self.at(to).add(token.clone(), BTreeSet::new());
@@ -280,6 +290,9 @@ impl Step {
         let yes = |yes: bool| if yes { "1" } else { "0" }.to_owned();
         let fields = match self.clone() {
             Self::Deliver { mailbox, token } => vec!["deliver".into(), mailbox, token],
+            Self::AppendAll { mailbox, tokens } => {
+                vec!["appendall".into(), mailbox, tokens.join(" ")]
+            }
             Self::Replace { from, uid, to, token } => {
                 vec!["replace".into(), from, uid.to_string(), to, token]
             }
@@ -310,6 +323,10 @@ impl Step {
         };
         match fields[0] {
             "deliver" => Self::Deliver { mailbox: text(1), token: text(2) },
+            "appendall" => {
+                let tokens = fields[2].split(' ').map(str::to_owned).collect();
+                Self::AppendAll { mailbox: text(1), tokens }
+            }
             "replace" => {
                 let uid = fields[2].parse().unwrap();
                 Self::Replace { from: text(1), uid, to: text(3), token: text(4) }
@@ -426,6 +443,11 @@ impl Person {
         }
         let token = format!("s{}w{}n{count}", self.seed, self.n);
         if there.is_empty() || dice.below(2) == 0 {
+            if dice.below(5) == 0 {
+                let letters = 2 + dice.below(5);
+                let tokens = (0..letters).map(|n| format!("{token}of{n}")).collect();
+                return Step::AppendAll { mailbox, tokens };
+            }
             return Step::Deliver { mailbox, token };
         }
         let uids: UidSet = (0..=dice.below(4)).filter_map(|_| Uid::new(*dice.of(&there))).collect();
@@ -453,6 +475,14 @@ impl Person {
         let id = async |name: &str| store.mailbox_by_name(account, name).await.map(|row| row.id);
         match step.clone() {
             Step::Deliver { mailbox, token } => return self.deliver(&mailbox, &token).await,
+            Step::AppendAll { mailbox, tokens } => {
+                let letter = |token: &String| Letter::parse(raw(token).into());
+                let letters = tokens.iter().map(|token| (letter(token), Flags::default(), None));
+                let mailbox = id(&mailbox).await?;
+                let all = store.append_all(account, mailbox, letters.collect()).await?;
+                let modseq = all.iter().map(|new| new.modseq).max().unwrap();
+                return Ok((all.iter().map(|new| new.uid.get()).collect(), format!("- {modseq}")));
+            }
             Step::Replace { from, uid, to, token } => {
                 let old = Replaced { account, mailbox: id(&from).await?, uid: uid_of(uid) };
                 let to = Target { into: Into::Mailbox(id(&to).await?), ..Target::inbox(account) };
@@ -517,6 +547,8 @@ struct Total {
     letters: u64,
     /// Of the letters, those that took the place of another.
     replaced: u64,
+    /// How often several letters came at once.
+    at_once: u64,
     found: u64,
     removed: u64,
     changes: u64,
@@ -642,12 +674,18 @@ impl Known {
         }
         for (_, step, _) in &said.acknowledged {
             total.changes += 1;
-            if let Step::Deliver { token, .. } | Step::Replace { token, .. } = step {
+            let tokens = match step {
+                Step::Deliver { token, .. } | Step::Replace { token, .. } => slice::from_ref(token),
+                Step::AppendAll { tokens, .. } => tokens,
+                _ => continue,
+            };
+            total.replaced += u64::from(matches!(step, Step::Replace { .. }));
+            total.at_once += u64::from(matches!(step, Step::AppendAll { .. }));
+            for token in tokens {
                 let own = self.people.iter().flat_map(Mail::tokens);
                 let there = own.chain(self.shared.values().map(|token| &**token));
                 let there = there.into_iter().any(|other| other == token);
                 total.letters += 1;
-                total.replaced += u64::from(matches!(step, Step::Replace { .. }));
                 *(if there { &mut total.found } else { &mut total.removed }) += 1;
             }
         }
@@ -758,9 +796,11 @@ async fn killed_again_and_again_nothing_acknowledged_is_lost() {
     assert_eq!(total.letters, total.found + total.removed);
     assert!(total.letters > rounds * 5, "only {} letters in {rounds} rounds", total.letters);
     assert!(total.replaced > rounds, "only {} replaced in {rounds} rounds", total.replaced);
-    let Total { letters, replaced, found, removed, changes, under_way, kept } = total;
+    assert!(total.at_once > rounds, "only {} times several in {rounds} rounds", total.at_once);
+    let Total { letters, replaced, at_once, found, removed, changes, under_way, kept } = total;
     eprintln!(
-        "{rounds} rounds: {letters} letters acknowledged ({replaced} in place of another), {found} found byte for byte at the next opening, {removed} \
+        "{rounds} rounds: {letters} letters acknowledged ({replaced} in place of another, {at_once} \
+         times 2 to 6 at once), {found} found byte for byte at the next opening, {removed} \
          removed by then as acknowledged, 0 lost; {changes} changes acknowledged; of {under_way} changes under way {kept} \
          were kept whole; fsck found nothing, {checks} times"
     );

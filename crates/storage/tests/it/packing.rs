@@ -69,6 +69,16 @@ impl Box {
         assert!(done.iter().all(Result::is_ok));
     }
 
+    /// At once: this letter between two others.
+    async fn deliver_three(&self, raw: &[u8], n: u64) {
+        let others = [b"Subject: before it\r\n\r\n".to_vec(), attachment(n, 1)];
+        let [before, after] = others;
+        let raws = [before, raw.to_vec(), after];
+        let letters = raws.map(|raw| (Letter::parse(raw.into()), Flags::default(), None));
+        let done = self.store.append_all(self.alice, self.inbox, letters.into()).await.unwrap();
+        assert_eq!(done.len(), 3);
+    }
+
     /// Everything a client can see.
     async fn seen(&self) -> Vec<String> {
         let mut seen = Vec::new();
@@ -157,7 +167,8 @@ async fn packing_changes_nothing_but_the_size() {
         for n in 0..260 {
             let step = dice.roll(100);
             let at = u32::try_from(dice.roll(n / 2 + 1) + 1).unwrap();
-            let uids = UidSet::one(types::Uid::new(at).unwrap());
+            let [first, last] = [at, at + 2].map(|at| types::Uid::new(at).unwrap());
+            let uids = UidSet::from_ranges([(first, last)]);
             let raw = match step {
                 0..60 => text(&mut dice, n),
                 _ => attachment(n, dice.roll(3)),
@@ -165,6 +176,7 @@ async fn packing_changes_nothing_but_the_size() {
             for this in [&packing, &plain] {
                 let (alice, inbox, store) = (this.alice, this.inbox, &this.store);
                 match step {
+                    0..4 | 60..63 => this.deliver_three(&raw, n).await,
                     0..64 => this.deliver(raw.clone()).await,
                     64..72 => {
                         let flag = FlagChange::Add(Flags::new(&[Flag::Seen]));

@@ -79,7 +79,12 @@ async fn arrive(
     dice: &mut Dice,
 ) {
     let letter = Letter::parse(raw(n, dice).into());
-    if dice.below(3) == 0 {
+    if dice.below(6) == 0 {
+        let more = (0..dice.below(4)).map(|_| Letter::parse(raw(n, dice).into()));
+        let all = [letter].into_iter().chain(more).map(|letter| (letter, Flags::default(), None));
+        let all: Vec<_> = all.collect();
+        store.append_all(account, mailbox, all).await.unwrap();
+    } else if dice.below(3) == 0 {
         let all = people.iter().map(|account| Target::inbox(*account)).collect();
         store.deliver(letter, all).await.unwrap();
     } else {

@@ -1,7 +1,7 @@
 //! The table of what we say we can. Nothing stands here that does not work.
 
+use crate::Config;
 use crate::order::thread::ALGORITHMS;
-use types::Limits;
 
 /// When a capability is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +22,8 @@ pub struct Capability {
     pub name: &'static str,
     pub shown: Shown,
     pub spec: &'static str,
-    /// What follows the name; each value is a capability of its own.
-    values: fn(&Limits) -> Vec<String>,
+    /// What follows the name; each value is a capability of its own, and without one there is none.
+    values: fn(&Config) -> Vec<String>,
 }
 
 const fn row(name: &'static str, shown: Shown, spec: &'static str) -> Capability {
@@ -38,7 +38,7 @@ pub static CAPABILITIES: &[Capability] = &[
     row("IMAP4rev2", Always, "RFC 9051"),
     row("ACL", AfterLogin, "RFC 4314"),
     Capability {
-        values: |limits| vec![limits.message_bytes.to_string()],
+        values: |config| vec![config.limits.message_bytes.to_string()],
         ..row("APPENDLIMIT=", AfterLogin, "RFC 7889")
     },
     Capability {
@@ -60,6 +60,10 @@ pub static CAPABILITIES: &[Capability] = &[
     row("ID", Always, "RFC 2971"),
     row("IDLE", Always, "RFC 2177"),
     row("INPROGRESS", AfterLogin, "RFC 9585"),
+    Capability {
+        values: |config| config.jmap_session_url.iter().map(|_| String::new()).collect(),
+        ..row("JMAPACCESS", AfterLogin, "RFC 9698")
+    },
     row("LIST-EXTENDED", AfterLogin, "RFC 5258"),
     row("LIST-MYRIGHTS", AfterLogin, "RFC 8440"),
     row("LIST-STATUS", AfterLogin, "RFC 5819"),
@@ -100,7 +104,7 @@ pub static CAPABILITIES: &[Capability] = &[
 ];
 
 /// `CAPABILITY IMAP4rev1 IMAP4rev2 ...`, as it stands in the response and between the brackets of a code.
-pub(crate) fn line(limits: &Limits, private: bool, logged_in: bool, tls: bool) -> String {
+pub(crate) fn line(config: &Config, private: bool, logged_in: bool, tls: bool) -> String {
     let mut line = "CAPABILITY".to_owned();
     for row in CAPABILITIES {
         let shown = match row.shown {
@@ -111,7 +115,7 @@ pub(crate) fn line(limits: &Limits, private: bool, logged_in: bool, tls: bool) -
             AfterLogin => logged_in,
         };
         if shown {
-            for value in (row.values)(limits) {
+            for value in (row.values)(config) {
                 line.extend([" ", row.name, &value]);
             }
         }
@@ -132,22 +136,27 @@ mod tests {
 
     #[test]
     fn lines() {
-        let limits = Limits::default();
+        let config = Config::default();
         assert_eq!(
-            line(&limits, true, false, false),
+            line(&config, true, false, false),
             "CAPABILITY IMAP4rev1 IMAP4rev2 AUTH=LOGIN AUTH=PLAIN ENABLE ID IDLE LITERAL+ SASL-IR"
         );
-        let open = line(&limits, false, false, true);
+        let open = line(&config, false, false, true);
         assert!(
             open.contains(" LOGINDISABLED")
                 && open.contains(" STARTTLS")
                 && !open.contains("AUTH=")
         );
-        let inside = line(&limits, true, true, true);
+        let inside = line(&config, true, true, true);
         assert!(
             inside.contains(" APPENDLIMIT=52428800 ")
                 && !inside.contains("AUTH=")
                 && !inside.contains("STARTTLS")
+                && !inside.contains("JMAPACCESS")
         );
+        let jmap_session_url = Some("https://mail.example.test/.well-known/jmap".to_owned());
+        let config = Config { jmap_session_url, ..config };
+        assert!(line(&config, true, true, true).contains(" INPROGRESS JMAPACCESS LIST-EXTENDED "));
+        assert!(!line(&config, true, false, true).contains("JMAPACCESS"));
     }
 }

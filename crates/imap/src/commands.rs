@@ -104,6 +104,7 @@ pub static COMMANDS: &[Command] = &[
     row::<cmd::expunge::Expunge>("EXPUNGE", Selected, "RFC 9051 §6.4.3"),
     row::<cmd::fetch::Fetch>("FETCH", Selected, "RFC 9051 §6.4.5"),
     row::<cmd::getacl::GetAcl>("GETACL", Authenticated, "RFC 4314 §3.3"),
+    row::<cmd::getjmapaccess::GetJmapAccess>("GETJMAPACCESS", Authenticated, "RFC 9698 §4"),
     row::<cmd::getmetadata::GetMetadata>("GETMETADATA", Authenticated, "RFC 5464 §4.2"),
     row::<cmd::quota::GetQuota>("GETQUOTA", Authenticated, "RFC 9208 §4.1.2"),
     row::<cmd::quota::GetQuotaRoot>("GETQUOTAROOT", Authenticated, "RFC 9208 §4.1.3"),
@@ -245,5 +246,13 @@ mod tests {
         check(&format!("a THREAD REFS UTF-8 {}ALL", "NOT ".repeat(15_000)));
         check(&format!("a CREATE x (USE ({}))", "\\Sent ".repeat(15_000)));
         check(&format!("a CREATE x {}", "(".repeat(60_000)));
+        check(&format!("a APPEND x {}", "(".repeat(60_000)));
+        check(&format!("a APPEND x ({}) {{1}}\r\n", "x ".repeat(15_000)));
+        check(&format!("a APPEND x CATENATE {}", "(".repeat(60_000)));
+        check(&format!("a APPEND x CATENATE ({}", "URL \"/x/;UID=1\" ".repeat(15_000)));
+        check(&format!("a APPEND x CATENATE ({}", "TEXT ".repeat(15_000)));
+        check(&format!("a APPEND x{} UTF8", " CATENATE (URL x)".repeat(15_000)));
+        check(&format!("a REPLACE {}1 x {{1}}\r\n", "1,".repeat(20_000)));
+        check(&format!("a UID REPLACE 1 x {}", "UTF8 (".repeat(15_000)));
     }
 }

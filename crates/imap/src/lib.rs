@@ -76,11 +76,19 @@ pub struct Config {
     /// Put behind a user name without `@`.
     pub default_domain: Option<String>,
     pub limits: Limits,
+    /// The session resource of a JMAP server that gives the same mail under the same object IDs to who logs in here
+    /// (RFC 9698); `None`: there is none.
+    pub jmap_session_url: Option<String>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { hostname: "localhost".to_owned(), default_domain: None, limits: Limits::default() }
+        Self {
+            hostname: "localhost".to_owned(),
+            default_domain: None,
+            limits: Limits::default(),
+            jmap_session_url: None,
+        }
     }
 }
 

@@ -142,6 +142,7 @@ impl App {
             hostname: hostname.clone(),
             default_domain: default_domain.clone(),
             limits: *limits,
+            jmap_session_url: self.config.jmap_session_url.clone(),
         };
         let pop3_config = pop3::Config {
             hostname: hostname.clone(),

@@ -34,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) reserve_bytes: u64,
     pub(crate) pack: bool,
     pub(crate) cache_bytes: u64,
+    /// What IMAP tells of a JMAP server; none: nothing.
+    pub(crate) jmap_session_url: Option<String>,
     pub(crate) limits: Limits,
     pub(crate) junk_points: f32,
     pub(crate) refuse_points: f32,
@@ -60,6 +62,7 @@ impl Default for Config {
             reserve_bytes: options.reserve_bytes,
             pack: options.pack,
             cache_bytes: options.cache_bytes,
+            jmap_session_url: None,
             limits: Limits::default(),
             junk_points: spam.junk,
             refuse_points: spam.refuse,
@@ -152,6 +155,12 @@ static KEYS: &[Key] = &[
         about: "Memory for what was read lately: letters, their rows, lists of mailboxes.",
         get: |c| c.cache_bytes.to_string(),
         set: |c, v| v.integer(0, 1 << 40).map(|n| c.cache_bytes = n),
+    },
+    Key {
+        name: "jmap.session_url",
+        about: "The `https://` address of the session resource of a JMAP server that shows the same mail under the same object IDs to the same passwords; IMAP tells it to clients (JMAPACCESS). Empty: there is none.",
+        get: |c| quote(c.jmap_session_url.as_deref().unwrap_or_default()),
+        set: |c, v| v.https_url().map(|url| c.jmap_session_url = url),
     },
     Key {
         name: "limits.message_bytes",
@@ -425,6 +434,9 @@ impl Reader<'_> {
     }
 }
 
+/// IMAP clients take no longer text between quotes.
+const URL_BYTES: usize = 1024;
+
 /// A value of the file, taken as what a key wants. The error completes a sentence that begins with the key.
 struct Value<'a>(&'a DeValue<'a>);
 
@@ -453,6 +465,24 @@ impl Value<'_> {
                  postgres://openpoczta:PASSWORD@127.0.0.1/openpoczta"
                 .to_owned()),
             None => self.text(),
+        }
+    }
+
+    /// Empty, as it is described, or an address that can stand between quotes as it is.
+    fn https_url(&self) -> Result<Option<String>, String> {
+        let Some(text) = self.0.as_str() else { return self.text().map(Some) };
+        let name = text.strip_prefix("https://").unwrap_or_default();
+        let fits = |b: u8| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\');
+        match text {
+            "" => Ok(None),
+            // RFC 8620 §1.7 wants https; a URL has no other characters.
+            _ if text.len() <= URL_BYTES && name.bytes().all(fits) && !name.is_empty() => {
+                Ok(Some(text.to_owned()))
+            }
+            _ => Err(format!(
+                "cannot be {text:?}: write an address such as \
+                 \"https://mail.example.test/.well-known/jmap\", without spaces or quotes"
+            )),
         }
     }
 
@@ -652,6 +682,7 @@ mod tests {
         let text = "hostname = 'mail.example.test'\ndomains = ['Example.TEST']\n\
             [data]\nfolder = '/srv/mail'\nindex = 'memory:'\nstore = 'postgres://a:b@c/d'\nsegment_bytes = 0x200000\n\
             reserve_bytes = 2_000_000\npack = false\ncache_bytes = 0\n\
+            [jmap]\nsession_url = 'https://mail.example.test/jmap'\n\
             [limits]\nmessage_bytes = 100000\nrecipients = 200\nconnections = 7\nline_bytes = 600\n\
             command_bytes = 9000\ncommand_bytes_before_login = 2000\nidle_timeout_ms = 2000\n\
             login_timeout_ms = 3000\nwrite_timeout_ms = 4000\n\
@@ -720,6 +751,15 @@ mod tests {
         check("[limits]\nrecipients = '500'", 2, &["not a string"]);
         check("[data]\nstore = 'mysql://a:b@c/d'", 2, &["data.store must begin with postgres://"]);
         check("[data]\nstore = 7", 2, &["data.store must be a text in quotes"]);
+        check(
+            "[jmap]\nsession_url = 'http://a.test/'",
+            2,
+            &["jmap.session_url cannot be", "https://"],
+        );
+        check("[jmap]\nsession_url = 'https://a b'", 2, &["without spaces"]);
+        check("[jmap]\nsession_url = 'https://a\"b'", 2, &["without spaces"]);
+        check("[jmap]\nsession_url = 'https://'", 2, &["cannot be"]);
+        check("[jmap]\nsession_url = 7", 2, &["must be a text in quotes"]);
         check("[log]\nlevel = 'loud'", 2, &["cannot be \"loud\"", "error, warn, info"]);
         check("log = 'info'", 1, &["log is a section: write [log]"]);
         check("[smtp]\nlisten = ['25']", 2, &["cannot be \"25\"", "127.0.0.1:25"]);

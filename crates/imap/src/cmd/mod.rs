@@ -14,6 +14,7 @@ pub(crate) mod esearch;
 pub(crate) mod expunge;
 pub(crate) mod fetch;
 pub(crate) mod getacl;
+pub(crate) mod getjmapaccess;
 pub(crate) mod getmetadata;
 pub(crate) mod id;
 pub(crate) mod idle;

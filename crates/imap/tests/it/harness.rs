@@ -108,6 +108,10 @@ impl Server {
     }
 
     pub(crate) async fn with(limits: Limits) -> Self {
+        Self::with_jmap(limits, None).await
+    }
+
+    pub(crate) async fn with_jmap(limits: Limits, jmap_session_url: Option<&str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::at_unix_s(NOW_UNIX_S));
         let store = Store::open(&Options::in_folder(folder.path()), clock.clone()).unwrap();
@@ -117,6 +121,7 @@ impl Server {
             hostname: "mail.example.test".to_owned(),
             default_domain: Some("example.test".to_owned()),
             limits,
+            jmap_session_url: jmap_session_url.map(str::to_owned),
         };
         let service = Service::new(store.clone(), auth, config, clock);
         let folder = Folder { place: folder, is_damaged: AtomicBool::new(false) };

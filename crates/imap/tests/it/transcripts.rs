@@ -5,6 +5,7 @@
 //! ! letters            three letters are in INBOX
 //! ! login              a client connects and logs in; `! select` also selects INBOX
 //! ! bob                bob has an account, and is logged in as the second client
+//! ! jmap https://...   a JMAP server has the same mail; stands before everything else
 //! ! quota 4096 10      the account may hold so many bytes and messages; 0: no limit
 //! ! login 2            the same for a second client
 //! C: a1 NOOP           the client sends a line
@@ -15,6 +16,7 @@
 
 use crate::harness::{Client, Server};
 use std::path::PathBuf;
+use types::Limits;
 
 pub(crate) fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/imap")
@@ -22,7 +24,8 @@ pub(crate) fn folder() -> PathBuf {
 
 async fn play(name: &str) {
     let text = std::fs::read_to_string(folder().join(format!("{name}.txt"))).unwrap();
-    let server = Server::start().await;
+    let jmap_session_url = text.lines().find_map(|line| line.strip_prefix("! jmap "));
+    let server = Server::with_jmap(Limits::default(), jmap_session_url).await;
     let mut clients: [Option<Client>; 2] = [None, None];
     for (number, line) in text.lines().enumerate() {
         let at = format!("{name}.txt line {}", number + 1);
@@ -74,6 +77,8 @@ async fn prepare(server: &Server, clients: &mut [Option<Client>; 2], what: &str)
             let limit = storage::Amount { size_bytes, messages };
             server.store.set_quota(server.alice, limit).await.unwrap();
         }
+        // `play` began with it.
+        "jmap" => {}
         other => panic!("cannot prepare {other:?}"),
     }
 }
@@ -123,12 +128,14 @@ transcripts! {
     expunge
     fetch
     getacl
+    getjmapaccess
     getmetadata
     getquota
     getquotaroot
     id
     idle
     imap4rev2
+    jmapaccess
     list
     listrights
     login

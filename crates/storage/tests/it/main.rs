@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod arriving;
+mod at_once;
 mod bad_input;
 mod behind;
 mod bit_flips;

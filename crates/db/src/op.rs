@@ -139,13 +139,9 @@ impl Op {
             } => {
                 w.tag(if part.is_some() { EMAIL_PART } else { EMAIL_ADD });
                 w.number(account.0).number(email.0).number(thread.0);
-                w.signed(*received_unix_s).bytes(index).number(message_ids.len() as u64);
-                for hash in message_ids {
-                    w.0.extend_from_slice(&hash.to_le_bytes());
-                }
+                w.signed(*received_unix_s).bytes(index).hashes(message_ids);
                 if let Some(part) = part {
-                    w.number(part.offset_bytes.into()).number(part.size_bytes.into());
-                    w.0.extend_from_slice(&part.hash);
+                    w.part(part);
                 }
             }
             Self::MessageAdd { account, mailbox, row } => {
@@ -288,6 +284,20 @@ impl Writer<'_> {
     fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         self.number(bytes.len() as u64);
         self.0.extend_from_slice(bytes);
+        self
+    }
+
+    fn hashes(&mut self, hashes: &[u64]) -> &mut Self {
+        self.number(hashes.len() as u64);
+        for hash in hashes {
+            self.0.extend_from_slice(&hash.to_le_bytes());
+        }
+        self
+    }
+
+    fn part(&mut self, part: &LetterPart) -> &mut Self {
+        self.number(part.offset_bytes.into()).number(part.size_bytes.into());
+        self.0.extend_from_slice(&part.hash);
         self
     }
 

@@ -1,5 +1,7 @@
 //! Letters that came at once lie in one frame: what the operator's tools make of them, in a segment and in a pack.
 
+#![expect(clippy::panic, reason = "a test that cannot go on should stop")]
+
 use crate::{Folder, NOW_UNIX_S, Scene, copy_folder, fsck_finds_nothing, letter, settled};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};

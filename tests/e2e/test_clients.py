@@ -2,10 +2,12 @@
 where the program goes both ways. mbsync, offlineimap, fetchmail, getmail and mpop come from Debian, imapflow from npm,
 IMAPClient from PyPI. A program that is not there fails its test: `./test.sh` installs them, which takes a network.
 
-`E2E_CLIENTS_TLS=1` lets the IMAP programs that trust any certificate ask for STARTTLS instead of plain text.
+mbsync and fetchmail do it over TLS as well, and check the certificate; `E2E_CLIENTS_TLS=1` lets offlineimap, IMAPClient
+and imapflow use STARTTLS, too.
 """
 
 import collections
+import contextlib
 import hashlib
 import imaplib
 import json
@@ -15,7 +17,8 @@ import shutil
 import subprocess
 import unittest
 
-from harness import PASSWORD, ROOT, Folder, Server, corpus, deliver, lmtp, user
+import test_tls
+from harness import PASSWORD, ROOT, Certificate, Folder, Server, corpus, deliver, lmtp, user
 
 TLS = os.environ.get("E2E_CLIENTS_TLS") == "1"
 LETTERS = 40
@@ -24,6 +27,21 @@ CLIENTS = pathlib.Path(__file__).resolve().parent / "clients"
 POLISH = "Zażółć"
 POLISH_ON_WIRE = "Za&AXwA8wFCAQc-"
 LETTER = b"From: bob@example.test\r\nTo: alice@example.test\r\nSubject: from the disk\r\nMessage-ID: <%d@example.test>\r\n\r\n\xc5\xbc %d\r\n"
+
+
+@contextlib.contextmanager
+def serving(tls):
+    """A server, with a certificate in `server.certificate` when `tls`."""
+    if not tls:
+        with Server() as server:
+            yield server
+        return
+    with Folder() as folder:
+        # Some programs look for the address among the names.
+        certificate = Certificate(folder, test_tls.NAME, test_tls.NAME, "127.0.0.1")
+        with test_tls.serving([certificate], folder) as server:
+            server.certificate = certificate
+            yield server
 
 
 def program(name):
@@ -162,9 +180,16 @@ class Clients(unittest.TestCase):
             self.same((without(crlf(raw)) for raw in box.letters().values()), [without(crlf(raw)) for raw in files(here).values()])
 
     def test_mbsync(self):
+        self.mbsync(tls=False)
+
+    def test_mbsync_over_tls(self):
+        self.mbsync(tls=True)
+
+    def mbsync(self, tls):
         program("mbsync")
-        with Server() as server, Folder() as folder:
+        with serving(tls) as server, Folder() as folder:
             fill(server)
+            how = f"SSLType STARTTLS\nCertificateFile {server.certificate.cert}" if tls else "SSLType None"
             mail = folder / "mail"
             mail.mkdir()
             config = private(folder / "mbsyncrc", f"""
@@ -173,7 +198,7 @@ Host 127.0.0.1
 Port {server.port("imap")}
 User {ME}
 Pass {PASSWORD}
-SSLType {"STARTTLS" if TLS else "None"}
+{how}
 AuthMechs LOGIN
 
 IMAPStore far
@@ -206,9 +231,10 @@ SyncState *
 
     def test_offlineimap(self):
         program("offlineimap")
-        with Server() as server, Folder() as folder:
+        with serving(TLS) as server, Folder() as folder:
             fill(server)
             mail = folder / "mail"
+            der = server.certificate.der if TLS else b""
             config = private(folder / "offlineimaprc", f"""
 [general]
 accounts = server
@@ -227,6 +253,7 @@ remoteuser = {ME}
 remotepass = {PASSWORD}
 ssl = no
 starttls = {"yes" if TLS else "no"}
+cert_fingerprint = {hashlib.sha1(der).hexdigest()}
 auth_mechanisms = LOGIN
 """)
             sync = lambda: run(folder, "offlineimap", "-c", config, "-o", "-u", "quiet")
@@ -236,10 +263,13 @@ auth_mechanisms = LOGIN
                 self.assertFalse([raw for raw in box.letters().values() if b"X-OfflineIMAP:" in raw],
                                  "with UIDPLUS it needs no header of its own")
 
-    def fetched(self, name, files_of, config, *arguments, port, told=lambda raw: raw):
-        """A program that takes letters away once; `port` is the listener it asks. `told`: what of a letter it leaves as it was."""
+    def fetched(self, name, files_of, config, *arguments, port, told=lambda raw: raw, tls=False):
+        """A program that takes letters away once; `port` is the listener it asks. `told`: what of a letter it leaves as it was.
+        With `tls` the certificate lies in its folder."""
         program(name)
-        with Server() as server, Folder() as folder:
+        with serving(tls) as server, Folder() as folder:
+            if tls:
+                shutil.copy(server.certificate.cert, folder / "server.pem")
             fill(server)
             for part in ("cur", "new", "tmp"):
                 (folder / "mail" / part).mkdir(parents=True)
@@ -252,16 +282,23 @@ auth_mechanisms = LOGIN
             self.same(map(told, before), map(told, after))
 
     def test_fetchmail_over_imap_and_pop3(self):
+        self.fetchmail(tls=False)
+
+    def test_fetchmail_over_tls(self):
+        self.fetchmail(tls=True)
+
+    def fetchmail(self, tls):
         for protocol in ("imap", "pop3"):
             with self.subTest(protocol=protocol):
+                how = f'sslproto "TLS1.2+" sslcertck sslcertfile server.pem sslcommonname "{test_tls.NAME}"' if tls else 'sslproto ""'
                 # The delivery agent: a file for each letter.
                 agent = "sh -c 'cat > $(mktemp mail/new/XXXXXXXX)'"
                 config = lambda port, folder: (
                     f'set no bouncemail\npoll 127.0.0.1 protocol {protocol} port {port} auth password:\n'
-                    f'  user "{ME}" password "{PASSWORD}" sslproto "" mda "{agent}" no rewrite keep fetchall no mimedecode pass8bits\n'
+                    f'  user "{ME}" password "{PASSWORD}" {how} mda "{agent}" no rewrite keep fetchall no mimedecode pass8bits\n'
                 )
                 self.fetched("fetchmail", lambda folder: map(without_fetchmail, files(folder / "mail").values()), config,
-                             "--fetchmailrc", "RC", "--invisible", "--nodetach", "--nosyslog", "--pidfile", "pid", port=protocol)
+                             "--fetchmailrc", "RC", "--invisible", "--nodetach", "--nosyslog", "--pidfile", "pid", port=protocol, tls=tls)
 
     def test_getmail_over_imap_and_pop3(self):
         for kind, port in (("SimpleIMAPRetriever", "imap"), ("SimplePOP3Retriever", "pop3")):
@@ -285,7 +322,7 @@ auth_mechanisms = LOGIN
     def test_imapclient(self):
         python = ROOT / ".venv/bin/python"
         self.assertTrue(python.exists(), "./test.sh makes .venv and puts IMAPClient into it")
-        with Server() as server:
+        with serving(TLS) as server:
             fill(server)
             with Box(server) as box:
                 sums = [hashlib.sha256(raw).hexdigest() for _, raw in sorted(box.letters().items())]
@@ -297,7 +334,7 @@ auth_mechanisms = LOGIN
                                     "flags": ["\\Flagged", "\\Seen", "waga"]})
 
     def test_imapflow(self):
-        with Server() as server:
+        with serving(TLS) as server:
             fill(server)
             with Box(server) as box:
                 sums = [hashlib.sha256(raw).hexdigest() for _, raw in sorted(box.letters().items())]

@@ -14,6 +14,7 @@ import ssl
 import subprocess
 import time
 import unittest
+import zlib
 
 from harness import BINARY, Certificate, Folder, Server, Talk, openssl
 
@@ -346,6 +347,44 @@ class Clients(unittest.TestCase):
                             talk.ask("EHLO x")
                         talk.send(f"{starttls}\r\n")
                         self.assertTrue(talk.line().startswith(refused))
+
+    def test_compress_in_tls(self):
+        """A letter of a megabyte there and back, DEFLATE inside TLS, on both listeners; and it ends with UNAUTHENTICATE."""
+        letter = b"Subject: long\r\n\r\n" + b"poczta po\xc5\x82udniowa\r\n" * 50_000
+        for listener in ("imap", "imaps"):
+            with self.subTest(listener=listener), Talk(self.server.port(listener)) as talk:
+                if listener == "imap":
+                    talk.line()
+                    talk.send("a STARTTLS\r\n")
+                    self.assertEqual(talk.line()[:5], "a OK ")
+                talk.encrypt(self.context(), NAME)
+                talk.send(f"b LOGIN {ALICE} {PASSWORD}\r\nc SELECT INBOX\r\n")
+                talk.until("c OK ")
+                talk.send("d COMPRESS DEFLATE\r\n")
+                self.assertEqual(talk.line(), "d OK Compressing")
+                out = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+                squeeze = lambda data: out.compress(data) + out.flush(zlib.Z_SYNC_FLUSH)
+                command = f"e APPEND INBOX {{{len(letter)}+}}\r\n".encode()
+                sent = squeeze(command + letter + b"\r\nf FETCH * BODY.PEEK[]\r\ng UID STORE 1:* +FLAGS.SILENT (\\Deleted)\r\n")
+                talk.send(sent + squeeze(b"h EXPUNGE\r\n"))
+                received, heard = 0, b""
+                into = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+
+                def hear(until):
+                    nonlocal received, heard
+                    while until not in heard:
+                        some = talk.file.read1(1 << 16)
+                        self.assertTrue(some, "closed")
+                        received += len(some)
+                        heard += into.decompress(some)
+
+                hear(b"\r\nh OK ")
+                self.assertIn(letter, heard)
+                self.assertLess(max(len(sent), received), len(letter) // 20)
+                talk.send(squeeze(b"i UNAUTHENTICATE\r\n"))
+                hear(b"\r\ni OK ")
+                talk.send("j NOOP\r\n")
+                self.assertEqual(talk.line(), "j OK Nothing else")
 
     def test_figures(self):
         before = figures(self.server)

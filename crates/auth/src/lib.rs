@@ -12,24 +12,31 @@
 //! | file | holds |
 //! |---|---|
 //! | `lib` | [`Auth::login`]: throttle, look-up, cache, hash, in that order |
-//! | `password` | argon2id hashes as PHC strings |
+//! | `password` | what is kept of a password: an argon2id hash, and what SCRAM checks |
 //! | `mechanisms` | the table [`MECHANISMS`] and [`Exchange`]: SASL without the protocol around it |
+//! | `scram` | SCRAM-SHA-256: the password never crosses the wire |
+//! | `tokens` | bearer tokens of an issuer the operator trusts |
 //! | `throttle` | growing delays after wrong passwords |
 //! | `cache` | what was verified lately, so that the next login is cheap |
 
 mod cache;
 mod mechanisms;
 mod password;
+mod scram;
 mod throttle;
+mod tokens;
 
-pub use mechanisms::{Exchange, MECHANISMS, Mechanism, Step, sasl_plain};
+pub use mechanisms::{Door, Exchange, MECHANISMS, Mechanism, Step, sasl_plain};
 pub use password::hash_password;
+pub use tokens::Issuer;
 
 use cache::{Fingerprint, VerifyCache};
+use scram::Verifier;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use throttle::{Network, Throttle};
+use tokens::{Refused, Tokens};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use types::{AccountId, Address, Clock, ErrorClass};
 
@@ -78,6 +85,10 @@ struct Inner {
     permits: Arc<Semaphore>,
     waiting: AtomicUsize,
     hashes: AtomicU64,
+    /// `None`: no bearer tokens are taken.
+    tokens: Option<Tokens>,
+    /// Makes up what accounts that are not there would have.
+    seed: [u8; 32],
 }
 
 /// One try to log in, before it is judged.
@@ -90,6 +101,19 @@ struct Try {
 
 impl Auth {
     pub fn new(accounts: Arc<dyn db::Index>, clock: Arc<dyn Clock>) -> Self {
+        Self::with(accounts, clock, None)
+    }
+
+    /// The same, with bearer tokens of this issuer.
+    pub fn with(
+        accounts: Arc<dyn db::Index>,
+        clock: Arc<dyn Clock>,
+        issuer: Option<Issuer>,
+    ) -> Self {
+        let mut seed = [0; 32];
+        if getrandom::fill(&mut seed).is_err() {
+            tracing::warn!("the system gave no random bytes; SCRAM tells which accounts there are");
+        }
         Self(Arc::new(Inner {
             accounts,
             clock,
@@ -98,6 +122,8 @@ impl Auth {
             permits: Arc::new(Semaphore::new(HASHES_AT_ONCE)),
             waiting: AtomicUsize::new(0),
             hashes: AtomicU64::new(0),
+            tokens: issuer.map(Tokens::new),
+            seed,
         }))
     }
 
@@ -111,11 +137,7 @@ impl Auth {
         password: &[u8],
         peer: IpAddr,
     ) -> Result<Identity, Error> {
-        let attempt = Arc::new(Try {
-            key: user.parse().map_or_else(|_| user.to_lowercase(), |a: Address| a.account_key()),
-            network: Network::of(peer),
-            password: password.to_vec(),
-        });
+        let attempt = Arc::new(Try::of(user, password, peer));
         self.0.check_throttle(&attempt)?;
         let (inner, quick) = (Arc::clone(&self.0), Arc::clone(&attempt));
         let (known, secret) = match blocking(move || inner.look_up(&quick)).await?? {
@@ -130,9 +152,86 @@ impl Auth {
         blocking(move || inner.judge(&attempt, known, &secret, permit)).await?
     }
 
+    /// Names of the mechanisms there are, sorted; all are for private connections only, since letters follow. With
+    /// `has_binding` also those that need the channel binding of the connection.
+    pub fn mechanisms(&self, has_binding: bool) -> Vec<&'static str> {
+        let offered = MECHANISMS.iter().filter(|mechanism| {
+            (has_binding || !mechanism.binds)
+                && (self.0.tokens.is_some() || !mechanism.takes_tokens)
+        });
+        offered.map(|mechanism| mechanism.name).collect()
+    }
+
+    /// Whom SCRAM is about, and what it is checked with. Somebody who is not there has something too.
+    pub(crate) async fn verifier(
+        &self,
+        user: &str,
+        peer: IpAddr,
+    ) -> Result<(Option<Identity>, Verifier), Error> {
+        let attempt = Try::of(user, b"", peer);
+        self.0.check_throttle(&attempt)?;
+        let inner = Arc::clone(&self.0);
+        blocking(move || {
+            let row = inner.find(&attempt.key)?;
+            let known = row.and_then(|row| {
+                let verifier = password::parts(&row.secret).1?;
+                Some((Identity { account: row.id, key: row.key }, verifier))
+            });
+            Ok(match known {
+                Some((identity, verifier)) => (Some(identity), verifier),
+                None => (None, Verifier::of_nobody(&attempt.key, &inner.seed)),
+            })
+        })
+        .await?
+    }
+
+    /// Books how an exchange ended that did not show the password.
+    pub(crate) fn book(
+        &self,
+        user: &str,
+        peer: IpAddr,
+        proved: Option<Identity>,
+    ) -> Result<Identity, Error> {
+        let attempt = Try::of(user, b"", peer);
+        // Many may have been begun at once: what the ones before found out counts.
+        self.0.check_throttle(&attempt)?;
+        let mut throttle = lock(&self.0.throttle);
+        if let Some(identity) = proved {
+            throttle.succeeded(&attempt.key, attempt.network);
+            return Ok(identity);
+        }
+        throttle.failed(&attempt.key, attempt.network, self.0.clock.now_unix_ms());
+        Err(Error::Credentials)
+    }
+
+    /// The account a bearer token is for; `user` is whom the client says it is, if it does.
+    pub(crate) async fn token(
+        &self,
+        user: Option<String>,
+        token: String,
+        peer: IpAddr,
+    ) -> Result<Identity, Error> {
+        let named = user.clone().unwrap_or_default();
+        let attempt = Try::of(&named, b"", peer);
+        self.0.check_throttle(&attempt)?;
+        let inner = Arc::clone(&self.0);
+        let proved = blocking(move || inner.judge_token(user.as_deref(), &token)).await??;
+        self.book(&named, peer, proved)
+    }
+
     /// Password hashes computed since the start: what a login costs when it is not in the cache.
     pub fn hashes_computed(&self) -> u64 {
         self.0.hashes.load(Ordering::Relaxed)
+    }
+}
+
+impl Try {
+    fn of(user: &str, password: &[u8], peer: IpAddr) -> Self {
+        Self {
+            key: user.parse().map_or_else(|_| user.to_lowercase(), |a: Address| a.account_key()),
+            network: Network::of(peer),
+            password: password.to_vec(),
+        }
     }
 }
 
@@ -155,16 +254,41 @@ impl Inner {
         }
     }
 
+    /// The account, if somebody may log in to it.
+    fn find(&self, key: &str) -> Result<Option<db::AccountRow>, Error> {
+        let row = self.accounts.read().and_then(|read| read.account_by_key(key));
+        let row = row.map_err(|error| Error::Unavailable(error.to_string()))?;
+        Ok(row.filter(|row| !row.secret.is_empty()))
+    }
+
+    /// `None`: the token is not good, or not for whom the client says.
+    fn judge_token(&self, user: Option<&str>, token: &str) -> Result<Option<Identity>, Error> {
+        let Some(tokens) = &self.tokens else { return Ok(None) };
+        let now_unix_s = self.clock.now_unix_ms().div_euclid(1000);
+        let address = match tokens.check(token, now_unix_s) {
+            Ok(address) => address,
+            Err(Refused::Token(why)) => {
+                tracing::info!(user, why, "a bearer token was refused");
+                return Ok(None);
+            }
+            Err(error) => return Err(Error::Unavailable(error.to_string())),
+        };
+        let key = |text: &str| text.parse().ok().map(|address: Address| address.account_key());
+        let Some(owner) = key(&address) else {
+            tracing::info!(address, "the claim of a bearer token is no address");
+            return Ok(None);
+        };
+        if user.is_some_and(|user| key(user).as_ref() != Some(&owner)) {
+            tracing::info!(user, owner, "a bearer token is of somebody else");
+            return Ok(None);
+        }
+        let row = self.find(&owner)?;
+        Ok(row.map(|row| Identity { account: row.id, key: row.key }))
+    }
+
     /// Finds the account, and whether this very password was verified lately.
     fn look_up(&self, attempt: &Try) -> Result<Lookup, Error> {
-        let unavailable = |error: db::Error| Error::Unavailable(error.to_string());
-        let row = self
-            .accounts
-            .read()
-            .and_then(|read| read.account_by_key(&attempt.key))
-            .map_err(unavailable)?;
-        let row = row.filter(|row| !row.secret.is_empty());
-        let (known, secret) = match row {
+        let (known, secret) = match self.find(&attempt.key)? {
             Some(row) if password::is_acceptable(&row.secret) => {
                 let (account, key) = (row.id, row.key);
                 (Some(Identity { account, key }), row.secret)
@@ -254,15 +378,15 @@ fn lock<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::net::Ipv4Addr;
     use types::ManualClock;
 
-    const HOME: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+    pub(crate) const HOME: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
     const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
 
-    fn accounts(secret: &str) -> Arc<dyn db::Index> {
+    pub(crate) fn accounts(secret: &str) -> Arc<dyn db::Index> {
         let index = db::open("memory:").unwrap();
         let mut txn = index.begin().unwrap();
         let rows = [("alice", secret), ("bob", secret), ("nobody", ""), ("odd", "{CRYPT}x")];

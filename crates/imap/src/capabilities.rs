@@ -16,6 +16,13 @@ pub enum Shown {
     AfterLogin,
 }
 
+/// What values depend on.
+pub(crate) struct Has<'a> {
+    pub(crate) config: &'a Config,
+    /// What [`auth::Auth::mechanisms`] says of this connection.
+    pub(crate) mechanisms: &'a [&'static str],
+}
+
 /// One row of [`CAPABILITIES`].
 #[derive(Debug)]
 pub struct Capability {
@@ -23,7 +30,7 @@ pub struct Capability {
     pub shown: Shown,
     pub spec: &'static str,
     /// What follows the name; each value is a capability of its own, and without one there is none.
-    values: fn(&Config) -> Vec<String>,
+    values: fn(&Has<'_>) -> Vec<String>,
 }
 
 const fn row(name: &'static str, shown: Shown, spec: &'static str) -> Capability {
@@ -38,11 +45,11 @@ pub static CAPABILITIES: &[Capability] = &[
     row("IMAP4rev2", Always, "RFC 9051"),
     row("ACL", AfterLogin, "RFC 4314"),
     Capability {
-        values: |config| vec![config.limits.message_bytes.to_string()],
+        values: |has| vec![has.config.limits.message_bytes.to_string()],
         ..row("APPENDLIMIT=", AfterLogin, "RFC 7889")
     },
     Capability {
-        values: |_| auth::MECHANISMS.iter().map(|m| m.name.to_owned()).collect(),
+        values: |has| has.mechanisms.iter().map(|name| (*name).to_owned()).collect(),
         ..row("AUTH=", ToLogIn, "RFC 9051 §6.2.2")
     },
     row("BINARY", AfterLogin, "RFC 3516"),
@@ -61,7 +68,7 @@ pub static CAPABILITIES: &[Capability] = &[
     row("IDLE", Always, "RFC 2177"),
     row("INPROGRESS", AfterLogin, "RFC 9585"),
     Capability {
-        values: |config| config.jmap_session_url.iter().map(|_| String::new()).collect(),
+        values: |has| has.config.jmap_session_url.iter().map(|_| String::new()).collect(),
         ..row("JMAPACCESS", AfterLogin, "RFC 9698")
     },
     row("LIST-EXTENDED", AfterLogin, "RFC 5258"),
@@ -71,6 +78,7 @@ pub static CAPABILITIES: &[Capability] = &[
     row("LOGINDISABLED", NoLogin, "RFC 3501 §6.2.3"),
     row("METADATA", AfterLogin, "RFC 5464"),
     row("MOVE", AfterLogin, "RFC 6851"),
+    row("MULTIAPPEND", AfterLogin, "RFC 3502"),
     row("MULTISEARCH", AfterLogin, "RFC 7377"),
     row("NAMESPACE", AfterLogin, "RFC 2342"),
     row("NOTIFY", AfterLogin, "RFC 5465"),
@@ -104,7 +112,7 @@ pub static CAPABILITIES: &[Capability] = &[
 ];
 
 /// `CAPABILITY IMAP4rev1 IMAP4rev2 ...`, as it stands in the response and between the brackets of a code.
-pub(crate) fn line(config: &Config, private: bool, logged_in: bool, tls: bool) -> String {
+pub(crate) fn line(has: &Has<'_>, private: bool, logged_in: bool, tls: bool) -> String {
     let mut line = "CAPABILITY".to_owned();
     for row in CAPABILITIES {
         let shown = match row.shown {
@@ -115,7 +123,7 @@ pub(crate) fn line(config: &Config, private: bool, logged_in: bool, tls: bool) -
             AfterLogin => logged_in,
         };
         if shown {
-            for value in (row.values)(config) {
+            for value in (row.values)(has) {
                 line.extend([" ", row.name, &value]);
             }
         }
@@ -134,20 +142,24 @@ mod tests {
         assert!(rest.is_sorted_by(|a, b| a.name < b.name));
     }
 
+    fn has(config: &Config) -> Has<'_> {
+        Has { config, mechanisms: &["LOGIN", "PLAIN"] }
+    }
+
     #[test]
     fn lines() {
         let config = Config::default();
         assert_eq!(
-            line(&config, true, false, false),
+            line(&has(&config), true, false, false),
             "CAPABILITY IMAP4rev1 IMAP4rev2 AUTH=LOGIN AUTH=PLAIN ENABLE ID IDLE LITERAL+ SASL-IR"
         );
-        let open = line(&config, false, false, true);
+        let open = line(&has(&config), false, false, true);
         assert!(
             open.contains(" LOGINDISABLED")
                 && open.contains(" STARTTLS")
                 && !open.contains("AUTH=")
         );
-        let inside = line(&config, true, true, true);
+        let inside = line(&has(&config), true, true, true);
         assert!(
             inside.contains(" APPENDLIMIT=52428800 ")
                 && !inside.contains("AUTH=")
@@ -156,7 +168,9 @@ mod tests {
         );
         let jmap_session_url = Some("https://mail.example.test/.well-known/jmap".to_owned());
         let config = Config { jmap_session_url, ..config };
-        assert!(line(&config, true, true, true).contains(" INPROGRESS JMAPACCESS LIST-EXTENDED "));
-        assert!(!line(&config, true, false, true).contains("JMAPACCESS"));
+        assert!(
+            line(&has(&config), true, true, true).contains(" INPROGRESS JMAPACCESS LIST-EXTENDED ")
+        );
+        assert!(!line(&has(&config), true, false, true).contains("JMAPACCESS"));
     }
 }

@@ -320,7 +320,9 @@ impl Session {
     pub(crate) fn capabilities(&self) -> String {
         let config = &self.service.config;
         let tls = self.opening == Opening::Encryptable;
-        capabilities::line(config, self.peer.private, self.identity.is_some(), tls)
+        let mechanisms = self.service.auth.mechanisms(self.opening.binding().is_some());
+        let has = capabilities::Has { config, mechanisms: &mechanisms };
+        capabilities::line(&has, self.peer.private, self.identity.is_some(), tls)
     }
 
     /// Mailbox names are told in UTF-8.

@@ -57,7 +57,7 @@ fn stls(session: &Session) -> Option<String> {
 }
 
 fn sasl(session: &Session) -> Option<String> {
-    let names: Vec<&str> = auth::MECHANISMS.iter().map(|m| m.name).collect();
+    let names = session.service.auth.mechanisms(false);
     session.peer.private.then(|| format!(" {}", names.join(" ")))
 }
 

@@ -143,7 +143,17 @@ impl Session {
                 format!("{user}@{}", service.config.default_domain.as_deref().unwrap_or_default())
             }
         };
-        let identity = match service.auth.login(&user, password, self.peer.ip).await {
+        let outcome = service.auth.login(&user, password, self.peer.ip).await;
+        self.finish_login(outcome).await
+    }
+
+    /// Opens the inbox of who proved who they are.
+    pub(crate) async fn finish_login(
+        &mut self,
+        outcome: Result<auth::Identity, auth::Error>,
+    ) -> Reply {
+        let service = Arc::clone(&self.service);
+        let identity = match outcome {
             Ok(identity) => identity,
             Err(error) => return self.refuse_login(&error),
         };

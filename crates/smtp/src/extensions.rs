@@ -57,7 +57,7 @@ fn auth(session: &Session) -> Option<String> {
     if !session.may_log_in() {
         return None;
     }
-    let names: Vec<&str> = auth::MECHANISMS.iter().map(|m| m.name).collect();
+    let names = session.service.auth.mechanisms(false);
     Some(format!(" {}", names.join(" ")))
 }
 

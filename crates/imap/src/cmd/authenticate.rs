@@ -11,7 +11,7 @@ use crate::commands::Verb;
 use crate::parse::{Parsed, Parser};
 use crate::reply::{Answer, Error};
 use crate::session::Session;
-use auth::{Exchange, Step};
+use auth::{Door, Exchange, Step};
 
 /// Questions of one exchange; no mechanism has more.
 const QUESTIONS: usize = 4;
@@ -30,19 +30,26 @@ impl Verb for Authenticate {
     }
 
     async fn run(self, session: &mut Session) -> Answer {
-        let Some(mut exchange) = Exchange::start(&self.mechanism) else {
+        let door = Door {
+            auth: session.service.auth.clone(),
+            peer: session.peer.ip,
+            binding: session.opening.binding().copied(),
+            default_domain: session.service.config.default_domain.clone(),
+        };
+        let Some(mut exchange) = Exchange::start(&self.mechanism, door) else {
             return Err(Error::no("CANNOT", "that mechanism is not offered"));
         };
-        if exchange.mechanism().plaintext {
-            login::private(session)?;
-        }
-        let mut step = exchange.next_initial(self.initial.as_deref().map(str::as_bytes));
+        login::private(session)?;
+        let mut step = exchange.next_initial(self.initial.as_deref().map(str::as_bytes)).await;
         for _ in 0..QUESTIONS {
             match step {
-                Step::Ask(question) => step = exchange.next_line(&ask(session, question).await?),
+                Step::Ask(question) => {
+                    step = exchange.next_line(&ask(session, &question).await?).await;
+                }
                 Step::Password { user, password } => {
                     return login::log_in(session, &user, &password).await;
                 }
+                Step::Done { user, outcome } => return login::finish(session, &user, outcome),
                 Step::Malformed => break,
                 Step::Cancelled => return Err(Error::Bad("you cancelled it")),
             }

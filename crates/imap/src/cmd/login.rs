@@ -10,6 +10,7 @@ use crate::commands::Verb;
 use crate::parse::{Parsed, Parser};
 use crate::reply::{Answer, Done, Error};
 use crate::session::Session;
+use auth::Identity;
 
 pub(crate) struct Login {
     user: String,
@@ -45,8 +46,18 @@ pub(super) async fn log_in(session: &mut Session, user: &str, password: &[u8]) -
         Some(domain) if !user.contains('@') => &format!("{user}@{domain}"),
         _ => user,
     };
+    let outcome = session.service.auth.clone().login(user, password, session.peer.ip).await;
+    finish(session, user, outcome)
+}
+
+/// Somebody is logged in, or not.
+pub(super) fn finish(
+    session: &mut Session,
+    user: &str,
+    outcome: Result<Identity, auth::Error>,
+) -> Answer {
     let ip = session.peer.ip;
-    match session.service.auth.clone().login(user, password, ip).await {
+    match outcome {
         Ok(who) => {
             session.service.metrics.login("ok");
             tracing::info!(user = %who.key, %ip, "imap login");

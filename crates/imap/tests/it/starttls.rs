@@ -57,7 +57,7 @@ async fn what_was_sent_in_clear_is_forgotten() {
 async fn capabilities_are_told_anew() {
     let before = format!("{GREETING}a OK Begin\r\n");
     let after = format!(
-        "* CAPABILITY IMAP4rev1 IMAP4rev2 AUTH=LOGIN AUTH=PLAIN ENABLE ID IDLE LITERAL+ SASL-IR\r\n\
+        "* CAPABILITY IMAP4rev1 IMAP4rev2 AUTH=LOGIN AUTH=PLAIN AUTH=SCRAM-SHA-256 ENABLE ID IDLE LITERAL+ SASL-IR\r\n\
          b OK That is what this server can do\r\n\
          c BAD The connection is encrypted already\r\n{BYE}d OK Logged out\r\n"
     );

@@ -53,7 +53,7 @@ async fn what_was_sent_in_clear_is_forgotten() {
 async fn capabilities_are_told_anew() {
     let before = format!("{GREETING}{HEAD}STLS\r\nTOP\r\nUIDL\r\n.\r\n+OK begin\r\n");
     let after = format!(
-        "{HEAD}SASL LOGIN PLAIN\r\nTOP\r\nUIDL\r\nUSER\r\n.\r\n\
+        "{HEAD}SASL LOGIN PLAIN SCRAM-SHA-256\r\nTOP\r\nUIDL\r\nUSER\r\n.\r\n\
          -ERR the connection is encrypted already\r\n+OK goodbye\r\n"
     );
     check("CAPA\r\nSTLS\r\n", "CAPA\r\nSTLS\r\nQUIT\r\n", [&before, &after]).await;

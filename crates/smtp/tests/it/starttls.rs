@@ -54,7 +54,7 @@ async fn extensions_are_told_anew() {
     let after = format!(
         "{}250-PIPELINING\r\n250-SIZE 52428800\r\n250 SMTPUTF8\r\n\
          503 5.5.1 the connection is encrypted already\r\n{QUIT}",
-        "250-mx.example.test\r\n250-8BITMIME\r\n250-AUTH LOGIN PLAIN\r\n250-BINARYMIME\r\n\
+        "250-mx.example.test\r\n250-8BITMIME\r\n250-AUTH LOGIN PLAIN SCRAM-SHA-256\r\n250-BINARYMIME\r\n\
          250-CHUNKING\r\n250-ENHANCEDSTATUSCODES\r\n250-LIMITS RCPTMAX=1000\r\n"
     );
     let clear = "EHLO a\r\nSTARTTLS\r\n";

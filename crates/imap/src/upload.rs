@@ -22,7 +22,7 @@ use storage::Letter;
 use types::Flags;
 
 /// Letters of one APPEND. They wait in memory for the last one, and one frame of the log names them all.
-pub(crate) const LETTERS: usize = 1;
+pub(crate) const LETTERS: usize = 1_000;
 /// Pieces of one letter. Clients put the text and some attachments together.
 const PIECES: usize = 100;
 /// Literals in the middle of what follows a letter, such as URLs; it is looked at again for each.

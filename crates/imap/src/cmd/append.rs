@@ -1,4 +1,4 @@
-//! APPEND (RFC 9051 §6.3.12), of letters in pieces too (RFC 4469).
+//! APPEND (RFC 9051 §6.3.12), of letters in pieces (RFC 4469) and of several at once (RFC 3502) too.
 //!
 //! ```text
 //! append  = "APPEND" SP mailbox 1*append-message
@@ -8,9 +8,10 @@ use crate::commands::Verb;
 use crate::parse::{Parsed, Parser};
 use crate::reply::{Answer, Done, try_create};
 use crate::session::Session;
-use crate::sharing;
+use crate::sharing::{self, Named};
 use crate::upload::{self, Steps};
-use types::UidSet;
+use storage::{Arrived, Letter, Store};
+use types::{Flags, UidSet};
 
 pub(crate) struct Append {
     mailbox: String,
@@ -30,24 +31,36 @@ impl Verb for Append {
         let target = session.target(&self.mailbox).await;
         let (to, letters) = upload::receive(session, self.first, target, upload::LETTERS).await?;
         let store = session.store();
-        let mut done = (None, UidSet::default());
-        let mut seen = UidSet::default();
+        let mut marked = Vec::with_capacity(letters.len());
+        let mut are_seen = Vec::with_capacity(letters.len());
         for letter in letters {
             let (flags, is_seen) = to.marks(&letter.flags);
-            let parsed = upload::parse(letter.bytes).await;
-            let received = letter.received_unix_s;
-            let arrived = store.append(to.account, to.mailbox.id, parsed, flags, received).await;
-            let arrived = arrived.map_err(try_create)?;
-            done.0 = Some(arrived.uid_validity);
-            done.1.insert(arrived.uid);
-            if is_seen {
-                seen.insert(arrived.uid);
-            }
+            are_seen.push(is_seen);
+            marked.push((upload::parse(letter.bytes).await, flags, letter.received_unix_s));
         }
+        let arrived = store_all(&store, &to, marked).await.map_err(try_create)?;
+        let uids: UidSet = arrived.iter().map(|one| one.uid).collect();
+        let seen = arrived.iter().zip(are_seen).filter(|(_, is_seen)| *is_seen);
+        let seen: UidSet = seen.map(|(one, _)| one.uid).collect();
         if !seen.is_empty() {
             sharing::mark_seen(&store, account, &to, seen).await?;
         }
-        let code = done.0.map(|validity| format!("APPENDUID {validity} {}", done.1));
-        Ok(Done::with(code, "Message stored"))
+        let validity = to.mailbox.uid_validity;
+        let text = if arrived.len() == 1 { "Message stored" } else { "Messages stored" };
+        Ok(Done::with(format!("APPENDUID {validity} {uids}"), text))
     }
+}
+
+/// All of them or none (RFC 3502 §3).
+async fn store_all(
+    store: &Store,
+    to: &Named,
+    mut letters: Vec<(Letter, Flags, Option<i64>)>,
+) -> storage::Result<Vec<Arrived>> {
+    let (account, mailbox) = (to.account, to.mailbox.id);
+    if letters.len() > 1 {
+        return store.append_all(account, mailbox, letters).await;
+    }
+    let Some((letter, flags, received)) = letters.pop() else { return Ok(Vec::new()) };
+    Ok(vec![store.append(account, mailbox, letter, flags, received).await?])
 }

@@ -32,18 +32,16 @@ pub(super) async fn read(
 ) -> Result<Bytes, Error> {
     let bad = || Error::BadUrl(text.to_owned());
     let url = Url::parse(text).ok_or_else(bad)?;
-    let (account, mailbox) = match &url.mailbox {
-        Some(name) => {
-            let named = session.named(name, Rights::READ).await;
-            // A mailbox that cannot be read makes the URL a bad one.
-            let named =
-                named.map_err(|error| if let Error::Stop(_) = error { error } else { bad() })?;
-            (named.account, named.mailbox)
-        }
-        None => {
-            let (account, mailbox) = session.here().map_err(|_| bad())?;
-            (account, session.store().mailbox(account, mailbox).await?)
-        }
+    let (account, mailbox) = if let Some(name) = &url.mailbox {
+        let named = session.named(name, Rights::READ).await.map_err(|error| match error {
+            // What cannot be read is not there.
+            Error::Storage(_) | Error::No { .. } => bad(),
+            other => other,
+        })?;
+        (named.account, named.mailbox)
+    } else {
+        let (account, mailbox) = session.here().map_err(|_| bad())?;
+        (account, session.store().mailbox(account, mailbox).await?)
     };
     if url.uid_validity.is_some_and(|validity| validity != mailbox.uid_validity) {
         return Err(bad());

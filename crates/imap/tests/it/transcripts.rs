@@ -143,6 +143,7 @@ transcripts! {
     lsub
     manners
     r#move
+    multiappend
     myrights
     namespace
     noop

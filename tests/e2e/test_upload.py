@@ -138,7 +138,8 @@ class Upload(unittest.TestCase):
             talk.send(f"b APPEND INBOX {{{len(head + body)}+}}\r\n{head}{body}\r\nc SELECT INBOX\r\n")
             talk.until("c ")
             new = "Subject: new\r\n"
-            pieces = f'TEXT {{{len(new)}+}}\r\n{new} URL "/INBOX/;UID=1/;SECTION=HEADER" URL "/INBOX/;UID=1/;SECTION=TEXT"'
+            urls = 'URL "/INBOX/;UID=1/;SECTION=HEADER" URL "/INBOX/;UID=1/;SECTION=TEXT"'
+            pieces = f"TEXT {{{len(new)}+}}\r\n{new} {urls}"
             talk.send(f"d UID REPLACE 1 INBOX (\\Seen) CATENATE ({pieces})\r\n")
             lines = talk.until("d ")
             self.assertIn("* 1 EXPUNGE", lines)

@@ -38,6 +38,8 @@ impl Verb for Enable {
             let name = p.atom()?;
             asked.extend(ENABLES.iter().position(|(known, _)| known.eq_ignore_ascii_case(name)));
             if !p.more() {
+                // CONDSTORE before QRESYNC, which includes it: both are told when both were asked for.
+                asked.sort_unstable();
                 return Ok(Self(asked));
             }
         }

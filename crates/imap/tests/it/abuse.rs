@@ -200,6 +200,28 @@ async fn patterns_with_many_stars() {
     assert_eq!(status, "NO [LIMIT] The pattern is too long for one with wildcards");
 }
 
+/// A stranger's bytes while news are awaited end the wait like any command.
+#[tokio::test]
+async fn garbage_while_notify_listens() {
+    let server = Server::start().await;
+    let mut client = server.select().await;
+    client.ok("NOTIFY SET (selected (MessageNew MessageExpunge)) (personal (MailboxName))").await;
+    client.send(b"a NO").await;
+    server.deliver(PLAIN, &[], 0).await;
+    assert_eq!(client.line().await, "* 1 EXISTS", "in the middle of a command");
+    client.send(b"OP\r\n").await;
+    assert_eq!(client.line().await, "a OK Nothing else");
+    client.send(b"b APPEND INBOX {3}\r\n").await;
+    assert!(client.line().await.starts_with("+ "));
+    client.send(b"abc\r\n\0\0\r\n").await;
+    assert_eq!(client.line().await, "* 2 EXISTS");
+    assert!(client.line().await.starts_with("b OK "));
+    assert!(client.line().await.starts_with("* BAD "));
+    client.send(&vec![b'x'; 1 << 20]).await;
+    assert!(client.line().await.starts_with("* BAD The command is too long"));
+    assert!(client.rest().await.starts_with("* BYE "));
+}
+
 #[tokio::test]
 async fn garbage_in_idle() {
     let server = Server::start().await;

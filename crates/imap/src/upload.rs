@@ -251,7 +251,9 @@ impl Receiving<'_> {
             return Err(Error::no("LIMIT", TOO_MANY_PIECES));
         }
         // Boxed: few do it, and all sessions would wait with the room for it.
-        Box::pin(url::read(self.session, url, self.room_bytes)).await
+        let bytes = Box::pin(url::read(self.session, url, self.room_bytes)).await?;
+        // A small piece of a large letter would keep all of it in memory.
+        Ok(Bytes::copy_from_slice(&bytes))
     }
 
     /// Never more than there is room for.

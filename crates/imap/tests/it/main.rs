@@ -18,3 +18,4 @@ mod seeds;
 mod sharing;
 mod starttls;
 mod transcripts;
+mod uploads;

@@ -75,7 +75,7 @@ pub(super) fn search_program(p: &mut Parser<'_>) -> Parsed<Option<Program>> {
         return keys::program(p).map(Some);
     }
     if p.utf8 {
-        // RFC 6855 §3: after ENABLE UTF8=ACCEPT nothing is in another charset.
+        // RFC 9755 §3, as RFC 6855 §3 before: after ENABLE UTF8=ACCEPT nothing is in another charset.
         return p.wanted("no CHARSET after ENABLE UTF8=ACCEPT");
     }
     p.sp()?;

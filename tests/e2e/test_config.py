@@ -70,7 +70,8 @@ class Config(unittest.TestCase):
             file = folder / "openpoczta.toml"
             ports = {"smtp": 1125, "lmtp": 1124, "submission": 1587, "imap": 1143, "pop3": 1110, "http": 8080}
             sections = "".join(f"[{name}]\nlisten = ['127.0.0.1:{port + offset}']\n" for name, port in ports.items())
-            file.write_text(f"hostname = 'mail.example.test'\n[data]\nfolder = '{folder}/mail'\n{sections}")
+            jmap = "[jmap]\nsession_url = 'https://mail.example.test/.well-known/jmap'\n"
+            file.write_text(f"hostname = 'mail.example.test'\n[data]\nfolder = '{folder}/mail'\n{jmap}{sections}")
             config = ["--config", file]
             ended = run("account", "add", "carol@example.test", *config, stdin="first\n")
             self.assertEqual(ended.returncode, 0, ended)
@@ -100,6 +101,10 @@ class Config(unittest.TestCase):
         with imaplib.IMAP4("127.0.0.1", server.port("imap")) as imap:
             # The one domain of the accounts completes the name.
             imap.login("carol", "second")
+            imap.xatom("GETJMAPACCESS")
+            _, told = imap.response("JMAPACCESS")
+            self.assertEqual(told, [b'"https://mail.example.test/.well-known/jmap"'])
+            self.assertIn(b" JMAPACCESS ", imap.capability()[1][0])
             _, [count] = imap.select("INBOX")
             self.assertEqual(count, b"1")
             _, rows = imap.fetch("1", "(BODY.PEEK[])")

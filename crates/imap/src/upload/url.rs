@@ -13,7 +13,7 @@ use crate::reply::Error;
 use crate::session::Session;
 use crate::sharing::Rights;
 use bytes::Bytes;
-use types::{Uid, UidSet, UidValidity};
+use types::{ErrorClass, Uid, UidSet, UidValidity};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Url {
@@ -34,8 +34,9 @@ pub(super) async fn read(
     let url = Url::parse(text).ok_or_else(bad)?;
     let (account, mailbox) = if let Some(name) = &url.mailbox {
         let named = session.named(name, Rights::READ).await.map_err(|error| match error {
-            // What cannot be read is not there.
-            Error::Storage(_) | Error::No { .. } => bad(),
+            // What may not be read is not there.
+            Error::No { .. } => bad(),
+            other if other.class() == ErrorClass::NotFound => bad(),
             other => other,
         })?;
         (named.account, named.mailbox)

@@ -34,7 +34,7 @@ use cache::{Fingerprint, VerifyCache};
 use scram::Verifier;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use throttle::{Network, Throttle};
 use tokens::{Refused, Tokens};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -88,7 +88,7 @@ struct Inner {
     /// `None`: no bearer tokens are taken.
     tokens: Option<Tokens>,
     /// Makes up what accounts that are not there would have.
-    seed: [u8; 32],
+    seed: OnceLock<[u8; 32]>,
 }
 
 /// One try to log in, before it is judged.
@@ -110,10 +110,6 @@ impl Auth {
         clock: Arc<dyn Clock>,
         issuer: Option<Issuer>,
     ) -> Self {
-        let mut seed = [0; 32];
-        if getrandom::fill(&mut seed).is_err() {
-            tracing::warn!("the system gave no random bytes; SCRAM tells which accounts there are");
-        }
         Self(Arc::new(Inner {
             accounts,
             clock,
@@ -123,7 +119,7 @@ impl Auth {
             waiting: AtomicUsize::new(0),
             hashes: AtomicU64::new(0),
             tokens: issuer.map(Tokens::new),
-            seed,
+            seed: OnceLock::new(),
         }))
     }
 
@@ -179,7 +175,7 @@ impl Auth {
             });
             Ok(match known {
                 Some((identity, verifier)) => (Some(identity), verifier),
-                None => (None, Verifier::of_nobody(&attempt.key, &inner.seed)),
+                None => (None, Verifier::of_nobody(&attempt.key, &inner.seed())),
             })
         })
         .await?
@@ -259,6 +255,29 @@ impl Inner {
         let row = self.accounts.read().and_then(|read| read.account_by_key(key));
         let row = row.map_err(|error| Error::Unavailable(error.to_string()))?;
         Ok(row.filter(|row| !row.secret.is_empty()))
+    }
+
+    /// The same after a restart, or what is made up would change where the real does not: it comes from the first
+    /// account's secret, whose argon2id salt nobody learns.
+    fn seed(&self) -> [u8; 32] {
+        *self.seed.get_or_init(|| {
+            let first = self.accounts.read().and_then(|read| read.account(AccountId(1)));
+            if let Ok(Some(row)) = first
+                && !row.secret.is_empty()
+            {
+                return blake3::derive_key(
+                    "openpoczta: salts of accounts that are not there",
+                    row.secret.as_bytes(),
+                );
+            }
+            let mut seed = [0; 32];
+            if getrandom::fill(&mut seed).is_err() {
+                tracing::warn!(
+                    "the system gave no random bytes; SCRAM tells which accounts there are"
+                );
+            }
+            seed
+        })
     }
 
     /// `None`: the token is not good, or not for whom the client says.
@@ -428,6 +447,22 @@ pub(crate) mod tests {
             assert_eq!(error.to_string(), "wrong user name or password", "{user:?}");
             assert_eq!(auth.hashes_computed(), n, "{user:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_is_not_there_has_the_same_salt_after_a_restart() {
+        let index = accounts(&hash_password(b"secret").unwrap());
+        let clock = Arc::new(ManualClock::at_unix_s(1_000_000));
+        let verifier = async |index: &Arc<dyn db::Index>, user: &str| {
+            let auth = Auth::new(Arc::clone(index), Arc::clone(&clock) as _);
+            auth.verifier(user, HOME).await.unwrap().1.to_text()
+        };
+        for user in ["alice@example.test", "ghost@example.test", "odd@example.test"] {
+            assert_eq!(verifier(&index, user).await, verifier(&index, user).await, "{user}");
+        }
+        let other = accounts(&hash_password(b"secret").unwrap());
+        let ghost = "ghost@example.test";
+        assert_ne!(verifier(&index, ghost).await, verifier(&other, ghost).await);
     }
 
     #[tokio::test]

@@ -39,7 +39,10 @@ const fn row(name: &'static str, spec: &'static str, kind: Kind) -> Mechanism {
     Mechanism { name, binds: false, takes_tokens, spec, kind }
 }
 
-const PLUS: &str = "SCRAM-SHA-256-PLUS";
+const fn bound(mechanism: Mechanism) -> Mechanism {
+    Mechanism { binds: true, ..mechanism }
+}
+
 const XOAUTH2: &str = "XOAUTH2";
 
 /// Sorted by name.
@@ -48,8 +51,8 @@ pub static MECHANISMS: &[Mechanism] = &[
     row("OAUTHBEARER", "RFC 7628", Kind::Bearer),
     row("PLAIN", "RFC 4616 §2", Kind::Password(plain)),
     row("SCRAM-SHA-256", "RFC 7677", Kind::Scram),
-    Mechanism { binds: true, ..row(PLUS, "RFC 7677", Kind::Scram) },
-    row(XOAUTH2, "developers.google.com/workspace/gmail/imap/xoauth2-protocol", Kind::Bearer),
+    bound(row("SCRAM-SHA-256-PLUS", "RFC 7677", Kind::Scram)),
+    row("XOAUTH2", "developers.google.com/workspace/gmail/imap/xoauth2-protocol", Kind::Bearer),
 ];
 
 /// What comes next in an exchange.
@@ -136,19 +139,16 @@ impl Exchange {
         let plus = self.mechanism.binds;
         let Some(first) = scram::first(message, binding, plus) else { return Step::Malformed };
         let user = self.full(&first.user);
-        match self.door.auth.verifier(&user, self.door.peer).await {
-            Ok((known, verifier)) => match Challenge::new(first, verifier) {
-                Some((challenge, said)) => {
-                    self.scram = Some(Running { user, known, challenge });
-                    Step::Ask(said.into_bytes())
-                }
-                None => {
-                    let why = "the system gave no random bytes".to_owned();
-                    Step::Done { user, outcome: Err(Error::Unavailable(why)) }
-                }
-            },
-            Err(error) => Step::Done { user, outcome: Err(error) },
-        }
+        let (known, verifier) = match self.door.auth.verifier(&user, self.door.peer).await {
+            Ok(found) => found,
+            Err(error) => return Step::Done { user, outcome: Err(error) },
+        };
+        let Some((challenge, said)) = Challenge::new(first, verifier) else {
+            let why = "the system gave no random bytes".to_owned();
+            return Step::Done { user, outcome: Err(Error::Unavailable(why)) };
+        };
+        self.scram = Some(Running { user, known, challenge });
+        Step::Ask(said.into_bytes())
     }
 
     fn end_scram(&mut self, message: &[u8], running: Running) -> Step {

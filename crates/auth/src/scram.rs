@@ -7,7 +7,7 @@
 //! C: c=biws,r=CLIENTserver,p=PROOF
 //! S: v=SIGNATURE
 //! ```
-//! Extensions are not taken, and nobody acts for another (`a=`).
+//! Extensions change nothing, as RFC 5802 §7 wants it, but for `m=`, which ends the exchange; nobody acts for another (`a=`).
 
 use base64ct::{Base64, Encoding as _};
 use ring::{digest, hmac, pbkdf2};
@@ -110,7 +110,7 @@ pub(crate) struct First {
 /// ```text
 /// client-first-message = gs2-header client-first-message-bare
 /// gs2-header           = ("p=" cb-name / "n" / "y") "," [authzid] ","
-/// bare                 = "n=" saslname "," "r=" c-nonce
+/// bare                 = "n=" saslname "," "r=" c-nonce ["," extensions]
 /// ```
 /// `binding`: of the connection, if it has one (RFC 9266); `plus`: the mechanism that uses it was chosen. `None`: not
 /// what it should be, or somebody in between took the better mechanism off the list (RFC 5802 §6).
@@ -123,10 +123,13 @@ pub(crate) fn first(message: &[u8], binding: Option<&[u8]>, plus: bool) -> Optio
         ("p=tls-exporter", true, Some(binding)) => binding,
         _ => return None,
     };
-    if !authzid.is_empty() {
+    let (user, rest) = bare.strip_prefix("n=")?.split_once(',')?;
+    // Some libraries always say for whom they act; it is for themselves.
+    if !authzid.is_empty() && authzid.strip_prefix("a=")? != user {
         return None;
     }
-    let (user, nonce) = bare.strip_prefix("n=")?.split_once(",r=")?;
+    let rest = rest.strip_prefix("r=")?;
+    let nonce = rest.split_once(',').map_or(rest, |(nonce, _extensions)| nonce);
     let is_nonce = |b: u8| b.is_ascii_graphic() && b != b',';
     if nonce.is_empty() || !nonce.bytes().all(is_nonce) {
         return None;
@@ -168,14 +171,15 @@ impl Challenge {
         (Self { verifier, bound, nonce, said }, message)
     }
 
-    /// `c=BINDING,r=NONCE,p=PROOF`. `Err`: not what it should be; `Ok(None)`: a wrong password; else what proves to the
+    /// `c=BINDING,r=NONCE[,EXTENSIONS],p=PROOF`. `Err`: not what it should be; `Ok(None)`: a wrong password; else what proves to the
     /// client that the server knows it.
     pub(crate) fn last(&self, message: &[u8]) -> Result<Option<String>, ()> {
         let text =
             str::from_utf8(message).ok().filter(|text| text.len() <= LONGEST_BYTES).ok_or(())?;
         let (without_proof, proof) = text.rsplit_once(",p=").ok_or(())?;
         let bound = Base64::encode_string(&self.bound);
-        if without_proof != format!("c={bound},r={}", self.nonce) {
+        let extensions = without_proof.strip_prefix(&format!("c={bound},r={}", self.nonce));
+        if !extensions.is_some_and(|text| text.is_empty() || text.starts_with(',')) {
             return Err(());
         }
         let proof = Base64::decode_vec(proof).map_err(|_| ())?;
@@ -202,13 +206,24 @@ pub(crate) mod tests {
         challenge: &str,
         password: &str,
     ) -> (String, String) {
+        answer_with(bare, bound, challenge, password, "")
+    }
+
+    /// The same with extensions in the last message.
+    fn answer_with(
+        bare: &str,
+        bound: &[u8],
+        challenge: &str,
+        password: &str,
+        more: &str,
+    ) -> (String, String) {
         let field = |name: &str| challenge.split(',').find_map(|f| f.strip_prefix(name)).unwrap();
         let salt = Base64::decode_vec(field("s=")).unwrap();
         let count = NonZeroU32::new(field("i=").parse().unwrap()).unwrap();
         let mut salted = [0; HASH_BYTES];
         pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, count, &salt, password.as_bytes(), &mut salted);
         let client_key = mac(&salted, b"Client Key");
-        let without_proof = format!("c={},r={}", Base64::encode_string(bound), field("r="));
+        let without_proof = format!("c={},r={}{more}", Base64::encode_string(bound), field("r="));
         let message = format!("{bare},{challenge},{without_proof}");
         let signature = mac(&sha256(&client_key), message.as_bytes());
         let proof: Vec<u8> = client_key.iter().zip(signature).map(|(a, b)| a ^ b).collect();
@@ -258,12 +273,17 @@ pub(crate) mod tests {
         check("p=tls-exporter,,n=a,r=x", None, true, None);
         check("p=tls-unique,,n=a,r=x", bound, true, None);
         check("n,a=b,n=a,r=x", None, false, None);
+        check("n,x=a,n=a,r=x", None, false, None);
+        check("n,a=a=2Cb,n=a=2Cb,r=x", None, false, Some("a,b"));
+        check("p=tls-exporter,a=a,n=a,r=x", bound, true, Some("a"));
+        check("n,,n=a,r=x,y=z", None, false, Some("a"));
+        check("n,,n=a,r=,y=z", None, false, None);
+        check("n,,n=a,y=z,r=x", None, false, None);
         check("n,,m=x,n=a,r=x", None, false, None);
         check("n,,n=,r=x", None, false, None);
         check("n,,n=a=2x,r=x", None, false, None);
         check("n,,n=a=,r=x", None, false, None);
         check("n,,n=a,r=", None, false, None);
-        check("n,,n=a,r=x,y=z", None, false, None);
         check("n,,n=a,r=ż", None, false, None);
         check("n,n=a,r=x", None, false, None);
         check("", None, false, None);
@@ -286,12 +306,30 @@ pub(crate) mod tests {
             "",
             ",p=",
             "c=biws,r=xy",
+            &good.replace(",p=", "z,p="),
             &good[..good.len() - 4],
         ] {
             assert_eq!(challenge.last(bad.as_bytes()), Err(()), "{bad}");
         }
         let (wrong, _) = answer("n=a,r=x", bound, &said, "Secret");
         assert_eq!(challenge.last(wrong.as_bytes()), Ok(None));
+    }
+
+    #[test]
+    fn extensions_change_nothing_and_are_signed_too() {
+        for (header, bare, more) in
+            [("n,,", "n=a,r=x,y=z", ""), ("n,,", "n=a,r=x", ",t=later"), ("n,a=a,", "n=a,r=x", "")]
+        {
+            let verifier = Verifier::with(b"secret", b"salt", 4096).unwrap();
+            let start = first(format!("{header}{bare}").as_bytes(), None, false).unwrap();
+            let (challenge, said) = Challenge::with(start, verifier, "y");
+            assert!(said.starts_with("r=xy,s="), "{said}");
+            let answer = answer_with(bare, header.as_bytes(), &said, "secret", more);
+            let (last, proves) = answer;
+            assert_eq!(challenge.last(last.as_bytes()), Ok(Some(proves)), "{header}{bare}{more}");
+            let unsigned = last.replace(",p=", ",z=z,p=");
+            assert_eq!(challenge.last(unsigned.as_bytes()), Ok(None), "{unsigned}");
+        }
     }
 
     #[test]

@@ -137,10 +137,10 @@ impl Tokens {
         if !candidates.any(|key| key.verifies(signed.as_bytes(), &signature)) {
             return Err(Bad("the signature is wrong"));
         }
-        self.judge(json(claims)?, now_unix_s)
+        self.judge(&json(claims)?, now_unix_s)
     }
 
-    fn judge(&self, claims: Claims, now_unix_s: i64) -> Result<String, Refused> {
+    fn judge(&self, claims: &Claims, now_unix_s: i64) -> Result<String, Refused> {
         #[expect(clippy::cast_precision_loss, reason = "seconds fit for millions of years")]
         let now_s = now_unix_s as f64;
         let audience = &self.issuer.audience;
@@ -148,12 +148,15 @@ impl Tokens {
             Audience::One(one) => one == audience,
             Audience::Many(many) => many.contains(audience),
         };
-        match &claims {
+        match claims {
             claims if claims.iss != self.issuer.name => Err(Bad("it is of another issuer")),
             _ if !for_us => Err(Bad("it is meant for another server")),
-            claims if !(now_s < claims.exp + LEEWAY_S) => Err(Bad("it has expired")),
-            claims if claims.nbf.is_some_and(|from| !(now_s + LEEWAY_S >= from)) => {
+            claims if now_s >= claims.exp + LEEWAY_S => Err(Bad("it has expired")),
+            claims if claims.nbf.is_some_and(|from| now_s + LEEWAY_S < from) => {
                 Err(Bad("it does not hold yet"))
+            }
+            claims if self.issuer.claim == "email" && claims.is_unverified() => {
+                Err(Bad("the issuer does not know that the address is theirs"))
             }
             claims => {
                 let address =
@@ -181,6 +184,14 @@ impl Tokens {
         let keys = Arc::new(parse(&text).map_err(Refused::Keys)?);
         *read = Some((changed, keys.clone()));
         Ok(keys)
+    }
+}
+
+impl Claims {
+    /// `OpenID` Connect Core §5.1: anybody may have typed that address at the issuer. Some say it as a text.
+    fn is_unverified(&self) -> bool {
+        let said = self.others.get("email_verified");
+        said.is_some_and(|said| *said == false || *said == "false")
     }
 }
 
@@ -339,6 +350,14 @@ pub(crate) mod tests {
         check(&signer.token(HEADER, &other), Err("it is meant for another server"));
         let other = claims(&exp(300)).replace("id.", "evil.");
         check(&signer.token(HEADER, &other), Err("it is of another issuer"));
+        let unknown = claims(&format!(r#"{},"email_verified":false"#, exp(300)));
+        let not_theirs = Err("the issuer does not know that the address is theirs");
+        check(&signer.token(HEADER, &unknown), not_theirs);
+        check(&signer.token(HEADER, &unknown.replace("false", "\"false\"")), not_theirs);
+        for known in ["true", "\"true\""] {
+            let known = unknown.replace("false", known);
+            check(&signer.token(HEADER, &known), Ok("alice@example.test"));
+        }
         let other = claims(&exp(300)).replace("email", "sub");
         check(&signer.token(HEADER, &other), Err("it has no address"));
         check(&stranger.token(HEADER, &claims(&exp(300))), Err("the signature is wrong"));

@@ -127,7 +127,8 @@ impl App {
         let Config { hostname, limits, .. } = &self.config;
         let (store, clock) = (&self.store, &self.clock);
         let default_domain = self.domains.first().cloned();
-        let auth = auth::Auth::new(store.index(), clock.clone());
+        let issuer = self.config.token_issuer();
+        let auth = auth::Auth::with(store.index(), clock.clone(), issuer);
         let mda_config = mda::Config {
             hostname: hostname.clone(),
             domains: self.domains.clone(),

@@ -41,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) refuse_points: f32,
     pub(crate) log_level: tracing::Level,
     pub(crate) log_format: Format,
+    /// Whose bearer tokens are taken; without a name nobody's.
+    pub(crate) issuer: auth::Issuer,
     /// None: no TLS. The first is for clients that ask for no name we know.
     pub(crate) certificates: Vec<Pair>,
     pub(crate) tls_minimum: Minimum,
@@ -68,6 +70,12 @@ impl Default for Config {
             refuse_points: spam.refuse,
             log_level: tracing::Level::INFO,
             log_format: Format::Text,
+            issuer: auth::Issuer {
+                name: String::new(),
+                audience: String::new(),
+                claim: "email".to_owned(),
+                keys: PathBuf::new(),
+            },
             certificates: Vec::new(),
             tls_minimum: Minimum::Tls12,
             listen: LISTENERS.iter().map(|row| (row.name, row.default_addresses())).collect(),
@@ -85,6 +93,10 @@ impl Config {
             cache_bytes: self.cache_bytes,
             ..storage::Options::in_folder(&self.data_folder)
         }
+    }
+
+    pub(crate) fn token_issuer(&self) -> Option<auth::Issuer> {
+        Some(self.issuer.clone()).filter(|issuer| !issuer.name.is_empty())
     }
 
     pub(crate) fn thresholds(&self) -> antispam::Thresholds {
@@ -236,6 +248,30 @@ static KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "oauth.issuer",
+        about: "Who signs the bearer tokens that log in (OAUTHBEARER, XOAUTH2): `iss` in them. Empty: no tokens are taken.",
+        get: |c| quote(&c.issuer.name),
+        set: |c, v| v.text().map(|text| c.issuer.name = text),
+    },
+    Key {
+        name: "oauth.audience",
+        about: "What stands in `aud` of the tokens that are meant for this server.",
+        get: |c| quote(&c.issuer.audience),
+        set: |c, v| v.text().map(|text| c.issuer.audience = text),
+    },
+    Key {
+        name: "oauth.claim",
+        about: "The claim in a token that has the account's address.",
+        get: |c| quote(&c.issuer.claim),
+        set: |c, v| v.text().map(|text| c.issuer.claim = text),
+    },
+    Key {
+        name: "oauth.keys",
+        about: "A file with the issuer's public keys, a JWK set; it is read again when it changes.",
+        get: |c| quote(&c.issuer.keys.to_string_lossy()),
+        set: |c, v| v.text().map(|text| c.issuer.keys = text.into()),
+    },
+    Key {
         name: "spam.junk_points",
         about: "From this score on, a letter goes to Junk.",
         get: |c| format!("{:?}", c.junk_points),
@@ -304,6 +340,7 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Config, Problems> {
         Ok(table) => {
             reader.table("", table.get_ref());
             reader.passwords_stay_private();
+            reader.issuer_is_whole();
         }
         Err(error) => {
             let at = error.span().map_or(0, |span| span.start);
@@ -390,6 +427,18 @@ impl Reader<'_> {
         };
         if let Err(reason) = result {
             self.problem(value_at, &format!("{name} {reason}"));
+        }
+    }
+
+    fn issuer_is_whole(&mut self) {
+        let auth::Issuer { name, audience, claim, keys } = &self.config.issuer;
+        let lacks = audience.is_empty() || claim.is_empty() || keys.as_os_str().is_empty();
+        if !name.is_empty() && lacks {
+            let at = self.text.find("[oauth]").unwrap_or(0);
+            self.problem(
+                at,
+                "oauth.issuer wants oauth.audience, oauth.claim and oauth.keys beside it",
+            );
         }
     }
 
@@ -687,6 +736,7 @@ mod tests {
             command_bytes = 9000\ncommand_bytes_before_login = 2000\nidle_timeout_ms = 2000\n\
             login_timeout_ms = 3000\nwrite_timeout_ms = 4000\n\
             [log]\nlevel = 'debug'\nformat = 'json'\n\
+            [oauth]\nissuer = 'https://id.test'\naudience = 'mail'\nclaim = 'sub'\nkeys = '/etc/k.json'\n\
             [spam]\njunk_points = 5\nrefuse_points = 9.5\n\
             [tls]\ncertificates = [{cert = 'a b', key = 'c'}, {key = 'd', cert = 'e'}]\nminimum = '1.3'\n\
             [imap]\nlisten = ['[::1]:143', '0.0.0.0:144']\n[https]\nlisten = ['0.0.0.0:443']\n\
@@ -757,6 +807,7 @@ mod tests {
             &["jmap.session_url cannot be", "https://"],
         );
         check("[jmap]\nsession_url = 'https://a b'", 2, &["without spaces"]);
+        check("[oauth]\nissuer = 'https://id.test'\nkeys = 'k'", 1, &["wants oauth.audience"]);
         check("[jmap]\nsession_url = 'https://a\"b'", 2, &["without spaces"]);
         check("[jmap]\nsession_url = 'https://'", 2, &["cannot be"]);
         check("[jmap]\nsession_url = 7", 2, &["must be a text in quotes"]);

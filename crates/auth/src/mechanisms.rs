@@ -39,8 +39,9 @@ const fn row(name: &'static str, spec: &'static str, kind: Kind) -> Mechanism {
     Mechanism { name, binds: false, takes_tokens, spec, kind }
 }
 
-const fn bound(mechanism: Mechanism) -> Mechanism {
-    Mechanism { binds: true, ..mechanism }
+const fn bound(mut mechanism: Mechanism) -> Mechanism {
+    mechanism.binds = true;
+    mechanism
 }
 
 const XOAUTH2: &str = "XOAUTH2";

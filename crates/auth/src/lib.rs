@@ -211,8 +211,11 @@ impl Auth {
         let attempt = Try::of(&named, b"", peer);
         self.0.check_throttle(&attempt)?;
         let inner = Arc::clone(&self.0);
-        let proved = blocking(move || inner.judge_token(user.as_deref(), &token)).await??;
-        self.book(&named, peer, proved)
+        match blocking(move || inner.judge_token(user.as_deref(), &token)).await?? {
+            Judged::Good(identity) => self.book(&identity.key.clone(), peer, Some(identity)),
+            Judged::Bad => self.book(&named, peer, None),
+            Judged::Expired => Err(Error::Credentials),
+        }
     }
 
     /// Password hashes computed since the start: what a login costs when it is not in the cache.
@@ -229,6 +232,14 @@ impl Try {
             password: password.to_vec(),
         }
     }
+}
+
+/// What is found out about a bearer token.
+enum Judged {
+    Good(Identity),
+    Bad,
+    /// It was good, and costs the client nothing but a new one.
+    Expired,
 }
 
 enum Lookup {
@@ -280,29 +291,36 @@ impl Inner {
         })
     }
 
-    /// `None`: the token is not good, or not for whom the client says.
-    fn judge_token(&self, user: Option<&str>, token: &str) -> Result<Option<Identity>, Error> {
-        let Some(tokens) = &self.tokens else { return Ok(None) };
+    /// Also whether it is for whom the client says.
+    fn judge_token(&self, user: Option<&str>, token: &str) -> Result<Judged, Error> {
+        let Some(tokens) = &self.tokens else { return Ok(Judged::Bad) };
         let now_unix_s = self.clock.now_unix_ms().div_euclid(1000);
         let address = match tokens.check(token, now_unix_s) {
             Ok(address) => address,
+            Err(expired @ Refused::Expired) => {
+                tracing::info!(user, why = %expired, "a bearer token was refused");
+                return Ok(Judged::Expired);
+            }
             Err(Refused::Token(why)) => {
                 tracing::info!(user, why, "a bearer token was refused");
-                return Ok(None);
+                return Ok(Judged::Bad);
             }
             Err(error) => return Err(Error::Unavailable(error.to_string())),
         };
         let key = |text: &str| text.parse().ok().map(|address: Address| address.account_key());
         let Some(owner) = key(&address) else {
             tracing::info!(address, "the claim of a bearer token is no address");
-            return Ok(None);
+            return Ok(Judged::Bad);
         };
         if user.is_some_and(|user| key(user).as_ref() != Some(&owner)) {
             tracing::info!(user, owner, "a bearer token is of somebody else");
-            return Ok(None);
+            return Ok(Judged::Bad);
         }
         let row = self.find(&owner)?;
-        Ok(row.map(|row| Identity { account: row.id, key: row.key }))
+        Ok(match row {
+            Some(row) => Judged::Good(Identity { account: row.id, key: row.key }),
+            None => Judged::Bad,
+        })
     }
 
     /// Finds the account, and whether this very password was verified lately.

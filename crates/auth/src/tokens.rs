@@ -35,6 +35,9 @@ pub struct Issuer {
 pub(crate) enum Refused {
     #[error("{0}")]
     Token(&'static str),
+    /// All else is right with it: the client has to get a new one, and nobody is guessing.
+    #[error("it has expired")]
+    Expired,
     #[error("the keys of the token issuer cannot be read: {0}")]
     Keys(String),
 }
@@ -151,7 +154,7 @@ impl Tokens {
         match claims {
             claims if claims.iss != self.issuer.name => Err(Bad("it is of another issuer")),
             _ if !for_us => Err(Bad("it is meant for another server")),
-            claims if now_s >= claims.exp + LEEWAY_S => Err(Bad("it has expired")),
+            claims if now_s >= claims.exp + LEEWAY_S => Err(Refused::Expired),
             claims if claims.nbf.is_some_and(|from| now_s + LEEWAY_S < from) => {
                 Err(Bad("it does not hold yet"))
             }
@@ -337,7 +340,8 @@ pub(crate) mod tests {
         let good = signer.token(HEADER, &claims(&exp(300)));
         check(&good, Ok("alice@example.test"));
         check(&signer.token(HEADER, &claims(&exp(-30))), Ok("alice@example.test"));
-        check(&signer.token(HEADER, &claims(&exp(-61))), Err("it has expired"));
+        let late = signer.token(HEADER, &claims(&exp(-61)));
+        assert_eq!(tokens.check(&late, NOW), Err(Refused::Expired));
         let early = format!(r#"{},"nbf":{}"#, exp(300), NOW + 120);
         check(&signer.token(HEADER, &claims(&early)), Err("it does not hold yet"));
         let lacks = "it is no JWT, or lacks a claim";

@@ -251,13 +251,13 @@ static KEYS: &[Key] = &[
         name: "oauth.issuer",
         about: "Who signs the bearer tokens that log in (OAUTHBEARER, XOAUTH2): `iss` in them. Empty: no tokens are taken.",
         get: |c| quote(&c.issuer.name),
-        set: |c, v| v.text().map(|text| c.issuer.name = text),
+        set: |c, v| v.text_or_nothing().map(|text| c.issuer.name = text),
     },
     Key {
         name: "oauth.audience",
         about: "What stands in `aud` of the tokens that are meant for this server.",
         get: |c| quote(&c.issuer.audience),
-        set: |c, v| v.text().map(|text| c.issuer.audience = text),
+        set: |c, v| v.text_or_nothing().map(|text| c.issuer.audience = text),
     },
     Key {
         name: "oauth.claim",
@@ -269,7 +269,7 @@ static KEYS: &[Key] = &[
         name: "oauth.keys",
         about: "A file with the issuer's public keys, a JWK set; it is read again when it changes.",
         get: |c| quote(&c.issuer.keys.to_string_lossy()),
-        set: |c, v| v.text().map(|text| c.issuer.keys = text.into()),
+        set: |c, v| v.text_or_nothing().map(|text| c.issuer.keys = text.into()),
     },
     Key {
         name: "spam.junk_points",
@@ -495,6 +495,13 @@ impl Value<'_> {
             Some("") => Err("is empty: remove it, or write a value between the quotes".to_owned()),
             Some(text) => Ok(text.to_owned()),
             None => Err(format!("must be a text in quotes, not a {}", self.0.type_str())),
+        }
+    }
+
+    fn text_or_nothing(&self) -> Result<String, String> {
+        match self.0.as_str() {
+            Some(text) => Ok(text.to_owned()),
+            None => self.text(),
         }
     }
 

@@ -180,12 +180,12 @@ class Clients(unittest.TestCase):
             self.same((without(crlf(raw)) for raw in box.letters().values()), [without(crlf(raw)) for raw in files(here).values()])
 
     def test_mbsync(self):
-        self.mbsync(tls=False)
+        self.mbsync(tls=False, mechanism="LOGIN")
 
-    def test_mbsync_over_tls(self):
-        self.mbsync(tls=True)
+    def test_mbsync_over_tls_with_scram(self):
+        self.mbsync(tls=True, mechanism="SCRAM-SHA-256")
 
-    def mbsync(self, tls):
+    def mbsync(self, tls, mechanism):
         program("mbsync")
         with serving(tls) as server, Folder() as folder:
             fill(server)
@@ -199,7 +199,7 @@ Port {server.port("imap")}
 User {ME}
 Pass {PASSWORD}
 {how}
-AuthMechs LOGIN
+AuthMechs {mechanism}
 
 IMAPStore far
 Account server

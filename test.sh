@@ -40,7 +40,7 @@ tools() {
   has openssl || apt_install openssl
   has curl || apt_install curl
   # Mail programs that talk to the server; see tests/e2e/test_clients.py.
-  apt_install isync offlineimap3 fetchmail getmail6 mpop
+  apt_install isync libsasl2-modules offlineimap3 fetchmail getmail6 mpop
   # The tests start a cluster of their own; any version from 13 on will do.
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || has initdb || apt_install postgresql-15
   if ! cargo nextest --version >/dev/null 2>&1; then

@@ -144,7 +144,16 @@ pub trait Read {
     fn thread_of(&self, account: AccountId, message_id_hash: u64) -> Result<Option<ThreadId>>;
 
     /// Notes of a mailbox, or those of the account itself, sorted by name.
-    fn notes(&self, account: AccountId, mailbox: Option<MailboxId>) -> Result<Vec<NoteRow>>;
+    fn notes(&self, account: AccountId, mailbox: Option<MailboxId>) -> Result<Vec<NoteRow>> {
+        self.notes_under(account, mailbox, "")
+    }
+    /// Those whose name begins so.
+    fn notes_under(
+        &self,
+        account: AccountId,
+        mailbox: Option<MailboxId>,
+        prefix: &str,
+    ) -> Result<Vec<NoteRow>>;
     fn note(
         &self,
         account: AccountId,

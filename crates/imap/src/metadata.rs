@@ -112,17 +112,18 @@ impl Annotated {
 
     /// All there are, sorted by name.
     pub(crate) async fn entries(&self, store: &Store) -> Result<Entries, Error> {
-        let notes = store.notes(self.account, self.mailbox).await?;
-        let own = format!("{PRIVATE}{}/", self.me);
-        let entry = |note: storage::Note| match note.name.strip_prefix(&own) {
-            Some(rest) if self.mailbox.is_some() => Some((format!("{PRIVATE}/{rest}"), note.value)),
-            _ if self.mailbox.is_none() && note.name.starts_with("/private/") => {
-                Some((note.name, note.value))
-            }
-            _ if note.name.starts_with("/shared/") => Some((note.name, note.value)),
-            _ => None,
+        let (account, mailbox) = (self.account, self.mailbox);
+        let own = match mailbox {
+            Some(_) => format!("{PRIVATE}{}/", self.me),
+            None => format!("{PRIVATE}/"),
         };
-        let mut entries: Entries = notes.into_iter().filter_map(entry).collect();
+        let mut entries: Entries = Vec::new();
+        for note in store.notes_under(account, mailbox, &own).await? {
+            let rest = note.name.strip_prefix(&own).unwrap_or_default();
+            entries.push((format!("{PRIVATE}/{rest}"), note.value));
+        }
+        let shared = store.notes_under(account, mailbox, "/shared/").await?;
+        entries.extend(shared.into_iter().map(|note| (note.name, note.value)));
         entries.sort();
         Ok(entries)
     }

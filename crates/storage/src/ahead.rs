@@ -205,7 +205,7 @@ impl Read for AheadTxn<'_> {
         }
     }
 
-    fn notes(&self, _: AccountId, _: Option<MailboxId>) -> Result<Vec<NoteRow>> {
+    fn notes_under(&self, _: AccountId, _: Option<MailboxId>, _: &str) -> Result<Vec<NoteRow>> {
         not_here()
     }
 

@@ -7,7 +7,7 @@ use crate::log::{Disk, Log, RealDisk, Segments, replay};
 use crate::ops::{
     AppendAll, Arrived, Copied, Copy, CreateMailbox, DeleteMailbox, Deliver, DestroyEmail, Expunge,
     Flagged, Into, LostAnswer, Patch, PatchEmail, PutAccount, PutNotes, RenameMailbox, Replace,
-    Replaced, SetQuota, StoreFlags, SubscribeMailbox, Target, canonical_name,
+    Replaced, SUBSCRIBED, SetQuota, StoreFlags, SubscribeMailbox, Target, canonical_name,
 };
 use crate::pack::{Packed, Packer};
 use crate::pending::apply;
@@ -341,9 +341,20 @@ impl Store {
         account: AccountId,
         mailbox: Option<MailboxId>,
     ) -> Result<Vec<NoteRow>> {
-        let mut notes = self.rows(account, move |read| Ok(read.notes(account, mailbox)?)).await?;
+        let mut notes = self.notes_under(account, mailbox, "").await?;
         notes.retain(|note| !note.name.starts_with(SEEN_BY));
         Ok(notes)
+    }
+
+    /// Those whose name begins so.
+    pub async fn notes_under(
+        &self,
+        account: AccountId,
+        mailbox: Option<MailboxId>,
+        prefix: &str,
+    ) -> Result<Vec<NoteRow>> {
+        let prefix = prefix.to_owned();
+        self.rows(account, move |read| Ok(read.notes_under(account, mailbox, &prefix)?)).await
     }
 
     /// Notes something, all of it or nothing; `None` deletes a note. The account's MODSEQ rises, and gives notice of it.
@@ -489,7 +500,7 @@ impl Store {
         self.rows(account, move |read| {
             let mut rows = read.mailboxes(account)?;
             rows.sort_by_key(|row| row.special_use != Some(SpecialUse::Inbox));
-            Ok((rows, read.notes(account, None)?, read.notes_named(&name)?))
+            Ok((rows, read.notes_under(account, None, SUBSCRIBED)?, read.notes_named(&name)?))
         })
         .await
     }

@@ -132,14 +132,20 @@ impl Read for Arc<Rows> {
         Ok(self.threads.get(&(account, message_id_hash)).copied())
     }
 
-    fn notes(&self, account: AccountId, mailbox: Option<MailboxId>) -> Result<Vec<NoteRow>> {
+    fn notes_under(
+        &self,
+        account: AccountId,
+        mailbox: Option<MailboxId>,
+        prefix: &str,
+    ) -> Result<Vec<NoteRow>> {
         let notes = self.notes.get(&(account, mailbox.unwrap_or_default()));
         let row = |(name, value): (&String, &Vec<u8>)| NoteRow {
             mailbox,
             name: name.clone(),
             value: value.clone(),
         };
-        Ok(notes.into_iter().flatten().map(row).collect())
+        let under = notes.into_iter().flatten().filter(|(name, _)| name.starts_with(prefix));
+        Ok(under.map(row).collect())
     }
 
     fn note(
@@ -192,7 +198,7 @@ forward! {
     email(email: EmailId) -> Option<EmailRow>;
     thread(account: AccountId, thread: ThreadId) -> Vec<EmailId>;
     thread_of(account: AccountId, message_id_hash: u64) -> Option<ThreadId>;
-    notes(account: AccountId, mailbox: Option<MailboxId>) -> Vec<NoteRow>;
+    notes_under(account: AccountId, mailbox: Option<MailboxId>, prefix: &str) -> Vec<NoteRow>;
     note(account: AccountId, mailbox: Option<MailboxId>, name: &str) -> Option<Vec<u8>>;
     notes_named(name: &str) -> Vec<(AccountId, NoteRow)>;
     changes(account: AccountId, since: ModSeq, limit: usize) -> Vec<ChangeRow>;

@@ -544,11 +544,16 @@ impl Read for Connection {
         one(self, sql, key, |row| Ok(ThreadId(uint(row, 0)?)))
     }
 
-    fn notes(&self, account: AccountId, mailbox: Option<MailboxId>) -> Result<Vec<NoteRow>> {
-        let sql = "SELECT name, value FROM note WHERE account = ? AND mailbox = ? ORDER BY name";
-        all(self, sql, params![db_int(account.0), mailbox.unwrap_or_default().0], |row| {
-            Ok(NoteRow { mailbox, name: row.get(0)?, value: row.get(1)? })
-        })
+    fn notes_under(
+        &self,
+        account: AccountId,
+        mailbox: Option<MailboxId>,
+        prefix: &str,
+    ) -> Result<Vec<NoteRow>> {
+        let sql = "SELECT name, value FROM note WHERE account = ?1 AND mailbox = ?2 AND name >= ?3
+             AND substr(name, 1, length(?3)) = ?3 ORDER BY name";
+        let key = params![db_int(account.0), mailbox.unwrap_or_default().0, prefix];
+        all(self, sql, key, |row| Ok(NoteRow { mailbox, name: row.get(0)?, value: row.get(1)? }))
     }
 
     fn note(
@@ -876,7 +881,7 @@ forward! {
     existing(account: AccountId, emails: &[EmailId]) -> Vec<EmailId>;
     thread(account: AccountId, thread: ThreadId) -> Vec<EmailId>;
     thread_of(account: AccountId, message_id_hash: u64) -> Option<ThreadId>;
-    notes(account: AccountId, mailbox: Option<MailboxId>) -> Vec<NoteRow>;
+    notes_under(account: AccountId, mailbox: Option<MailboxId>, prefix: &str) -> Vec<NoteRow>;
     note(account: AccountId, mailbox: Option<MailboxId>, name: &str) -> Option<Vec<u8>>;
     notes_named(name: &str) -> Vec<(AccountId, NoteRow)>;
     changes(account: AccountId, since: ModSeq, limit: usize) -> Vec<ChangeRow>;
@@ -890,7 +895,7 @@ forward! {
     accounts() -> Vec<AccountRow>;
     mailboxes(account: AccountId) -> Vec<MailboxRow>;
     mailbox_by_name(account: AccountId, name: &str) -> Option<MailboxRow>;
-    notes(account: AccountId, mailbox: Option<MailboxId>) -> Vec<NoteRow>;
+    notes_under(account: AccountId, mailbox: Option<MailboxId>, prefix: &str) -> Vec<NoteRow>;
     note(account: AccountId, mailbox: Option<MailboxId>, name: &str) -> Option<Vec<u8>>;
     notes_named(name: &str) -> Vec<(AccountId, NoteRow)>;
     changes(account: AccountId, since: ModSeq, limit: usize) -> Vec<ChangeRow>;

@@ -387,6 +387,12 @@ fn notes_are_kept_and_go_with_their_mailbox() {
         let notes = told(read.notes(ALICE, Some(MailboxId(1))).unwrap());
         assert_eq!(notes, [("a".to_owned(), b"".to_vec()), ("b".to_owned(), b"then".to_vec())]);
         assert_eq!(told(read.notes(ALICE, None).unwrap()), [("b".to_owned(), b"own".to_vec())]);
+        let under =
+            |prefix: &str| told(read.notes_under(ALICE, Some(MailboxId(1)), prefix).unwrap());
+        assert_eq!(
+            (under("").len(), under("a").len(), under("ab").len(), under("%").len()),
+            (2, 1, 0, 0)
+        );
         assert_eq!(read.note(ALICE, None, "b").unwrap().as_deref(), Some(&b"own"[..]));
         assert_eq!(read.note(ALICE, None, "a").unwrap(), None);
         let named = read.notes_named("b").unwrap();

@@ -152,16 +152,16 @@ async fn with_others(
     Ok((own, found))
 }
 
-/// Names above those of others' mailboxes that are no mailboxes, or none that may be seen.
-fn leading(mailboxes: &[Named]) -> BTreeSet<&str> {
-    let others = mailboxes.iter().filter(|named| !named.is_own());
-    let names: BTreeSet<&str> = others.map(|named| named.mailbox.name.as_str()).collect();
+/// Names above those of others' mailboxes, or of missing ones, that are no mailboxes, or none that may be seen.
+pub(super) fn leading(mailboxes: &[Named]) -> BTreeSet<&str> {
+    let names: HashSet<&str> = mailboxes.iter().map(|named| named.mailbox.name.as_str()).collect();
     let above = |name| {
         std::iter::successors(Some(name), |name: &&str| {
             Some(name.rsplit_once(pattern::SEPARATOR)?.0)
         })
     };
-    let above = names.iter().flat_map(|name| above(*name).skip(1));
+    let others = mailboxes.iter().filter(|named| !named.is_own() || named.is_missing());
+    let above = others.flat_map(|named| above(named.mailbox.name.as_str()).skip(1));
     above.filter(|name| !names.contains(name)).collect()
 }
 

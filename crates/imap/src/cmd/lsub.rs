@@ -4,7 +4,7 @@
 //! lsub = "LSUB" SP mailbox SP list-mailbox
 //! ```
 
-use super::list::{Tree, full_patterns, known, line};
+use super::list::{Tree, full_patterns, known, leading, line};
 use crate::commands::Verb;
 use crate::parse::{Parsed, Parser};
 use crate::reply::{Answer, Done};
@@ -43,6 +43,13 @@ impl Verb for Lsub {
             let attribute = if is_there { tree.children(mailbox) } else { "\\Noselect" };
             line(session, "LSUB", &[attribute], &mailbox.name);
             session.wire.out().extend_from_slice(b"\r\n");
+        }
+        for name in leading(&mailboxes) {
+            let leads = percent && tree.chosen.contains(name);
+            if leads && patterns.iter().any(|pattern| pattern.matches(name)) {
+                line(session, "LSUB", &["\\Noselect"], name);
+                session.wire.out().extend_from_slice(b"\r\n");
+            }
         }
         Ok(Done::new("Listed"))
     }

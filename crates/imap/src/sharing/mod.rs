@@ -371,7 +371,7 @@ pub(crate) async fn entries(
     account: AccountId,
     mailbox: MailboxId,
 ) -> Result<Vec<(String, Rights)>, Error> {
-    let notes = store.notes(account, Some(mailbox)).await?;
+    let notes = store.notes_under(account, Some(mailbox), NOTE).await?;
     let entry = |note: &Note| {
         let identifier = note.name.strip_prefix(NOTE)?;
         let rights = std::str::from_utf8(&note.value).ok().and_then(Rights::parse)?;
@@ -401,7 +401,7 @@ pub(crate) async fn subscribed_without(
     me: AccountId,
     known: &[Named],
 ) -> Result<Vec<Named>, Error> {
-    let notes = store.notes(me, None).await?;
+    let notes = store.notes_under(me, None, SUBSCRIBED).await?;
     let known: BTreeSet<&str> = known.iter().map(|named| &named.mailbox.name[..]).collect();
     let names = notes.iter().filter_map(|note| note.name.strip_prefix(SUBSCRIBED));
     let missing = names.filter(|name| !known.contains(name));

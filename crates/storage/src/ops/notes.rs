@@ -3,14 +3,15 @@
 use crate::writer::{Facts, Intent};
 use crate::{Error, Result};
 use db::{Op, SEEN_BY};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use types::{AccountId, MailboxId, ModSeq};
 
 /// The name of a note, in bytes.
 pub const NOTE_NAME_BYTES: usize = 1024;
 /// What is noted, in bytes: a few pages of text or a small picture, no letters.
 pub const NOTE_BYTES: usize = 65_536;
-/// Notes of one mailbox, or of an account itself. Who has read what is not counted.
+/// Notes of one mailbox, or of an account itself, of one kind: rights, annotations for all, those of one user. So nobody
+/// takes the room of others.
 pub const NOTES: usize = 1_000;
 /// Before the name of a mailbox, in the name of a note about the account: it is subscribed, and not one of the account's
 /// (any more).
@@ -44,24 +45,27 @@ impl Intent for PutNotes {
         if self.notes.iter().any(too_large) {
             return Err(Error::NoteTooLarge);
         }
-        let there = facts.txn.notes(account, mailbox)?;
-        let mut names: BTreeSet<&str> = there.iter().map(|row| &row.name[..]).collect();
-        names.retain(|name| !name.starts_with(SEEN_BY));
-        let had = names.len();
-        for (name, value) in &self.notes {
-            if value.is_some() {
-                names.insert(name)
-            } else {
-                names.remove(&name[..])
-            };
+        // Of a name that stands there twice the last one counts.
+        let notes: BTreeMap<&str, &Option<Vec<u8>>> =
+            self.notes.iter().map(|(name, value)| (&name[..], value)).collect();
+        let mut changed = Vec::new();
+        for kind in notes.keys().map(|name| kind(name)).collect::<BTreeSet<_>>() {
+            let there = facts.txn.notes_under(account, mailbox, kind)?;
+            let there: BTreeMap<&str, &Vec<u8>> =
+                there.iter().map(|row| (&row.name[..], &row.value)).collect();
+            let new = notes.iter().filter(|(name, _)| self::kind(name) == kind);
+            let mut count = there.len();
+            for (name, value) in new {
+                let old = there.get(name).copied();
+                count = count + usize::from(value.is_some()) - usize::from(old.is_some());
+                if value.as_ref() != old {
+                    changed.push(((*name).to_owned(), (*value).clone()));
+                }
+            }
+            if count > NOTES.max(there.len()) {
+                return Err(Error::TooManyNotes);
+            }
         }
-        if names.len() > NOTES.max(had) {
-            return Err(Error::TooManyNotes);
-        }
-        let is_new = |(name, value): &&(String, Option<Vec<u8>>)| {
-            there.iter().find(|row| row.name == *name).map(|row| &row.value) != value.as_ref()
-        };
-        let changed: Vec<_> = self.notes.iter().filter(is_new).cloned().collect();
         if changed.is_empty() {
             return Ok(before);
         }
@@ -73,6 +77,13 @@ impl Intent for PutNotes {
     }
 }
 
+/// `acl/`, `/shared/`, `/private7/`: what stands up to the second level.
+fn kind(name: &str) -> &str {
+    let first = usize::from(name.starts_with('/'));
+    let end = name.get(first..).and_then(|rest| rest.find('/'));
+    end.and_then(|end| name.get(..=first + end)).unwrap_or(name)
+}
+
 impl Facts<'_> {
     /// A mailbox that goes stays subscribed (RFC 9051 §6.3.9: nobody but the client takes a name off that list).
     pub(super) fn keep_subscription(
@@ -81,7 +92,7 @@ impl Facts<'_> {
         name: &str,
         modseq: ModSeq,
     ) -> Result<()> {
-        if self.txn.notes(account, None)?.len() >= NOTES {
+        if self.txn.notes_under(account, None, SUBSCRIBED)?.len() >= NOTES {
             return Ok(());
         }
         let (name, value) = (format!("{SUBSCRIBED}{name}"), Some(Vec::new()));
@@ -100,5 +111,21 @@ impl Facts<'_> {
             return Ok(());
         }
         self.put(&Op::NotePut { account, mailbox: None, modseq, name, value: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds() {
+        let check = |name: &str, expect: &str| assert_eq!(kind(name), expect);
+        check("acl/bob@example.test", "acl/");
+        check("/shared/vendor/x", "/shared/");
+        check("/private7/comment", "/private7/");
+        check("plain", "plain");
+        check("", "");
+        check("/", "/");
     }
 }

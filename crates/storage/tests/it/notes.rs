@@ -64,8 +64,18 @@ async fn what_is_too_much_is_refused_and_changes_nothing() {
         let error = refused(None, vec![put("small", "x"), large]).await;
         assert!(matches!(error, Error::NoteTooLarge), "{error}");
         assert!(matches!(refused(None, vec![put("seen/1", "x")]).await, Error::NoteTooLarge));
-        let many = (0..=NOTES).map(|n| put(&format!("n{n}"), "x")).collect();
-        assert!(matches!(refused(None, many).await, Error::TooManyNotes));
+        let many = |kind: &str, n: usize| {
+            (0..n).map(|n| put(&format!("{kind}/{n}"), "x")).collect::<Vec<_>>()
+        };
+        assert!(matches!(refused(None, many("a", NOTES + 1)).await, Error::TooManyNotes));
+        // Who fills the room of one kind takes nothing of the others'.
+        let inbox = scene.inbox().await.id;
+        store.put_notes(alice, Some(inbox), many("/private7", NOTES)).await.unwrap();
+        let more = vec![put("/private7/more", "x")];
+        assert!(matches!(refused(Some(inbox), more).await, Error::TooManyNotes));
+        store.put_notes(alice, Some(inbox), vec![put("acl/bob@example.test", "lr")]).await.unwrap();
+        let acl = store.notes_under(alice, Some(inbox), "acl/").await.unwrap();
+        assert_eq!(acl.len(), 1);
         let nowhere = Some(MailboxId(77));
         assert!(matches!(refused(nowhere, vec![put("a", "x")]).await, Error::NoMailbox));
         assert_eq!(shown(&scene, None).await, "");

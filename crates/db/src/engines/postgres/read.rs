@@ -345,10 +345,16 @@ impl Read for Session {
         self.one(sql, &values, |row| Ok(ThreadId(Columns(row, 0).number()?)))
     }
 
-    fn notes(&self, account: AccountId, mailbox: Option<MailboxId>) -> Result<Vec<NoteRow>> {
-        let sql = "SELECT name, value FROM note WHERE account = $1 AND mailbox = $2 ORDER BY name";
+    fn notes_under(
+        &self,
+        account: AccountId,
+        mailbox: Option<MailboxId>,
+        prefix: &str,
+    ) -> Result<Vec<NoteRow>> {
+        let sql = "SELECT name, value FROM note WHERE account = $1 AND mailbox = $2 AND name >= $3
+             AND starts_with(name, $3) ORDER BY name";
         let of = i64::from(mailbox.unwrap_or_default().0);
-        self.many(sql, &[&int(account.0), &of], |row| {
+        self.many(sql, &[&int(account.0), &of, &prefix], |row| {
             Ok(NoteRow { mailbox, name: row.try_get(0)?, value: row.try_get(1)? })
         })
     }
@@ -410,7 +416,7 @@ forward! {
     homes_of(account: AccountId, emails: &[EmailId]) -> Vec<Vec<(MailboxId, MessageRow)>>;
     thread(account: AccountId, thread: ThreadId) -> Vec<EmailId>;
     thread_of(account: AccountId, message_id_hash: u64) -> Option<ThreadId>;
-    notes(account: AccountId, mailbox: Option<MailboxId>) -> Vec<NoteRow>;
+    notes_under(account: AccountId, mailbox: Option<MailboxId>, prefix: &str) -> Vec<NoteRow>;
     note(account: AccountId, mailbox: Option<MailboxId>, name: &str) -> Option<Vec<u8>>;
     notes_named(name: &str) -> Vec<(AccountId, NoteRow)>;
     changes(account: AccountId, since: ModSeq, limit: usize) -> Vec<ChangeRow>;

@@ -192,8 +192,13 @@ impl Read for PostgresTxn<'_> {
         self.session()?.thread_of(account, message_id_hash)
     }
 
-    fn notes(&self, account: AccountId, mailbox: Option<MailboxId>) -> Result<Vec<NoteRow>> {
-        self.all_of(account)?.notes(account, mailbox)
+    fn notes_under(
+        &self,
+        account: AccountId,
+        mailbox: Option<MailboxId>,
+        prefix: &str,
+    ) -> Result<Vec<NoteRow>> {
+        self.all_of(account)?.notes_under(account, mailbox, prefix)
     }
 
     fn note(

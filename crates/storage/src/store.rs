@@ -908,6 +908,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_segment_is_closed_when_nothing_else_is_under_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { pack: false, ..Options::in_folder(folder.path()) };
+        let clock = Arc::new(ManualClock::at_unix_s(1_000_000));
+        let store = Store::open(&options, clock).unwrap();
+        let alice = store.put_account("alice@example.test", "").await.unwrap();
+        let letter = Letter::parse(b"Subject: x\r\n\r\n.\r\n"[..].into());
+        store.deliver(letter, vec![Target::inbox(alice)]).await.unwrap();
+        // The index has all of it: what comes next goes straight to it.
+        store.mailboxes(alice).await.unwrap();
+        store.seal().await.unwrap();
+        assert_eq!(store.pack().await.unwrap().unwrap().written, 1);
+        store.close().await;
+    }
+
+    #[tokio::test]
     async fn a_store_at_rest_closes_its_segment() {
         assert_eq!(after_rest(20_000, 11 * 60).await, (2, true));
         assert_eq!(after_rest(20_000, 9 * 60).await, (1, false));

@@ -117,6 +117,10 @@ impl Log {
     /// What is pushed from now on is of this time. Ask [`Log::is_due`] before.
     pub(crate) fn at(&mut self, now_unix_ms: i64) {
         self.last_unix_ms = now_unix_ms;
+        if self.pushed.end.offset <= SegmentFile::HEADER_BYTES {
+            // There is nothing to close.
+            self.segments.end_seal();
+        }
         let age_s = u32::try_from(self.age_s(now_unix_ms).max(0)).unwrap_or(u32::MAX);
         self.after_s = self.after_s.max(age_s).min(Frame::LAST_AFTER_S);
     }
@@ -124,6 +128,7 @@ impl Log {
     /// Begins the next segment. All that is pushed must be synced.
     pub(crate) fn begin_segment(&mut self, now_unix_ms: i64) -> Result<()> {
         self.after_s = 0;
+        self.segments.end_seal();
         let (segment, lsn) = (self.synced.end.segment + 1, self.synced.lsn + 1);
         self.current = self.segments.create(segment, lsn, now_unix_ms)?;
         self.synced.end = Location { segment, offset: self.current.header_bytes() };

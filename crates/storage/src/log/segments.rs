@@ -156,9 +156,13 @@ impl Segments {
         self.seal.store(true, Ordering::SeqCst);
     }
 
-    /// Whether somebody has asked since the last call.
+    /// Whether somebody has asked since [`Segments::end_seal`].
     pub(crate) fn wants_seal(&self) -> bool {
-        self.seal.swap(false, Ordering::SeqCst)
+        self.seal.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn end_seal(&self) {
+        self.seal.store(false, Ordering::SeqCst);
     }
 
     /// A pack has taken the place of a segment or of its last pack.

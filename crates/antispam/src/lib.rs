@@ -1,5 +1,7 @@
 //! Is this letter wanted? A verdict from the letter and from what the connection told.
 //!
+//! And of letters that leave: [`dkim`] signs them.
+//!
 //! Knows nothing about where mail is stored or who connects; asks no network, no disk, no clock. The rules are
 //! rows of one table, [`RULES`]: to add one, add its row with an example that hits and one that does not.
 //!
@@ -12,6 +14,7 @@
 //! assert!(verdict.header_value().starts_with("Yes, score="));
 //! ```
 
+pub mod dkim;
 mod facts;
 mod links;
 mod rules;

@@ -66,6 +66,7 @@ pub fn apply(txn: &mut dyn Txn, op: &Op, blob: Option<BlobRef>) -> Result<()> {
             txn.put_note(*account, Some(*mailbox), &name, value.as_deref())?;
             bump(txn, *account, *modseq, 0, |_| ())
         }
+        Op::AliasPut { key, targets } => txn.put_alias(key, targets),
     }
 }
 

@@ -27,8 +27,8 @@ pub use engines::{ENGINES, EngineEntry, check_format, open, without_password};
 pub use error::{Error, Result};
 pub use op::{DecodeError, Op};
 pub use rows::{
-    AccountRow, Amount, BlobRef, ChangeKind, ChangeRow, EmailRef, EmailRow, LetterPart, Location,
-    MailboxRow, MessageRef, MessageRow, NoteRow, Position, SEEN_BY,
+    AccountRow, AliasRow, Amount, BlobRef, ChangeKind, ChangeRow, EmailRef, EmailRow, LetterPart,
+    Location, MailboxRow, MessageRef, MessageRow, NoteRow, Position, SEEN_BY,
 };
 
 use std::ops::Range;
@@ -76,6 +76,27 @@ pub trait Read {
     fn account_by_key(&self, key: &str) -> Result<Option<AccountRow>>;
     /// Ascending by id.
     fn accounts(&self) -> Result<Vec<AccountRow>>;
+
+    /// Where mail for this address goes; empty: it is no alias.
+    fn alias(&self, key: &str) -> Result<Vec<String>>;
+    /// Sorted by key.
+    fn aliases(&self) -> Result<Vec<AliasRow>>;
+    /// An account, and those of these aliases that exist, in any order. Asked for every recipient of every letter: one
+    /// question where a question is a way to another server.
+    fn account_and_aliases(
+        &self,
+        key: &str,
+        aliases: &[&str],
+    ) -> Result<(Option<AccountRow>, Vec<AliasRow>)> {
+        let mut found = Vec::new();
+        for key in aliases {
+            let targets = self.alias(key)?;
+            if !targets.is_empty() {
+                found.push(AliasRow { key: (*key).to_owned(), targets });
+            }
+        }
+        Ok((self.account_by_key(key)?, found))
+    }
 
     /// Sorted by name.
     fn mailboxes(&self, account: AccountId) -> Result<Vec<MailboxRow>>;
@@ -216,6 +237,8 @@ pub trait Txn: Read {
         name: &str,
         value: Option<&[u8]>,
     ) -> Result<()>;
+    /// No targets: deletes it.
+    fn put_alias(&mut self, key: &str, targets: &[String]) -> Result<()>;
     fn add_change(&mut self, account: AccountId, row: &ChangeRow) -> Result<()>;
     /// The highest MODSEQ up to which changes can be forgotten so that at least `keep` entries stay; `None` when
     /// there are no more than that. Engines may count differently: what they keep in other places.

@@ -66,6 +66,8 @@ pub enum Op {
         uids: UidSet,
         seen: bool,
     },
+    /// Mail for this address goes to these from now on; none: the alias is gone. `@domain` is all of a domain.
+    AliasPut { key: String, targets: Vec<String> },
 }
 
 /// The bytes are not an op this build knows.
@@ -85,10 +87,11 @@ const CHANGES_FLOOR: u8 = 9;
 const NOTE_PUT: u8 = 10;
 const SEEN_PUT: u8 = 11;
 const EMAIL_PART: u8 = 12;
+const ALIAS_PUT: u8 = 13;
 
 impl Op {
-    /// Whose rows it changes.
-    pub fn account(&self) -> AccountId {
+    /// Whose rows it changes; `None`: an alias is nobody's.
+    pub fn account(&self) -> Option<AccountId> {
         match self {
             Self::AccountPut { account, .. }
             | Self::MailboxPut { account, .. }
@@ -100,11 +103,13 @@ impl Op {
             | Self::QuotaPut { account, .. }
             | Self::ChangesFloor { account, .. }
             | Self::NotePut { account, .. }
-            | Self::SeenPut { account, .. } => *account,
+            | Self::SeenPut { account, .. } => Some(*account),
+            Self::AliasPut { .. } => None,
         }
     }
 
     /// Appends the on-disk form.
+    #[expect(clippy::too_many_lines, reason = "one row for each op")]
     pub fn encode(&self, out: &mut Vec<u8>) {
         let mut w = Writer(out);
         match self {
@@ -172,6 +177,9 @@ impl Op {
             Self::SeenPut { account, mailbox, modseq, user, uids, seen } => {
                 w.tag(SEEN_PUT).place(*account, *mailbox, *modseq).number(user.0);
                 w.uids(uids).number((*seen).into());
+            }
+            Self::AliasPut { key, targets } => {
+                w.tag(ALIAS_PUT).bytes(key.as_bytes()).texts(targets);
             }
         }
     }
@@ -242,6 +250,7 @@ impl Op {
             }),
             NOTE_PUT => r.note(),
             SEEN_PUT => r.seen(),
+            ALIAS_PUT => r.alias(),
             _ => Err(DecodeError),
         }
     }
@@ -291,6 +300,14 @@ impl Writer<'_> {
         self.number(hashes.len() as u64);
         for hash in hashes {
             self.0.extend_from_slice(&hash.to_le_bytes());
+        }
+        self
+    }
+
+    fn texts(&mut self, texts: &[String]) -> &mut Self {
+        self.number(texts.len() as u64);
+        for text in texts {
+            self.bytes(text.as_bytes());
         }
         self
     }
@@ -423,6 +440,16 @@ impl<'a> Reader<'a, '_> {
         Ok(Op::SeenPut { account, mailbox, modseq, user, uids, seen })
     }
 
+    fn alias(&mut self) -> Result<Op, DecodeError> {
+        let key = self.text()?;
+        let count = self.count(1)?;
+        let mut targets = Vec::with_capacity(count);
+        for _ in 0..count {
+            targets.push(self.text()?);
+        }
+        Ok(Op::AliasPut { key, targets })
+    }
+
     fn uids(&mut self) -> Result<UidSet, DecodeError> {
         let count = self.count(2)?;
         let mut ranges = Vec::with_capacity(count);
@@ -503,6 +530,11 @@ mod tests {
             Op::SeenPut { account, mailbox, modseq, user: AccountId(2), uids, seen: true },
             Op::QuotaPut { account, limit: Amount { size_bytes: u64::MAX, messages: 3 } },
             Op::ChangesFloor { account, modseq },
+            Op::AliasPut {
+                key: "@example.test".into(),
+                targets: vec!["zażółć@example.test".into(), String::new()],
+            },
+            Op::AliasPut { key: String::new(), targets: Vec::new() },
         ]
     }
 

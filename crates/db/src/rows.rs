@@ -37,6 +37,15 @@ impl AccountRow {
     }
 }
 
+/// An address that stands for others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AliasRow {
+    /// Lower case `local@domain`, or `@domain` for every address there that is nothing else.
+    pub key: String,
+    /// Never empty, in the order they were given.
+    pub targets: Vec<String>,
+}
+
 /// Something noted about a mailbox or an account: an annotation, a right, who has read what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoteRow {
@@ -44,6 +53,18 @@ pub struct NoteRow {
     pub mailbox: Option<MailboxId>,
     pub name: String,
     pub value: Vec<u8>,
+}
+
+/// Rows of one target each, sorted by key, as aliases.
+pub(crate) fn aliases(rows: Vec<(String, String)>) -> Vec<AliasRow> {
+    let mut found: Vec<AliasRow> = Vec::new();
+    for (key, target) in rows {
+        match found.last_mut() {
+            Some(row) if row.key == key => row.targets.push(target),
+            _ => found.push(AliasRow { key, targets: vec![target] }),
+        }
+    }
+    found
 }
 
 /// What is noted of the messages that somebody else has read stands under this and the account's number.

@@ -9,8 +9,8 @@
 //! no rows here until readers of the index see that change.
 
 use db::{
-    AccountRow, ChangeRow, EmailRow, Error, Index, MailboxRow, MessageRow, NoteRow, Position, Read,
-    Result, Txn,
+    AccountRow, AliasRow, ChangeRow, EmailRow, Error, Index, MailboxRow, MessageRow, NoteRow,
+    Position, Read, Result, Txn,
 };
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
@@ -152,6 +152,14 @@ impl Read for AheadTxn<'_> {
         not_here()
     }
 
+    fn alias(&self, _: &str) -> Result<Vec<String>> {
+        not_here()
+    }
+
+    fn aliases(&self) -> Result<Vec<AliasRow>> {
+        not_here()
+    }
+
     fn mailboxes(&self, account: AccountId) -> Result<Vec<MailboxRow>> {
         let mut rows = self.shown()?.mailboxes(account)?;
         let ahead = self.ahead.borrow();
@@ -271,6 +279,10 @@ impl Txn for AheadTxn<'_> {
         _: &str,
         _: Option<&[u8]>,
     ) -> Result<()> {
+        not_here()
+    }
+
+    fn put_alias(&mut self, _: &str, _: &[String]) -> Result<()> {
         not_here()
     }
 

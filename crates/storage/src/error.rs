@@ -30,6 +30,8 @@ pub enum Error {
         "what is to be noted is too large: a name takes {NOTE_NAME_BYTES} bytes, a value {NOTE_BYTES}"
     )]
     NoteTooLarge,
+    #[error("an alias cannot be so: {0}")]
+    Alias(&'static str),
     #[error("the mailbox or account has {NOTES} notes already; delete some first")]
     TooManyNotes,
     #[error("the letters are together too large to be stored at once; store them one by one")]
@@ -82,6 +84,7 @@ impl Error {
             | Self::MailboxName(_)
             | Self::UidsExhausted
             | Self::NoteTooLarge
+            | Self::Alias(_)
             | Self::TooManyNotes
             | Self::TooLarge
             | Self::TooOld

@@ -44,14 +44,14 @@ mod watch;
 mod writer;
 
 pub use db::{
-    AccountRow as Account, Amount, ChangeKind, ChangeRow as Change, MailboxRow as Mailbox,
-    MessageRow as Message, NoteRow as Note,
+    AccountRow as Account, AliasRow as Alias, Amount, ChangeKind, ChangeRow as Change,
+    MailboxRow as Mailbox, MessageRow as Message, NoteRow as Note,
 };
 pub use error::{Error, Result};
 pub use letter::{Email, Letter};
 pub use ops::{
-    Arrived, Copied, Flagged, Into, NOTE_BYTES, NOTE_NAME_BYTES, NOTES, Patch, Replaced,
-    SUBSCRIBED, Target,
+    ALIAS_TARGETS, Arrived, Copied, Flagged, Into, NOTE_BYTES, NOTE_NAME_BYTES, NOTES, Patch,
+    Replaced, SUBSCRIBED, Target,
 };
 pub use options::Options;
 pub use pack::Packed;

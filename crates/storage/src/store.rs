@@ -6,8 +6,8 @@ use crate::letter::{Email, Letter};
 use crate::log::{Disk, Log, RealDisk, Segments, replay};
 use crate::ops::{
     AppendAll, Arrived, Copied, Copy, CreateMailbox, DeleteMailbox, Deliver, DestroyEmail, Expunge,
-    Flagged, Into, LostAnswer, Patch, PatchEmail, PutAccount, PutNotes, RenameMailbox, Replace,
-    Replaced, SUBSCRIBED, SetQuota, StoreFlags, SubscribeMailbox, Target, canonical_name,
+    Flagged, Into, LostAnswer, Patch, PatchEmail, PutAccount, PutAlias, PutNotes, RenameMailbox,
+    Replace, Replaced, SUBSCRIBED, SetQuota, StoreFlags, SubscribeMailbox, Target, canonical_name,
 };
 use crate::pack::{Packed, Packer};
 use crate::pending::apply;
@@ -20,7 +20,9 @@ use crate::watch::{Listeners, Watch};
 use crate::writer::{Facts, Intent, Writer};
 use crate::{Error, Options, Result, folder};
 use bytes::Bytes;
-use db::{AccountRow, Amount, Index, MailboxRow, MessageRow, NoteRow, Read, SEEN_BY, Txn};
+use db::{
+    AccountRow, AliasRow, Amount, Index, MailboxRow, MessageRow, NoteRow, Read, SEEN_BY, Txn,
+};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -228,6 +230,35 @@ impl Store {
         self.change(SetQuota { account, limit }).await?;
         // Whoever asks for the account by its key knows the limit from now on.
         self.account(account).await.map(drop)
+    }
+
+    /// Mail for `key`, an address or `@domain`, goes to these addresses from now on; none: it is no alias any more. Of
+    /// `@domain` a target may be `@other`: the same name there. Fails with [`Error::Alias`].
+    pub async fn put_alias(&self, key: &str, targets: &[String]) -> Result<()> {
+        self.change(PutAlias::new(key, targets)?).await
+    }
+
+    /// All of them, sorted by key.
+    pub async fn aliases(&self) -> Result<Vec<AliasRow>> {
+        self.blocking(move |reader| Ok(reader.index.read()?.aliases()?)).await
+    }
+
+    /// For each key of an account that account, and those of the aliases beside it that exist: in one look, in the
+    /// order asked. Keys as [`Store::account_by_key`] takes them; the same is said of what an account holds.
+    pub async fn look_up(
+        &self,
+        wanted: Vec<(String, Vec<String>)>,
+    ) -> Result<Vec<(Option<AccountRow>, Vec<AliasRow>)>> {
+        self.blocking(move |reader| {
+            let read = reader.index.read()?;
+            let mut found = Vec::with_capacity(wanted.len());
+            for (key, aliases) in &wanted {
+                let aliases: Vec<&str> = aliases.iter().map(String::as_str).collect();
+                found.push(read.account_and_aliases(key, &aliases)?);
+            }
+            Ok(found)
+        })
+        .await
     }
 
     /// The reading side of the accounts, for `auth`: keys and secrets are those last put. Counters and mail of

@@ -71,7 +71,8 @@ pub(crate) struct Told {
     pub(crate) changed: HashMap<AccountId, ModSeq>,
     /// Accounts there are facts about.
     pub(crate) touched: HashSet<AccountId>,
-    /// Who asks for an account by its key, or for a note in all accounts, reads the index as it is committed.
+    /// Who asks for an account by its key, for an alias, or for a note in all accounts, reads the index as it is
+    /// committed.
     pub(crate) commit_at_once: bool,
 }
 
@@ -79,8 +80,9 @@ impl Facts<'_> {
     pub(crate) fn put(&mut self, op: &Op) -> Result<()> {
         db::apply(self.txn, op, self.blob)?;
         op.encode(&mut self.ops);
-        self.told.touched.insert(op.account());
-        self.told.commit_at_once |= matches!(op, Op::AccountPut { .. } | Op::NotePut { .. });
+        self.told.touched.extend(op.account());
+        self.told.commit_at_once |=
+            matches!(op, Op::AccountPut { .. } | Op::NotePut { .. } | Op::AliasPut { .. });
         Ok(())
     }
 

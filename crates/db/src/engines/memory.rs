@@ -1,8 +1,8 @@
 //! Rows in ordered maps. A writer changes a copy that readers do not share; commit puts it in place.
 
 use crate::{
-    AccountRow, ChangeRow, EmailRow, Index, MailboxRow, MessageRow, NoteRow, Position, Read,
-    Result, Txn,
+    AccountRow, AliasRow, ChangeRow, EmailRow, Index, MailboxRow, MessageRow, NoteRow, Position,
+    Read, Result, Txn,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +26,7 @@ struct Rows {
     last_email: EmailId,
     accounts: BTreeMap<AccountId, AccountRow>,
     account_keys: BTreeMap<String, AccountId>,
+    aliases: BTreeMap<String, Vec<String>>,
     mailboxes: BTreeMap<(AccountId, MailboxId), MailboxRow>,
     messages: BTreeMap<(AccountId, MailboxId, Uid), MessageRow>,
     homes: BTreeSet<(EmailId, MailboxId, Uid)>,
@@ -83,6 +84,18 @@ impl Read for Arc<Rows> {
 
     fn accounts(&self) -> Result<Vec<AccountRow>> {
         Ok(self.accounts.values().cloned().collect())
+    }
+
+    fn alias(&self, key: &str) -> Result<Vec<String>> {
+        Ok(self.aliases.get(key).cloned().unwrap_or_default())
+    }
+
+    fn aliases(&self) -> Result<Vec<AliasRow>> {
+        let row = |(key, targets): (&String, &Vec<String>)| AliasRow {
+            key: key.clone(),
+            targets: targets.clone(),
+        };
+        Ok(self.aliases.iter().map(row).collect())
     }
 
     fn mailboxes(&self, account: AccountId) -> Result<Vec<MailboxRow>> {
@@ -190,6 +203,8 @@ forward! {
     account(account: AccountId) -> Option<AccountRow>;
     account_by_key(key: &str) -> Option<AccountRow>;
     accounts() -> Vec<AccountRow>;
+    alias(key: &str) -> Vec<String>;
+    aliases() -> Vec<AliasRow>;
     mailboxes(account: AccountId) -> Vec<MailboxRow>;
     mailbox(account: AccountId, mailbox: MailboxId) -> Option<MailboxRow>;
     mailbox_by_name(account: AccountId, name: &str) -> Option<MailboxRow>;
@@ -309,6 +324,15 @@ impl Txn for MemoryTxn<'_> {
             Some(value) => notes.insert(name.to_owned(), value.to_vec()),
             None => notes.remove(name),
         };
+        Ok(())
+    }
+
+    fn put_alias(&mut self, key: &str, targets: &[String]) -> Result<()> {
+        if targets.is_empty() {
+            self.rows().aliases.remove(key);
+        } else {
+            self.rows().aliases.insert(key.to_owned(), targets.to_vec());
+        }
         Ok(())
     }
 

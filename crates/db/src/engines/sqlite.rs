@@ -9,8 +9,8 @@
 //! the messages of a mailbox tell it themselves, until they are gone.
 
 use crate::{
-    AccountRow, Amount, BlobRef, ChangeKind, ChangeRow, EmailRef, EmailRow, Error, Index, Location,
-    MailboxRow, MessageRef, MessageRow, NoteRow, Position, Read, Result, Txn, rows,
+    AccountRow, AliasRow, Amount, BlobRef, ChangeKind, ChangeRow, EmailRef, EmailRow, Error, Index,
+    Location, MailboxRow, MessageRef, MessageRow, NoteRow, Position, Read, Result, Txn, rows,
 };
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, Params, Row, Statement, params};
@@ -25,7 +25,7 @@ use types::{
 };
 
 /// Raised when the tables change; an older index is thrown away and built again from the log.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 /// Rows of accounts and mailboxes the writer keeps between commits; more: it starts afresh.
 const WRITER_CACHE_ROWS: usize = 50_000;
 /// Room for what a transaction over many letters changes; negative numbers are KiB to SQLite.
@@ -72,6 +72,10 @@ CREATE TABLE thread_of (
     PRIMARY KEY (account, message_id_hash)) WITHOUT ROWID;
 -- for what goes with the last email of a thread; new threads have the highest numbers: it grows at its end
 CREATE INDEX thread_of_thread ON thread_of (thread);
+-- a target each, in their order
+CREATE TABLE alias (
+    key TEXT NOT NULL, place INTEGER NOT NULL, target TEXT NOT NULL,
+    PRIMARY KEY (key, place)) WITHOUT ROWID;
 -- mailbox 0: about the account
 CREATE TABLE note (
     account INTEGER NOT NULL, mailbox INTEGER NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL,
@@ -446,6 +450,17 @@ impl Read for Connection {
 
     fn accounts(&self) -> Result<Vec<AccountRow>> {
         all(self, &format!("{ACCOUNT} ORDER BY id"), [], account_row)
+    }
+
+    fn alias(&self, key: &str) -> Result<Vec<String>> {
+        let sql = "SELECT target FROM alias WHERE key = ? ORDER BY place";
+        all(self, sql, [key], |row| row.get(0))
+    }
+
+    fn aliases(&self) -> Result<Vec<AliasRow>> {
+        let sql = "SELECT key, target FROM alias ORDER BY key, place";
+        let rows = all(self, sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows::aliases(rows))
     }
 
     fn mailboxes(&self, account: AccountId) -> Result<Vec<MailboxRow>> {
@@ -870,6 +885,8 @@ forward! {
     account(account: AccountId) -> Option<AccountRow>;
     account_by_key(key: &str) -> Option<AccountRow>;
     accounts() -> Vec<AccountRow>;
+    alias(key: &str) -> Vec<String>;
+    aliases() -> Vec<AliasRow>;
     mailboxes(account: AccountId) -> Vec<MailboxRow>;
     mailbox(account: AccountId, mailbox: MailboxId) -> Option<MailboxRow>;
     mailbox_by_name(account: AccountId, name: &str) -> Option<MailboxRow>;
@@ -893,6 +910,8 @@ forward! {
     position() -> Option<Position>;
     account_by_key(key: &str) -> Option<AccountRow>;
     accounts() -> Vec<AccountRow>;
+    alias(key: &str) -> Vec<String>;
+    aliases() -> Vec<AliasRow>;
     mailboxes(account: AccountId) -> Vec<MailboxRow>;
     mailbox_by_name(account: AccountId, name: &str) -> Option<MailboxRow>;
     notes_under(account: AccountId, mailbox: Option<MailboxId>, prefix: &str) -> Vec<NoteRow>;
@@ -1095,6 +1114,14 @@ impl Txn for SqliteTxn<'_> {
         };
         let sql = "INSERT OR REPLACE INTO note VALUES (?,?,?,?)";
         self.execute(sql, params![account, mailbox, name, value])
+    }
+
+    fn put_alias(&mut self, key: &str, targets: &[String]) -> Result<()> {
+        self.execute("DELETE FROM alias WHERE key = ?", [key])?;
+        for (place, target) in (0_i64..).zip(targets) {
+            self.execute("INSERT INTO alias VALUES (?,?,?)", params![key, place, target])?;
+        }
+        Ok(())
     }
 
     fn add_change(&mut self, account: AccountId, row: &ChangeRow) -> Result<()> {

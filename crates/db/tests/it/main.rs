@@ -315,6 +315,65 @@ fn what_an_account_holds_is_counted_by_copies() {
 }
 
 #[test]
+fn an_alias_is_put_replaced_and_taken_away() {
+    on_every_engine(|index| {
+        let put = |key: &str, targets: &[&str]| Op::AliasPut {
+            key: key.to_owned(),
+            targets: targets.iter().map(|target| (*target).to_owned()).collect(),
+        };
+        let all = |index: &dyn Index| -> Vec<String> {
+            let rows = index.read().unwrap().aliases().unwrap();
+            rows.iter().map(|row| format!("{}={}", row.key, row.targets.join(","))).collect()
+        };
+        let (sales, catch_all) = ("sales@example.test", "@example.test");
+        let many: Vec<String> = (0..100).map(|n| format!("u{n:02}@b.test")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let first = [put(sales, &many), put(catch_all, &["bob@example.test"]), account()];
+        commit(index, 1, &first);
+        assert_eq!(index.read().unwrap().alias(sales).unwrap(), many);
+        // In an open transaction too; the order is the one they were given in.
+        let mut txn = index.begin().unwrap();
+        apply_all(&mut *txn, &[put(sales, &["z@b.test", "a@b.test"]), put("Ż@b.test", &["x@y"])]);
+        assert_eq!(txn.alias(sales).unwrap(), ["z@b.test", "a@b.test"]);
+        assert_eq!(txn.aliases().unwrap().len(), 3);
+        let found = txn.account_and_aliases("alice@example.test", &[sales, catch_all, ""]).unwrap();
+        assert_eq!((found.0.map(|row| row.id), found.1.len()), (Some(ALICE), 2));
+        assert_eq!(
+            all(index)[0],
+            "@example.test=bob@example.test",
+            "a reader sees the last commit"
+        );
+        assert_eq!(index.read().unwrap().alias(sales).unwrap().len(), 100);
+        txn.commit(position(2)).unwrap();
+        let expect = ["@example.test=bob@example.test", "sales@example.test=z@b.test,a@b.test"];
+        assert_eq!(all(index)[..2], expect);
+        let read = index.read().unwrap();
+        let ask = |key: &str, aliases: &[&str]| {
+            let (account, mut rows) = read.account_and_aliases(key, aliases).unwrap();
+            rows.sort_by(|a, b| a.key.cmp(&b.key));
+            let rows: Vec<_> =
+                rows.iter().map(|row| format!("{}={}", row.key, row.targets.join(","))).collect();
+            (account.map(|row| (row.id, row.key, row.secret)), rows)
+        };
+        let alice = || Some((ALICE, "alice@example.test".to_owned(), "phc".to_owned()));
+        assert_eq!(
+            ask("alice@example.test", &[sales, catch_all]),
+            (alice(), expect.map(str::to_owned).to_vec())
+        );
+        assert_eq!(ask("alice@example.test", &["alice@example.test"]), (alice(), Vec::new()));
+        assert_eq!(ask("alice@example.test", &[]), (alice(), Vec::new()));
+        assert_eq!(ask("ghost@example.test", &[sales]), (None, vec![expect[1].to_owned()]));
+        assert_eq!(ask("ghost@example.test", &["@b.test"]), (None, Vec::new()));
+        drop(read);
+        commit(index, 3, &[put(sales, &[]), put("never@example.test", &[])]);
+        assert_eq!(all(index), [expect[0], "Ż@b.test=x@y"]);
+        // What is dropped is undone.
+        apply_all(&mut *index.begin().unwrap(), &[put(catch_all, &[])]);
+        assert_eq!(all(index).len(), 2);
+    });
+}
+
+#[test]
 fn changes_up_to_the_floor_are_forgotten() {
     on_every_engine(|index| {
         filled(index);

@@ -137,10 +137,10 @@ fn after_a_lost_connection_the_next_change_makes_a_new_one() {
 fn a_version_1_database_keeps_its_rows() {
     let database = Database::new();
     filled(&*db::open(&database.url).unwrap());
-    // What versions 2 to 5 added goes away again.
+    // What versions 2 to 6 added goes away again.
     psql(
         &database.url,
-        "DROP TABLE letter, done, note; DROP SEQUENCE account_id, email_id; DROP INDEX thread_of_thread;
+        "DROP TABLE letter, done, note, alias; DROP SEQUENCE account_id, email_id; DROP INDEX thread_of_thread;
          ALTER TABLE account DROP COLUMN limit_bytes, DROP COLUMN limit_messages,
              DROP COLUMN used_bytes, DROP COLUMN used_messages, DROP COLUMN changes_floor,
              DROP COLUMN new_changes;

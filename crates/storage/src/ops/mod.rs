@@ -1,6 +1,7 @@
 //! One file for each operation that changes a mailbox: its intent, how it becomes facts.
 
 mod accounts;
+mod aliases;
 mod append_all;
 mod copy;
 mod deliver;
@@ -14,6 +15,7 @@ mod replace;
 mod subject;
 
 pub(crate) use accounts::PutAccount;
+pub(crate) use aliases::PutAlias;
 pub(crate) use append_all::AppendAll;
 pub(crate) use copy::Copy;
 pub(crate) use deliver::{Deliver, message_id_hashes};
@@ -29,6 +31,7 @@ pub(crate) use quota::SetQuota;
 pub(crate) use replace::Replace;
 pub(crate) use subject::LostAnswer;
 
+pub use aliases::ALIAS_TARGETS;
 pub use copy::Copied;
 pub use deliver::{Arrived, Into, Target};
 pub use email::Patch;

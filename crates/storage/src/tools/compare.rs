@@ -62,6 +62,7 @@ impl Compare<'_> {
                     .push(|| format!("{} is in the index and not in the log", row.key)),
             }
         }
+        self.aliases()?;
         self.emails(log)?;
         for (account, hash) in self.hashes {
             let found = self.live.thread_of(*account, *hash)?;
@@ -78,6 +79,28 @@ impl Compare<'_> {
             }
         }
         progress(Doing::Comparing, total, total);
+        Ok(())
+    }
+
+    fn aliases(&mut self) -> Result<()> {
+        let of = |read: &dyn Read| -> Result<BTreeMap<_, _>> {
+            Ok(read.aliases()?.into_iter().map(|row| (row.key, row.targets.join(", "))).collect())
+        };
+        let (live, fresh) = (of(self.live)?, of(self.fresh)?);
+        for (key, targets) in &fresh {
+            match live.get(key) {
+                None => {
+                    self.differences.push(|| format!("alias {key} is missing from the index"));
+                }
+                Some(other) if other != targets => self.differences.push(|| {
+                    format!("alias {key} leads to {other} in the index, by the log to {targets}")
+                }),
+                Some(_) => {}
+            }
+        }
+        for key in live.keys().filter(|key| !fresh.contains_key(*key)) {
+            self.differences.push(|| format!("alias {key} is in the index and not in the log"));
+        }
         Ok(())
     }
 

@@ -101,6 +101,17 @@ impl<'a> Applier<'a> {
         Ok(ops)
     }
 
+    /// Aliases that `memory` has and this index has not.
+    pub(crate) fn missing_aliases(&mut self, memory: &dyn db::Read) -> Result<Vec<Op>> {
+        let mut ops = Vec::new();
+        for row in memory.aliases().unwrap_or_default() {
+            if self.txn()?.alias(&row.key)?.is_empty() {
+                ops.push(Op::AliasPut { key: row.key, targets: row.targets });
+            }
+        }
+        Ok(ops)
+    }
+
     /// The ops of a frame are all in.
     pub(crate) fn end_frame(&mut self, after: Position) -> Result<()> {
         (self.last, self.waiting) = (Some(after), self.waiting + 1);

@@ -520,7 +520,7 @@ impl<'a> Work<'a> {
         self.fill(&frames)
     }
 
-    /// Accounts and mailboxes that the old index has and the log so far has not. Where a later frame makes
+    /// Accounts, mailboxes and aliases that the old index has and the log so far has not. Where a later frame makes
     /// them, it says the same again.
     fn people(&mut self, applier: &mut Applier<'_>) -> Result<Vec<Op>> {
         let Some(memory) = &self.memory else { return Ok(Vec::new()) };
@@ -541,6 +541,7 @@ impl<'a> Work<'a> {
             }
             ops.extend(applier.missing_notes(&**memory, id)?);
         }
+        ops.extend(applier.missing_aliases(&**memory)?);
         for op in &ops {
             applier.op(op, None)?;
         }

@@ -149,7 +149,8 @@ impl Work {
                 {
                     wanted = Some(*account);
                 }
-                if Some(op.account()) == wanted {
+                // Aliases are nobody's: they stay behind.
+                if op.account().is_some_and(|account| Some(account) == wanted) {
                     op.encode(&mut ops);
                     with_letter |= matches!(op, Op::EmailAdd { .. });
                 }

@@ -201,6 +201,12 @@ pub(crate) fn op(op: &Op) -> String {
                 "account {account}: mailbox {mailbox}, UID {uids} now {seen} for account {user} (modseq {modseq})"
             )
         }
+        Op::AliasPut { key, targets } if targets.is_empty() => {
+            format!("alias {} is gone", printable(key))
+        }
+        Op::AliasPut { key, targets } => {
+            format!("alias {} leads to {}", printable(key), printable(&targets.join(", ")))
+        }
         #[expect(
             unreachable_patterns,
             reason = "an op that a later change adds is shown by its name"

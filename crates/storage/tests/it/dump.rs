@@ -19,6 +19,9 @@ pub(crate) async fn dump(store: &Store) -> (String, Letters) {
         writeln!(text, "account {id} {key} secret {secret:?} modseq {state}").unwrap();
         account(store, id, &mut text, &mut letters).await;
     }
+    for alias in store.aliases().await.unwrap() {
+        writeln!(text, "alias {} {}", alias.key, alias.targets.join(" ")).unwrap();
+    }
     (text, letters)
 }
 

@@ -116,6 +116,20 @@ async fn together(store: &Store) {
     store.remove(alice, home, UidSet::one(Uid::new(2).unwrap())).await.unwrap();
 }
 
+/// What the fixtures from `index-v5` and `folder-v5` on have: aliases, of which one was changed and one is gone.
+async fn aliases(store: &Store) {
+    let put = async |key: &str, targets: &[&str]| {
+        let targets: Vec<String> = targets.iter().map(|target| (*target).to_owned()).collect();
+        store.put_alias(key, &targets).await.unwrap();
+    };
+    put("biuro@example.test", &["alice@example.test"]).await;
+    put("biuro@example.test", &["bob@example.test", "Biuro+x@dalej.test"]).await;
+    put("@example.test", &["alice@example.test"]).await;
+    put("@stary.test", &["@example.test"]).await;
+    put("dawno@example.test", &["bob@example.test"]).await;
+    put("dawno@example.test", &[]).await;
+}
+
 /// Flags of 1,280 messages, changed so often that the change log gets a floor. Ten of them stay.
 async fn forget_changes(store: &Store) {
     let alice = store.account_by_key("alice@example.test").await.unwrap().unwrap().id;
@@ -202,8 +216,7 @@ fn size(folder: &Path) -> u64 {
 async fn each_old_folder_opens_with_all_that_was_in_it() {
     let all = all();
     let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
-    let versions =
-        "folder-v2 folder-v3 folder-v4 index-v1 index-v2 index-v3 index-v4 pack-v1 segment-v1";
+    let versions = "folder-v2 folder-v3 folder-v4 folder-v5 index-v1 index-v2 index-v3 index-v4 index-v5 pack-v1 segment-v1";
     for version in versions.split(' ') {
         assert!(names.contains(&version), "{version} is missing from {names:?}");
     }
@@ -227,9 +240,12 @@ async fn opens(name: &str, home: &Path) {
     }
     // And life goes on in it.
     let account = store.account_by_key("alice@example.test").await.unwrap().unwrap();
-    let has_limit = name.starts_with("folder") || ["index-v3", "index-v4"].contains(&name);
+    let has_limit =
+        name.starts_with("folder") || ["index-v3", "index-v4", "index-v5"].contains(&name);
     assert_eq!(account.limit, if has_limit { LIMIT } else { Amount::default() }, "{name}");
     assert_eq!(account.changes_floor.0 > 0, name.starts_with("folder"), "{name}");
+    let aliases = store.aliases().await.unwrap().len();
+    assert_eq!(aliases, if name.ends_with("-v5") { 3 } else { 0 }, "{name}");
     let alice = account.id;
     let inbox = store.mailbox_by_name(alice, "INBOX").await.unwrap();
     let letter = Letter::parse(raws().remove(1).into());
@@ -254,12 +270,14 @@ pub(crate) async fn write(name: &str, segment_bytes: u64, with_index: bool) {
         Some("index") => {
             limit(&store).await;
             notes(&store).await;
+            aliases(&store).await;
         }
         Some("folder") => {
             forget_changes(&store).await;
             limit(&store).await;
             notes(&store).await;
             together(&store).await;
+            aliases(&store).await;
         }
         _ => {}
     }

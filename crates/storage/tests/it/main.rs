@@ -1,6 +1,7 @@
 //! The store through its door, on every index engine.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod aliases;
 mod arriving;
 mod at_once;
 mod bad_input;

@@ -3,8 +3,8 @@
 use super::Postgres;
 use super::session::Session;
 use crate::{
-    AccountRow, Amount, BlobRef, ChangeKind, ChangeRow, EmailRef, EmailRow, Error, Location,
-    MailboxRow, MessageRow, NoteRow, Position, Read, Result,
+    AccountRow, AliasRow, Amount, BlobRef, ChangeKind, ChangeRow, EmailRef, EmailRow, Error,
+    Location, MailboxRow, MessageRow, NoteRow, Position, Read, Result, rows,
 };
 use std::collections::HashMap;
 use tokio_postgres::Row;
@@ -244,6 +244,40 @@ impl Read for Session {
         self.many(select!(account "ORDER BY id"), &[], account_row)
     }
 
+    fn alias(&self, key: &str) -> Result<Vec<String>> {
+        let sql = "SELECT target FROM alias WHERE key = $1 ORDER BY place";
+        self.many(sql, &[&key], |row| Ok(row.try_get(0)?))
+    }
+
+    fn aliases(&self) -> Result<Vec<AliasRow>> {
+        let sql = "SELECT key, target FROM alias ORDER BY key, place";
+        Ok(rows::aliases(self.many(sql, &[], |row| Ok((row.try_get(0)?, row.try_get(1)?)))?))
+    }
+
+    fn account_and_aliases(
+        &self,
+        key: &str,
+        aliases: &[&str],
+    ) -> Result<(Option<AccountRow>, Vec<AliasRow>)> {
+        // A row there always is: of nothing, of the account, or of each target.
+        let sql = "SELECT account.id, account.key, secret, modseq, last_mailbox, last_uid_validity,
+             limit_bytes, limit_messages, used_bytes, used_messages, changes_floor, new_changes,
+             alias.key, target FROM (SELECT) AS one LEFT JOIN account ON account.key = $1
+             LEFT JOIN alias ON alias.key = ANY($2) ORDER BY alias.key, place";
+        let found = self.rows(sql, &[&key, &aliases])?;
+        let account = match found.first() {
+            Some(row) if row.try_get::<_, Option<i64>>(0)?.is_some() => Some(account_row(row)?),
+            _ => None,
+        };
+        let mut targets = Vec::new();
+        for row in &found {
+            if let Some(key) = row.try_get::<_, Option<String>>(12)? {
+                targets.push((key, row.try_get(13)?));
+            }
+        }
+        Ok((account, rows::aliases(targets)))
+    }
+
     fn mailboxes(&self, account: AccountId) -> Result<Vec<MailboxRow>> {
         let sql = select!(mailbox "WHERE account = $1 ORDER BY name");
         self.many(sql, &[&int(account.0)], mailbox_row)
@@ -405,6 +439,9 @@ forward! {
     account(account: AccountId) -> Option<AccountRow>;
     account_by_key(key: &str) -> Option<AccountRow>;
     accounts() -> Vec<AccountRow>;
+    alias(key: &str) -> Vec<String>;
+    aliases() -> Vec<AliasRow>;
+    account_and_aliases(key: &str, aliases: &[&str]) -> (Option<AccountRow>, Vec<AliasRow>);
     mailboxes(account: AccountId) -> Vec<MailboxRow>;
     mailbox(account: AccountId, mailbox: MailboxId) -> Option<MailboxRow>;
     mailbox_by_name(account: AccountId, name: &str) -> Option<MailboxRow>;

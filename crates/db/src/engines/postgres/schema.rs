@@ -77,6 +77,10 @@ CREATE TABLE note (
     account BIGINT NOT NULL, mailbox BIGINT NOT NULL, name TEXT COLLATE \"C\" NOT NULL,
     value BYTEA NOT NULL, PRIMARY KEY (account, mailbox, name));
 CREATE INDEX note_name ON note (name);
+", "
+-- A target each, in their order.
+CREATE TABLE alias (
+    key TEXT COLLATE \"C\" NOT NULL, place BIGINT NOT NULL, target TEXT NOT NULL, PRIMARY KEY (key, place));
 "];
 
 /// Refuses a server that would lose letters or change names.

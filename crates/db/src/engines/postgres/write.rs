@@ -6,8 +6,8 @@ use super::read::{account_row, int, select};
 use super::session::{Change, Session};
 use super::{Postgres, letters, lock};
 use crate::{
-    AccountRow, ChangeRow, EmailRow, Error, Location, MailboxRow, MessageRow, NoteRow, Position,
-    Read, Result, Txn,
+    AccountRow, AliasRow, ChangeRow, EmailRow, Error, Location, MailboxRow, MessageRow, NoteRow,
+    Position, Read, Result, Txn,
 };
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -139,6 +139,14 @@ impl Read for PostgresTxn<'_> {
     fn accounts(&self) -> Result<Vec<AccountRow>> {
         self.flush()?;
         self.session()?.accounts()
+    }
+
+    fn alias(&self, key: &str) -> Result<Vec<String>> {
+        self.session()?.alias(key)
+    }
+
+    fn aliases(&self) -> Result<Vec<AliasRow>> {
+        self.session()?.aliases()
     }
 
     fn mailboxes(&self, account: AccountId) -> Result<Vec<MailboxRow>> {
@@ -329,6 +337,16 @@ impl Txn for PostgresTxn<'_> {
         let sql = "INSERT INTO note VALUES ($1, $2, $3, $4)
              ON CONFLICT (account, mailbox, name) DO UPDATE SET value = excluded.value";
         self.session()?.rows(sql, &[&account, &mailbox, &name, &value]).map(|_| ())
+    }
+
+    fn put_alias(&mut self, key: &str, targets: &[String]) -> Result<()> {
+        let session = self.session()?;
+        // Two servers that put one alias would mix their targets. Who reads does not wait.
+        session.batch("LOCK TABLE alias IN SHARE ROW EXCLUSIVE MODE")?;
+        session.rows("DELETE FROM alias WHERE key = $1", &[&key])?;
+        let sql = "INSERT INTO alias SELECT $1, place, target
+             FROM unnest($2::text[]) WITH ORDINALITY AS new (target, place)";
+        session.rows(sql, &[&key, &targets]).map(|_| ())
     }
 
     fn add_change(&mut self, account: AccountId, row: &ChangeRow) -> Result<()> {

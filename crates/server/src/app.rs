@@ -136,7 +136,11 @@ impl App {
         };
         let mda = mda::Mda::new(store.clone(), mda_config, clock.clone());
         let smtp = |kind| {
-            let config = smtp::Config { hostname: hostname.clone(), limits: *limits };
+            let config = smtp::Config {
+                hostname: hostname.clone(),
+                limits: *limits,
+                ..smtp::Config::default()
+            };
             smtp::Service::new(kind, mda.clone(), auth.clone(), config, clock.clone())
         };
         let imap_config = imap::Config {

@@ -1,12 +1,11 @@
 //! From the end of the data to its replies: one for SMTP, one for each recipient on LMTP (RFC 2033 §4.2).
 
 use crate::Kind;
-use crate::Opening;
 use crate::dots::Body;
 use crate::metrics::Outcome;
 use crate::reply::Reply;
-use crate::session::{Session, Transaction};
-use mda::{Delivered, Envelope, Recipient, Refusal};
+use crate::session::{Accepted, Session, Transaction};
+use mda::{Delivered, Envelope, Refusal};
 use std::sync::Arc;
 
 /// Hands the letter over and gives back the last reply; on LMTP the ones before are written already.
@@ -69,12 +68,11 @@ pub(crate) fn too_large(session: &Session) -> Reply {
 fn envelope(session: &Session, mail: Transaction, id: &str) -> Envelope {
     let hello = session.hello.as_ref();
     let extended = hello.is_some_and(|h| h.extended);
-    let encrypted = matches!(session.opening, Opening::Encrypted | Opening::Implicit);
-    let flags = [extended, mail.utf8, encrypted, session.identity.is_some()];
+    let flags = [extended, mail.utf8, session.is_encrypted(), session.identity.is_some()];
     Envelope {
         protocol: protocol(session.kind(), flags),
         sender: mail.sender,
-        recipients: mail.recipients,
+        recipients: mail.recipients.into_iter().filter_map(|to| to.here).collect(),
         client_ip: session.peer.ip,
         helo: hello.map(|h| h.name.clone()).unwrap_or_default(),
         id: id.to_owned(),
@@ -110,12 +108,12 @@ fn outcome(answer: Result<Delivered, Refusal>) -> Outcome {
 }
 
 /// LMTP: in the order of the recipients.
-fn each(answers: &[Result<Delivered, Refusal>], to: &[Recipient], id: &str) -> Vec<Reply> {
-    let reply = |(answer, to): (&Result<Delivered, Refusal>, &Recipient)| match answer {
-        Ok(_) => Reply::new(250, "2.1.5", format!("<{}> {id} delivered", to.address)),
+fn each(answers: &[Result<Delivered, Refusal>], to: &[Accepted], id: &str) -> Vec<Reply> {
+    let reply = |(answer, to): (&Result<Delivered, Refusal>, &Accepted)| match answer {
+        Ok(_) => Reply::new(250, "2.1.5", format!("<{}> {id} delivered", to.wanted.address)),
         Err(refusal) => {
             let mut reply = Reply::of_refusal(*refusal, id);
-            reply.text = format!("<{}> {}", to.address, reply.text).into();
+            reply.text = format!("<{}> {}", to.wanted.address, reply.text).into();
             reply
         }
     };

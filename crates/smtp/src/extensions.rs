@@ -2,7 +2,9 @@
 
 use crate::Kind::{self, Lmtp, Smtp, Submission};
 use crate::Opening;
+use crate::params::HOLD_MAX_S;
 use crate::session::Session;
+use types::Date;
 
 /// An extension: its keyword, who is told, its parameters, which section says so.
 pub struct Extension {
@@ -20,9 +22,12 @@ pub static EXTENSIONS: &[Extension] = &[
     row("AUTH", &[Submission], auth, "RFC 4954 §3"),
     row("BINARYMIME", ALL, plain, "RFC 3030 §3"),
     row("CHUNKING", ALL, plain, "RFC 3030 §2"),
+    row("DSN", &[Submission], reports, "RFC 3461 §3"),
     row("ENHANCEDSTATUSCODES", ALL, plain, "RFC 2034 §3"),
+    row("FUTURERELEASE", &[Submission], future_release, "RFC 4865 §4"),
     row("LIMITS", ALL, limits, "RFC 9422 §3"),
     row("PIPELINING", ALL, plain, "RFC 2920 §3"),
+    row("REQUIRETLS", ALL, require_tls, "RFC 8689 §2"),
     row("SIZE", ALL, size, "RFC 1870 §3"),
     row("SMTPUTF8", ALL, plain, "RFC 6531 §3.1"),
     row("STARTTLS", ALL, starttls, "RFC 3207 §2"),
@@ -59,6 +64,25 @@ fn auth(session: &Session) -> Option<String> {
     }
     let names = session.service.auth.mechanisms(false);
     Some(format!(" {}", names.join(" ")))
+}
+
+/// Where somebody writes them.
+fn reports(session: &Session) -> Option<String> {
+    session.may_report().then(String::new)
+}
+
+/// How long, and until when, a letter may be held.
+fn future_release(session: &Session) -> Option<String> {
+    if !session.may_report() {
+        return None;
+    }
+    let until = session.service.clock.now_unix_s().saturating_add(HOLD_MAX_S);
+    Some(format!(" {HOLD_MAX_S} {}", Date::from_unix_s(until).rfc3339()))
+}
+
+/// Only inside TLS (RFC 8689 §2).
+fn require_tls(session: &Session) -> Option<String> {
+    session.is_encrypted().then(String::new)
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the shape of the column")]

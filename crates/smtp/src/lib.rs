@@ -7,7 +7,7 @@
 //! ```no_run
 //! # async fn tour(mda: std::sync::Arc<mda::Mda>, auth: auth::Auth, socket: tokio::net::TcpStream) {
 //! use smtp::{Config, Kind, Service};
-//! let config = Config { hostname: "mx.example.test".into(), limits: types::Limits::default() };
+//! let config = Config { hostname: "mx.example.test".into(), ..Config::default() };
 //! let lmtp = Service::new(Kind::Lmtp, mda, auth, config, std::sync::Arc::new(types::SystemClock));
 //! let (_stop, shutdown) = tokio::sync::watch::channel(false);
 //! lmtp.run(socket, types::Peer::LOCAL, shutdown).await;
@@ -21,7 +21,7 @@
 //! | `extensions` | the table [`EXTENSIONS`], what EHLO and LHLO tell |
 //! | `session` | one conversation: its state, dispatch, its end |
 //! | `wire` | lines in, replies out in batches, time limits |
-//! | `dots` | where DATA ends; `path`: addresses and parameters of commands |
+//! | `dots` | where DATA ends; `path`: addresses of commands; `params`: values of their parameters |
 //! | `deliver` | from a body to its replies; `reply`: every refusal's code in one place |
 
 mod cmd;
@@ -30,6 +30,7 @@ mod deliver;
 mod dots;
 mod extensions;
 mod metrics;
+mod params;
 mod path;
 mod reply;
 mod session;
@@ -71,11 +72,13 @@ impl Kind {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Config {
     /// Our name in the greeting.
     pub hostname: String,
     pub limits: Limits,
+    /// The mda has a queue: letters of our own users can wait, and reports are written.
+    pub has_queue: bool,
 }
 
 /// What TLS a connection has, or may get.

@@ -6,7 +6,7 @@ use crate::reply::Reply;
 use crate::wire::{End, Line, Wire};
 use crate::{Kind, Opening, Service};
 use auth::Identity;
-use mda::Recipient;
+use queue::{Body as BodyType, Return};
 use std::any::Any;
 use std::sync::Arc;
 use types::{Address, Limits, Peer};
@@ -43,19 +43,27 @@ pub(crate) struct Transaction {
     pub(crate) size_bytes: Option<u64>,
     pub(crate) body: BodyType,
     pub(crate) utf8: bool,
-    pub(crate) recipients: Vec<Recipient>,
+    /// Never in clear from here on (RFC 8689 §4.1).
+    pub(crate) require_tls: bool,
+    /// How much of the letter a report brings back (RFC 3461 §4.3).
+    pub(crate) ret: Option<Return>,
+    /// ENVID, decoded (RFC 3461 §4.4).
+    pub(crate) envelope_id: Option<String>,
+    /// Not before this time (RFC 4865).
+    pub(crate) release_unix_s: Option<i64>,
+    pub(crate) recipients: Vec<Accepted>,
     /// Recipients beyond the limit.
     pub(crate) too_many: u32,
     pub(crate) chunks: Chunks,
 }
 
-/// The BODY parameter (RFC 6152 §3, RFC 3030 §3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum BodyType {
-    #[default]
-    SevenBit,
-    EightBit,
-    Binary,
+/// A recipient that was answered `250`.
+#[derive(Debug, Clone)]
+pub(crate) struct Accepted {
+    /// The address and the reports that are wanted of it.
+    pub(crate) wanted: queue::Recipient,
+    /// `None`: it lives elsewhere, which only our own users may write to.
+    pub(crate) here: Option<mda::Recipient>,
 }
 
 /// How far BDAT has come.
@@ -95,6 +103,16 @@ impl Session {
     /// A password may be sent now.
     pub(crate) fn may_log_in(&self) -> bool {
         self.peer.private && self.identity.is_none()
+    }
+
+    pub(crate) fn is_encrypted(&self) -> bool {
+        matches!(self.opening, Opening::Encrypted | Opening::Implicit)
+    }
+
+    /// Reports can be asked for, and letters can wait: there is a queue behind us, and the sender is one of ours. To
+    /// strangers nobody reports: whoever forges a sender must not make us write to it.
+    pub(crate) fn may_report(&self) -> bool {
+        self.kind() == Kind::Submission && self.service.config.has_queue
     }
 
     /// Gives the stream back when TLS is to begin on it.
@@ -213,6 +231,10 @@ impl Transaction {
             size_bytes: None,
             body: BodyType::default(),
             utf8: false,
+            require_tls: false,
+            ret: None,
+            envelope_id: None,
+            release_unix_s: None,
             recipients: Vec::new(),
             too_many: 0,
             chunks: Chunks::None,

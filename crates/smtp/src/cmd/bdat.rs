@@ -11,9 +11,10 @@ use crate::commands::Waiting;
 use crate::deliver;
 use crate::dots::{self, Body};
 use crate::reply::Reply;
-use crate::session::{BodyType, Chunks, Session, Transaction};
+use crate::session::{Chunks, Session, Transaction};
 use crate::wire::{BODY_READ_BYTES, End};
 use bytes::Buf;
+use queue::Body as BodyType;
 
 pub(crate) fn run<'a>(session: &'a mut Session, arg: &'a str) -> Waiting<'a> {
     Box::pin(async move {

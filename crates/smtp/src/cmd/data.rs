@@ -8,9 +8,10 @@ use crate::commands::Waiting;
 use crate::deliver;
 use crate::dots::{Body, Dots};
 use crate::reply::Reply;
-use crate::session::{BodyType, Chunks, Session, Transaction};
+use crate::session::{Chunks, Session, Transaction};
 use crate::wire::{BODY_READ_BYTES, End};
 use bytes::Buf;
+use queue::Body as BodyType;
 
 /// A letter past its limit is read to its end and thrown away, up to so many times the limit.
 pub(super) const PATIENCE: u64 = 10;

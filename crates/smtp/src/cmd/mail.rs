@@ -5,19 +5,26 @@
 //! size-value = 1*20DIGIT                                             ; RFC 1870 §3
 //! body-value = "7BIT" / "8BITMIME" / "BINARYMIME"                    ; RFC 6152 §3, RFC 3030 §3
 //! ```
+//!
+//! Besides: SMTPUTF8 (RFC 6531 §3.4), RET and ENVID (RFC 3461 §4.3), REQUIRETLS (RFC 8689 §4.1), HOLDFOR and HOLDUNTIL
+//! (RFC 4865 §5); what they hold is read in [`params`].
 
 use crate::Kind;
 use crate::deliver;
+use crate::params;
 use crate::path;
 use crate::reply::Reply;
-use crate::session::{BodyType, Session, Transaction};
+use crate::session::{Session, Transaction};
+use queue::Body as BodyType;
 use types::Address;
 
 pub(crate) fn run(session: &mut Session, arg: &str) -> Reply {
     if session.mail.is_some() {
         return Reply::sequence("a letter is under way; RSET forgets it");
     }
-    let mail = match parse(arg).and_then(|mail| allowed(session, mail)) {
+    let now_unix_s = session.service.clock.now_unix_s();
+    let parsed = parse(arg, session.may_report(), now_unix_s);
+    let mail = match parsed.and_then(|mail| allowed(session, mail)) {
         Ok(mail) => mail,
         Err(reply) => return reply,
     };
@@ -28,6 +35,10 @@ pub(crate) fn run(session: &mut Session, arg: &str) -> Reply {
 fn allowed(session: &Session, mail: Transaction) -> Result<Transaction, Reply> {
     if mail.size_bytes > Some(session.limits().message_bytes.into()) {
         return Err(deliver::too_large(session));
+    }
+    // RFC 8689 §4.1: whoever asks for it in clear has said it too late.
+    if mail.require_tls && !session.is_encrypted() {
+        return Err(Reply::new(530, "5.7.10", "REQUIRETLS is for encrypted connections"));
     }
     if session.kind() != Kind::Submission {
         return Ok(mail);
@@ -44,16 +55,26 @@ fn allowed(session: &Session, mail: Transaction) -> Result<Transaction, Reply> {
     }
 }
 
-fn parse(arg: &str) -> Result<Transaction, Reply> {
+/// `reports`: somebody here writes reports and lets letters wait.
+fn parse(arg: &str, reports: bool, now_unix_s: i64) -> Result<Transaction, Reply> {
     let path =
         path::parse(arg, "FROM").ok_or_else(|| Reply::syntax("the form is MAIL FROM:<address>"))?;
     let mut mail = Transaction::new(None);
     let (mut size, mut body) = (None, None);
     for (key, value) in path::params(path.params) {
+        let hold = &mut mail.release_unix_s;
         let first = match key.to_ascii_uppercase().as_str() {
             "SIZE" => size.replace(size_value(value)?).is_none(),
             "BODY" => body.replace(body_value(value)?).is_none(),
             "SMTPUTF8" if value.is_none() => !std::mem::replace(&mut mail.utf8, true),
+            "REQUIRETLS" if value.is_none() => !std::mem::replace(&mut mail.require_tls, true),
+            "RET" if reports => mail.ret.replace(params::ret(value)?).is_none(),
+            "ENVID" if reports => mail.envelope_id.replace(params::envid(value)?).is_none(),
+            // RFC 4865 §5: one of the two, once.
+            "HOLDFOR" if reports => hold.replace(params::hold_for(value, now_unix_s)?).is_none(),
+            "HOLDUNTIL" if reports => {
+                hold.replace(params::hold_until(value, now_unix_s)?).is_none()
+            }
             // RFC 4954 §5: whoever logs in may name the author; we trust the login only.
             "AUTH" if value.is_some() => true,
             _ => return Err(Reply::new(555, "5.5.4", "there is no such parameter here")),
@@ -116,7 +137,7 @@ mod tests {
     fn accepted() {
         #[track_caller]
         fn check(arg: &str, sender: &str, size: Option<u64>, body: BodyType, utf8: bool) {
-            let mail = parse(arg).unwrap();
+            let mail = parse(arg, false, 0).unwrap();
             assert_eq!(mail.sender.map(|s| s.to_string()).unwrap_or_default(), sender);
             assert_eq!((mail.size_bytes, mail.body, mail.utf8), (size, body, utf8));
         }
@@ -140,7 +161,7 @@ mod tests {
     fn refused() {
         #[track_caller]
         fn check(arg: &str, code: u16) {
-            assert_eq!(parse(arg).unwrap_err().code, code, "{arg:?}");
+            assert_eq!(parse(arg, true, 0).unwrap_err().code, code, "{arg:?}");
         }
         check("", 501);
         check("FROM:", 501);
@@ -154,9 +175,32 @@ mod tests {
         check("FROM:<a@b> SMTPUTF8 SMTPUTF8", 501);
         check("FROM:<a@b> SMTPUTF8=1", 555);
         check("FROM:<a@b> X-OWN=1", 555);
+        check("FROM:<a@b> RET=ALL", 501);
+        check("FROM:<a@b> RET=FULL RET=FULL", 501);
+        check("FROM:<a@b> ENVID=a+", 501);
+        check("FROM:<a@b> ENVID=a ENVID=a", 501);
+        check("FROM:<a@b> HOLDFOR=0", 501);
+        check("FROM:<a@b> HOLDFOR=1 HOLDUNTIL=1970-01-01T00:00:01Z", 501);
+        check("FROM:<a@b> REQUIRETLS=1", 555);
+        check("FROM:<a@b> REQUIRETLS REQUIRETLS", 501);
         check("FROM:<ż@b>", 553);
         check("FROM:<a>", 553);
         check("FROM:<a b@c>", 553);
         check("FROM:<|/bin/sh@c d>", 553);
+    }
+
+    #[test]
+    fn reports_and_waiting() {
+        let arg = "FROM:<a@b> ret=hdrs ENVID=QQ+2B1 REQUIRETLS HOLDFOR=60";
+        let mail = parse(arg, true, 1000).unwrap();
+        assert_eq!(mail.ret, Some(queue::Return::Headers));
+        assert_eq!(mail.envelope_id.as_deref(), Some("QQ+1"));
+        assert_eq!((mail.require_tls, mail.release_unix_s), (true, Some(1060)));
+        let mail = parse("FROM:<a@b> HOLDUNTIL=1970-01-02T00:00:00Z", true, 1000).unwrap();
+        assert_eq!(mail.release_unix_s, Some(86_400));
+        for param in ["RET=FULL", "ENVID=a", "HOLDFOR=1", "HOLDUNTIL=1970-01-02T00:00:00Z"] {
+            let reply = parse(&format!("FROM:<a@b> {param}"), false, 0).unwrap_err();
+            assert_eq!(reply.code, 555, "{param}");
+        }
     }
 }

@@ -3,14 +3,18 @@
 //! ```text
 //! rcpt = "RCPT TO:" ( "<Postmaster@" Domain ">" / "<Postmaster>" / Forward-path ) [SP Rcpt-parameters] CRLF
 //! ```
+//!
+//! Parameters: NOTIFY and ORCPT (RFC 3461 §4.1, §4.2), read in [`params`].
 
 use super::mail::check_ascii;
 use crate::Kind;
 use crate::commands::Waiting;
+use crate::params;
 use crate::path;
 use crate::reply::Reply;
-use crate::session::{Session, Transaction};
-use mda::{Mda, Recipient, Refusal};
+use crate::session::{Accepted, Session, Transaction};
+use mda::{Mda, Refusal};
+use queue::Notify;
 use types::{Address, AddressError};
 
 pub(crate) fn run<'a>(session: &'a mut Session, arg: &'a str) -> Waiting<'a> {
@@ -32,13 +36,14 @@ async fn add(session: &mut Session, mail: &mut Transaction, arg: &str) -> Reply 
     if let Some(reply) = too_many(session, mail) {
         return reply;
     }
+    let reports = session.may_report();
     let mda = &session.service.mda;
-    let address = match parse(arg, mail.utf8, mda) {
-        Ok(address) => address,
+    let wanted = match parse(arg, mail.utf8, reports, mda) {
+        Ok(wanted) => wanted,
         Err(reply) => return reply,
     };
-    match mda.recipient(&address, mail.size_bytes.unwrap_or_default()).await {
-        Ok(recipient) => accept(mail, recipient),
+    match mda.recipient(&wanted.address, mail.size_bytes.unwrap_or_default()).await {
+        Ok(here) => accept(mail, Accepted { wanted, here: Some(here) }),
         Err(Refusal::OtherDomain) if session.kind() == Kind::Submission => {
             let text = "mail to other domains cannot be sent from here yet";
             Reply::new(554, "5.7.1", text)
@@ -47,7 +52,7 @@ async fn add(session: &mut Session, mail: &mut Transaction, arg: &str) -> Reply 
     }
 }
 
-fn accept(mail: &mut Transaction, recipient: Recipient) -> Reply {
+fn accept(mail: &mut Transaction, recipient: Accepted) -> Reply {
     mail.recipients.push(recipient);
     Reply::new(250, "2.1.5", "recipient ok")
 }
@@ -68,25 +73,36 @@ fn too_many(session: &mut Session, mail: &mut Transaction) -> Option<Reply> {
     Some(Reply::new(452, "4.5.3", text))
 }
 
-fn parse(arg: &str, utf8: bool, mda: &Mda) -> Result<Address, Reply> {
-    let mailbox = mailbox(arg, utf8)?;
-    if mailbox.eq_ignore_ascii_case("postmaster") {
-        return address(&mda.full_address(mailbox));
-    }
-    address(mailbox)
+fn parse(arg: &str, utf8: bool, reports: bool, mda: &Mda) -> Result<queue::Recipient, Reply> {
+    let (mailbox, notify, original) = read(arg, utf8, reports)?;
+    let address = if mailbox.eq_ignore_ascii_case("postmaster") {
+        address(&mda.full_address(mailbox))?
+    } else {
+        address(mailbox)?
+    };
+    Ok(queue::Recipient { address, notify, original })
 }
 
-fn mailbox(arg: &str, utf8: bool) -> Result<&str, Reply> {
+/// `reports`: somebody here writes them.
+fn read(arg: &str, utf8: bool, reports: bool) -> Result<(&str, Notify, Option<String>), Reply> {
     let path =
         path::parse(arg, "TO").ok_or_else(|| Reply::syntax("the form is RCPT TO:<address>"))?;
     if path.mailbox.is_empty() {
         return Err(Reply::new(501, "5.1.3", "a recipient has a name"));
     }
-    if path::params(path.params).next().is_some() {
-        return Err(Reply::new(555, "5.5.4", "there is no such parameter here"));
+    let (mut notify, mut original) = (None, None);
+    for (key, value) in path::params(path.params) {
+        let first = match key.to_ascii_uppercase().as_str() {
+            "NOTIFY" if reports => notify.replace(params::notify(value)?).is_none(),
+            "ORCPT" if reports => original.replace(params::orcpt(value, utf8)?).is_none(),
+            _ => return Err(Reply::new(555, "5.5.4", "there is no such parameter here")),
+        };
+        if !first {
+            return Err(Reply::syntax("a parameter is there twice"));
+        }
     }
     check_ascii(path.mailbox, utf8)?;
-    Ok(path.mailbox)
+    Ok((path.mailbox, notify.unwrap_or_default(), original))
 }
 
 fn address(mailbox: &str) -> Result<Address, Reply> {
@@ -103,7 +119,7 @@ mod tests {
     fn recipients() {
         #[track_caller]
         fn check(arg: &str, expect: Result<&str, u16>) {
-            let found = mailbox(arg, false).and_then(address);
+            let found = read(arg, false, false).and_then(|(mailbox, ..)| address(mailbox));
             let found = found.map(|a| a.to_string()).map_err(|r| r.code);
             assert_eq!(found, expect.map(str::to_owned), "{arg:?}");
         }
@@ -119,5 +135,24 @@ mod tests {
         check("TO:<|/bin/sh@example.test >", Err(553));
         check(&format!("TO:<{}@example.test>", "a".repeat(65)), Err(553));
         check(&format!("TO:<a@{}test>", "a.".repeat(150)), Err(553));
+    }
+
+    #[test]
+    fn reports() {
+        #[track_caller]
+        fn check(params: &str, expect: Result<(Notify, Option<&str>), u16>) {
+            let arg = format!("TO:<a@b> {params}");
+            let found = read(&arg, false, true);
+            let found = found.as_ref().map(|(_, n, o)| (*n, o.as_deref())).map_err(|r| r.code);
+            assert_eq!(found, expect, "{params:?}");
+        }
+        let failure = Notify { failure: true, ..Notify::NEVER };
+        check("", Ok((Notify::default(), None)));
+        check("notify=never", Ok((Notify::NEVER, None)));
+        check("NOTIFY=FAILURE ORCPT=rfc822;x@y", Ok((failure, Some("rfc822;x@y"))));
+        check("NOTIFY=FAILURE NOTIFY=DELAY", Err(501));
+        check("ORCPT=rfc822;x ORCPT=rfc822;x", Err(501));
+        check("NOTIFY", Err(501));
+        check("RET=FULL", Err(555));
     }
 }

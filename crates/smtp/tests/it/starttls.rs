@@ -52,11 +52,19 @@ async fn what_was_sent_in_clear_is_forgotten() {
 #[tokio::test]
 async fn extensions_are_told_anew() {
     let after = format!(
-        "{}250-PIPELINING\r\n250-SIZE 52428800\r\n250 SMTPUTF8\r\n\
+        "{}250-PIPELINING\r\n250-REQUIRETLS\r\n250-SIZE 52428800\r\n250 SMTPUTF8\r\n\
          503 5.5.1 the connection is encrypted already\r\n{QUIT}",
         "250-mx.example.test\r\n250-8BITMIME\r\n250-AUTH LOGIN PLAIN SCRAM-SHA-256\r\n250-BINARYMIME\r\n\
          250-CHUNKING\r\n250-ENHANCEDSTATUSCODES\r\n250-LIMITS RCPTMAX=1000\r\n"
     );
     let clear = "EHLO a\r\nSTARTTLS\r\n";
     check(Kind::Submission, clear, "EHLO a\r\nSTARTTLS\r\nQUIT\r\n", [BEFORE, &after]).await;
+}
+
+#[tokio::test]
+async fn never_in_clear_again_is_promised_inside_tls() {
+    let clear = "EHLO a\r\nSTARTTLS\r\n";
+    let encrypted = "HELO a\r\nMAIL FROM:<> REQUIRETLS\r\nQUIT\r\n";
+    let after = format!("250 mx.example.test\r\n250 2.1.0 sender ok\r\n{QUIT}");
+    check(Kind::Smtp, clear, encrypted, [BEFORE, &after]).await;
 }

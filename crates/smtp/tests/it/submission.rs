@@ -143,3 +143,75 @@ async fn no_password_where_others_listen() {
         )
         .await;
 }
+
+/// Reports and waiting are offered where there is a queue, and only to our own users.
+#[tokio::test]
+async fn reports_and_letters_that_wait() {
+    let mut world = World::new().await;
+    world.has_queue = true;
+    let script = r"S: 220 *
+        C: EHLO c
+        S: 250-mx.example.test
+        S: 250-8BITMIME
+        S: 250-AUTH *
+        S: 250-BINARYMIME
+        S: 250-CHUNKING
+        S: 250-DSN
+        S: 250-ENHANCEDSTATUSCODES
+        S: 250-FUTURERELEASE 5184000 2027-01-21T18:00:00Z
+        S: 250-LIMITS *
+        S: 250-PIPELINING
+        S: 250-SIZE *
+        S: 250 SMTPUTF8
+        C: AUTH PLAIN AGFsaWNlQGV4YW1wbGUudGVzdABzZWNyZXQ=
+        S: 235 2.7.0 *
+        C: MAIL FROM:<alice@example.test> RET=HDRS ENVID=QQ314159 HOLDUNTIL=2026-11-22T18:00:00Z
+        S: 250 *
+        C: RCPT TO:<bob@example.test> NOTIFY=NEVER ORCPT=rfc822;Bob@example.test
+        S: 250 *
+        C: RCPT TO:<bob@example.test> NOTIFY=NEVER,DELAY
+        S: 501 5.5.4 *
+        C: RCPT TO:<bob@example.test> ORCPT=rfc822;a+0D+0AX-Evil:
+        S: 501 5.5.4 *
+        C: RSET
+        S: 250 *
+        C: MAIL FROM:<alice@example.test> HOLDFOR=5184001
+        S: 501 5.5.4 *
+        C: MAIL FROM:<alice@example.test> HOLDFOR=1 HOLDUNTIL=2026-11-22T18:00:00Z
+        S: 501 5.5.4 *
+        C: MAIL FROM:<alice@example.test> HOLDUNTIL=2026-11-22T17:00:00Z
+        S: 501 5.5.4 *
+        C: MAIL FROM:<alice@example.test> REQUIRETLS
+        S: 530 5.7.10 *
+        C: QUIT
+        S: 221 *";
+    world.talk(Submission, script).await;
+    for kind in [smtp::Kind::Smtp, smtp::Kind::Lmtp] {
+        let hello = if kind == smtp::Kind::Lmtp { "LHLO" } else { "EHLO" };
+        let mut client = world.connect(kind);
+        client.steps(&format!("S: 220 *\nC: {hello} c")).await;
+        loop {
+            let line = client.line().await;
+            assert!(!line.contains("DSN") && !line.contains("FUTURE"), "{line}");
+            if line.starts_with("250 ") {
+                break;
+            }
+        }
+        client
+            .play(
+                "C: MAIL FROM:<> RET=FULL
+                 S: 555 5.5.4 *
+                 C: MAIL FROM:<> HOLDFOR=5
+                 S: 555 5.5.4 *
+                 C: MAIL FROM:<> REQUIRETLS
+                 S: 530 5.7.10 *
+                 C: MAIL FROM:<>
+                 S: 250 *
+                 C: RCPT TO:<alice@example.test> NOTIFY=SUCCESS
+                 S: 555 5.5.4 *
+                 C: QUIT
+                 S: 221 *",
+            )
+            .await;
+    }
+}

@@ -22,6 +22,7 @@ pub(crate) const STRANGER: Peer =
 pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) limits: Limits,
+    pub(crate) has_queue: bool,
     mda: Arc<mda::Mda>,
     auth: auth::Auth,
     clock: Arc<dyn Clock>,
@@ -72,6 +73,7 @@ impl World {
             mda: mda::Mda::new(store.clone(), config, clock.clone()),
             auth: auth::Auth::new(store.index(), clock.clone()),
             limits: Limits::default(),
+            has_queue: false,
             store,
             clock,
             accounts,
@@ -80,7 +82,11 @@ impl World {
     }
 
     pub(crate) fn service(&self, kind: Kind) -> Arc<Service> {
-        let config = Config { hostname: "mx.example.test".to_owned(), limits: self.limits };
+        let config = Config {
+            hostname: "mx.example.test".to_owned(),
+            limits: self.limits,
+            has_queue: self.has_queue,
+        };
         Service::new(kind, self.mda.clone(), self.auth.clone(), config, self.clock.clone())
     }
 

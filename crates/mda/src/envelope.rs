@@ -23,6 +23,7 @@ pub struct Envelope {
     /// What the client called itself: any text, not trusted.
     pub helo: String,
     /// The keyword of `with` in `Received`: `SMTP`, `ESMTP`, `ESMTPA`, `LMTP`, `UTF8LMTP`, … (RFC 3848, RFC 6531 §4.3).
+    /// Empty: the letter was here already, and has its `Received`.
     pub protocol: &'static str,
     /// Ours, for `Received`, replies and log lines.
     pub id: String,

@@ -2,7 +2,7 @@
 //! changes it or refuses the letter; it never waits. A new one: its file, its row, its test.
 
 mod loops;
-mod trace;
+pub(crate) mod trace;
 mod verdict;
 
 use crate::{Delivered, Envelope, Refusal, Thresholds};

@@ -24,7 +24,9 @@ const SHIELD: &str = "X-Defect: the letter begins in the middle of a field\r\n";
 pub(super) fn run(passage: &mut Passage<'_>) -> Result<(), Refusal> {
     let mut trace = String::with_capacity(512);
     return_path(&mut trace, passage.envelope.sender.as_ref());
-    received(&mut trace, passage);
+    if !passage.envelope.protocol.is_empty() {
+        received(&mut trace, passage);
+    }
     if let Some(verdict) = &passage.verdict {
         trace.push_str("X-Spam-Status: ");
         trace.push_str(&verdict.header_value());
@@ -65,7 +67,7 @@ fn received(out: &mut String, passage: &Passage<'_>) {
 
 /// What a stranger calls itself, fit for a header field: letters, digits and the marks of names and address
 /// literals; anything else becomes `?`.
-fn tame(helo: &str) -> String {
+pub(crate) fn tame(helo: &str) -> String {
     let safe = |c: char| match c {
         c if c.is_ascii_alphanumeric() || ".-_:[]".contains(c) => c,
         _ => '?',
@@ -78,7 +80,7 @@ fn tame(helo: &str) -> String {
 }
 
 /// An address literal (RFC 5321 §4.1.3).
-fn literal(ip: IpAddr) -> String {
+pub(crate) fn literal(ip: IpAddr) -> String {
     match ip.to_canonical() {
         IpAddr::V4(v4) => format!("[{v4}]"),
         IpAddr::V6(v6) => format!("[IPv6:{v6}]"),
@@ -120,6 +122,13 @@ mod tests {
              \tby mx.example.test with ESMTP id 4K7Q;\r\n\
              \tSun, 22 Nov 2026 18:00:00 +0000\r\n",
         );
+    }
+
+    #[test]
+    fn a_letter_of_our_own_has_its_received_already() {
+        let mut envelope = envelope("ala@example.test", &["b@example.test"]);
+        envelope.protocol = "";
+        check(&envelope, "Return-Path: <ala@example.test>\r\n");
     }
 
     #[test]

@@ -17,6 +17,11 @@
 //!     helo: "client.example.test".into(),
 //!     protocol: "LMTP",
 //!     id: "1".into(),
+//!     origin: None,
+//!     body: queue::Body::EightBit,
+//!     utf8: false,
+//!     require_tls: false,
+//!     may_refuse: true,
 //! });
 //! for answer in mda.deliver(&envelope, "Subject: hello\r\n\r\n".into()).await { answer?; }
 //! # Ok(()) }
@@ -27,25 +32,39 @@
 //! | `lib` | [`Mda`]: recipients, and the way of a letter |
 //! | `envelope` | [`Envelope`], [`Recipient`]: what the dialogue found out |
 //! | `steps/` | the table [`STEPS`], one file for each step |
+//! | `outgoing/` | [`Mda::submit`], the table [`OUTGOING`]: letters of our own users |
+//! | `local` | [`Local`]: what the queue delivers letters here with |
+//! | `resolve` | where an address leads: accounts, aliases, domains |
+//! | `forward` | what leaves again |
 //! | `refusal` | [`Refusal`]: why not, and who must act |
 //! | `metrics` | counters |
 
 mod envelope;
+mod forward;
+mod local;
 mod metrics;
+mod outgoing;
 mod refusal;
+mod resolve;
 mod steps;
 
 pub use antispam::{JUNK_STRING, TEST_STRING, Thresholds};
-pub use envelope::{Envelope, Recipient};
+pub use envelope::{Envelope, Leads, Origin, Recipient, Share, Targets};
+pub use local::Local;
+pub use outgoing::{
+    Leaving, Login, OUTGOING, Objection, Outgoing, OutgoingStep, Sent, Submission, TooMuch,
+};
 pub use refusal::Refusal;
 pub use steps::{Passage, STEPS, Step};
 
 use bytes::Bytes;
 use metrics::{Metrics, Outcome};
+use outgoing::{Accept, Rates};
 use prometheus_client::registry::Registry;
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
-use storage::{Amount, Into, Letter, Store, Target};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
+use storage::{Amount, Arrived, Into, Letter, Store, Target};
 use types::{AccountId, Address, Clock, Flags, SpecialUse};
 
 /// Letters from here on are looked at by a thread that may take its time; smaller ones take microseconds.
@@ -58,9 +77,10 @@ pub struct Config {
     /// The domains that live here. Mail for others is not taken. The first one is meant where none is given.
     pub domains: Vec<String>,
     pub thresholds: Thresholds,
+    pub outgoing: Outgoing,
 }
 
-/// The way in. Shared by all listeners.
+/// The way in, and for letters of our own users the way out. Shared by all listeners.
 pub struct Mda {
     store: Store,
     hostname: String,
@@ -69,6 +89,11 @@ pub struct Mda {
     thresholds: Thresholds,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
+    rates: Rates,
+    outgoing: Outgoing,
+    queue: OnceLock<Arc<dyn Accept>>,
+    /// Given to copies that leave again.
+    copies: AtomicU64,
 }
 
 /// Where a letter went.
@@ -76,6 +101,17 @@ pub struct Mda {
 pub enum Delivered {
     Inbox,
     Junk,
+    /// To no mailbox here: it is in the queue.
+    Forwarded,
+}
+
+/// A letter on its way from the steps to storage and the queue.
+struct Prepared {
+    letter: Letter,
+    into: Delivered,
+    /// For each recipient that forwards it what stands before that copy.
+    traces: HashMap<usize, Vec<u8>>,
+    came_back: BTreeSet<usize>,
 }
 
 impl Mda {
@@ -86,6 +122,10 @@ impl Mda {
             domains: config.domains.iter().map(|d| d.to_lowercase()).collect(),
             hostname: config.hostname,
             thresholds: config.thresholds,
+            rates: Rates::new(config.outgoing.letters_per_hour, config.outgoing.recipients_per_day),
+            outgoing: config.outgoing,
+            queue: OnceLock::new(),
+            copies: AtomicU64::new(u64::try_from(clock.now_unix_ms()).unwrap_or(0)),
             clock,
             metrics: Metrics::default(),
         })
@@ -104,37 +144,56 @@ impl Mda {
         format!("{name}@{}", self.default_domain)
     }
 
-    /// The account an address belongs to; `user+tag` is `user`. `size_bytes` is what the sender says the letter has, 0 when
+    /// Where mail for an address goes, by account or alias; `user+tag` is `user`. `size_bytes` is what the sender says the letter has, 0 when
     /// it does not say (RFC 1870 §6.1).
     pub async fn recipient(
         &self,
         address: &Address,
         size_bytes: u64,
     ) -> Result<Recipient, Refusal> {
-        if !self.domains.contains(address.domain()) {
-            return Err(Refusal::OtherDomain);
-        }
-        let refusal = |error: storage::Error| Refusal::of_letter(&error);
-        let found = self.store.account_by_key(&address.account_key()).await.map_err(refusal)?;
-        let account = found.ok_or(Refusal::UnknownUser)?;
+        let found = self.resolve(address).await?;
+        let leads = found.leads;
         // Now, so that the letter need not come, and the others it is for get it once. Whether it really fits is seen
         // when it is here.
         let letter = Amount { size_bytes: size_bytes.max(1), messages: 1 };
-        if !self.store.has_room(&account, letter).await.map_err(refusal)? {
+        let mut full = 0;
+        for account in &found.accounts {
+            let has_room = self.store.has_room(account, letter).await;
+            if !has_room.map_err(|error| Refusal::of_letter(&error))? {
+                full += 1;
+                // The sender has to wait for a mailbox that the queue could not wait for.
+                if !self.waits_for(&leads, account.id) {
+                    return Err(Refusal::MailboxFull);
+                }
+            }
+        }
+        if full > 0 && full == found.accounts.len() && leads.elsewhere().is_empty() {
             return Err(Refusal::MailboxFull);
         }
-        Ok(Recipient { address: address.clone(), account: account.id })
+        if !leads.elsewhere().is_empty() && self.queue.get().is_none() {
+            tracing::error!(alias = %address, "it leads to other servers, and there is no queue");
+            return Err(Refusal::Unavailable);
+        }
+        Ok(Recipient { address: address.clone(), leads })
     }
 
-    /// Takes one letter through the steps and stores it for all recipients in one commit. One answer for each
-    /// recipient, in their order.
+    /// Whether the queue tries again for one mailbox of several when it is full.
+    fn waits_for(&self, leads: &Leads, account: AccountId) -> bool {
+        let Leads::Alias(targets) = leads else { return false };
+        let mut shares = targets.here.iter();
+        self.queue.get().is_some()
+            && shares.any(|share| share.account == account && share.alone.is_some())
+    }
+
+    /// Takes one letter through the steps, stores it for all recipients in one commit, and puts into the queue what leaves
+    /// again. One answer for each recipient, in their order.
     pub async fn deliver(
         self: &Arc<Self>,
         envelope: &Arc<Envelope>,
         raw: Bytes,
     ) -> Vec<Result<Delivered, Refusal>> {
-        let answers = match self.prepare(envelope, raw).await {
-            Ok((letter, into)) => self.store(envelope, letter, into).await,
+        let answers = match self.prepare(envelope, raw.clone()).await {
+            Ok(prepared) => self.hand_over(envelope, prepared, raw).await,
             Err(refusal) => envelope.all(Err(refusal)),
         };
         for answer in &answers {
@@ -147,7 +206,7 @@ impl Mda {
         self: &Arc<Self>,
         envelope: &Arc<Envelope>,
         raw: Bytes,
-    ) -> Result<(Letter, Delivered), Refusal> {
+    ) -> Result<Prepared, Refusal> {
         if raw.len() < LARGE_BYTES {
             return self.take_steps(envelope, &raw);
         }
@@ -158,7 +217,7 @@ impl Mda {
     }
 
     /// Everything before storage: no waiting, no disk.
-    fn take_steps(&self, envelope: &Envelope, raw: &[u8]) -> Result<(Letter, Delivered), Refusal> {
+    fn take_steps(&self, envelope: &Envelope, raw: &[u8]) -> Result<Prepared, Refusal> {
         let mut passage = Passage {
             envelope,
             hostname: &self.hostname,
@@ -167,6 +226,7 @@ impl Mda {
             message: mparser::Message::parse(raw),
             verdict: None,
             into: Delivered::Inbox,
+            came_back: BTreeSet::new(),
             trace: Vec::new(),
         };
         for step in STEPS {
@@ -174,51 +234,120 @@ impl Mda {
                 tracing::info!(id = envelope.id, step = step.name, %refusal, "letter refused");
             })?;
         }
-        let into = passage.into;
+        let recipients = envelope.recipients.iter().enumerate();
+        let aliases = recipients.filter(|(_, to)| matches!(to.leads, Leads::Alias(_)));
+        let traces =
+            aliases.map(|(n, to)| (n, steps::trace::forwarded(&passage, &to.address))).collect();
+        let (into, came_back) = (passage.into, std::mem::take(&mut passage.came_back));
         let letter = Letter::with_trace(&passage.trace, raw, passage.message.into_index());
-        Ok((letter, into))
+        Ok(Prepared { letter, into, traces, came_back })
     }
 
-    /// One frame for all accounts. An account named twice gets one copy and answers for both.
+    /// First into the mailboxes, then into the queue: when the second fails, the sender tries again, and mailboxes here get
+    /// the letter twice rather than people elsewhere; nobody misses it.
+    async fn hand_over(
+        &self,
+        envelope: &Envelope,
+        prepared: Prepared,
+        raw: Bytes,
+    ) -> Vec<Result<Delivered, Refusal>> {
+        let Prepared { letter, into, traces, came_back } = prepared;
+        let stored = self.store(envelope, letter, into, &came_back).await;
+        let mut answers = Vec::with_capacity(envelope.recipients.len());
+        for (place, recipient) in envelope.recipients.iter().enumerate() {
+            let answer = if came_back.contains(&place) {
+                tracing::info!(id = envelope.id, alias = %recipient.address, "letter came back");
+                Err(Refusal::Loop)
+            } else {
+                match stored.of(recipient) {
+                    Ok(to) if to.is_empty() => Ok(into),
+                    // One after the other: each is a copy of the letter in memory.
+                    Ok(to) => {
+                        let trace = traces.get(&place).map(Vec::as_slice).unwrap_or_default();
+                        let copy = [trace, &raw].concat();
+                        let has_mailbox = recipient.leads.accounts().next().is_some();
+                        let answer = if has_mailbox { into } else { Delivered::Forwarded };
+                        self.send_on(envelope, recipient, to, copy.into()).await.map(|()| answer)
+                    }
+                    Err(refusal) => Err(refusal),
+                }
+            };
+            answers.push(answer);
+        }
+        answers
+    }
+
+    /// One frame for all accounts. An account named twice gets one copy.
     async fn store(
         &self,
         envelope: &Envelope,
         letter: Letter,
         into: Delivered,
-    ) -> Vec<Result<Delivered, Refusal>> {
+        came_back: &BTreeSet<usize>,
+    ) -> Stored {
         let mut places: HashMap<AccountId, usize> = HashMap::new();
         let mut targets = Vec::with_capacity(envelope.recipients.len());
-        for recipient in &envelope.recipients {
-            places.entry(recipient.account).or_insert_with(|| {
-                targets.push(target(recipient.account, into));
-                targets.len() - 1
-            });
+        let recipients = envelope.recipients.iter().enumerate();
+        for (_, recipient) in recipients.filter(|(place, _)| !came_back.contains(place)) {
+            for account in recipient.leads.accounts() {
+                places.entry(account).or_insert_with(|| {
+                    targets.push(target(account, into));
+                    targets.len() - 1
+                });
+            }
         }
-        let stored = match self.store.deliver(letter, targets).await {
-            Ok(stored) => stored,
-            Err(error) => {
-                tracing::error!(id = envelope.id, %error, "letter not stored");
-                return envelope.all(Err(Refusal::of_letter(&error)));
-            }
+        if targets.is_empty() {
+            return Stored { places, outcomes: Ok(Vec::new()) };
+        }
+        let outcomes = self.store.deliver(letter, targets).await.map_err(|error| {
+            tracing::error!(id = envelope.id, %error, "letter not stored");
+            Refusal::of_letter(&error)
+        });
+        Stored { places, outcomes }
+    }
+}
+
+/// What storage said, for each account it was asked for.
+struct Stored {
+    places: HashMap<AccountId, usize>,
+    outcomes: Result<Vec<storage::Result<Arrived>>, Refusal>,
+}
+
+impl Stored {
+    /// To whom the letter must still go for this recipient, by the queue.
+    fn of(&self, recipient: &Recipient) -> Result<Vec<Address>, Refusal> {
+        let targets = match &recipient.leads {
+            Leads::Account(account) => return self.account(*account).map(|()| Vec::new()),
+            Leads::Alias(targets) => targets,
         };
-        let answer = |recipient: &Recipient| match stored.get(*places.get(&recipient.account)?)? {
-            Ok(_) => Some(Ok(into)),
-            Err(error) => {
-                tracing::error!(id = envelope.id, account = %recipient.account, %error, "letter not stored");
-                Some(Err(Refusal::of_recipient(error)))
+        let mut to = targets.elsewhere.clone();
+        for share in &targets.here {
+            match (self.account(share.account), &share.alone) {
+                (Ok(()), _) => {}
+                // The others have it: only this mailbox is tried again.
+                (Err(_), Some(address)) if self.outcomes.is_ok() => to.push(address.clone()),
+                (Err(refusal), _) => return Err(refusal),
             }
-        };
-        envelope
-            .recipients
-            .iter()
-            .map(|recipient| answer(recipient).unwrap_or(Err(Refusal::Unavailable)))
-            .collect()
+        }
+        Ok(to)
+    }
+
+    fn account(&self, account: AccountId) -> Result<(), Refusal> {
+        let outcomes = self.outcomes.as_ref().map_err(|refusal| *refusal)?;
+        let place = self.places.get(&account).ok_or(Refusal::Unavailable)?;
+        match outcomes.get(*place).ok_or(Refusal::Unavailable)? {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::error!(%account, %error, "letter not stored");
+                Err(Refusal::of_recipient(error))
+            }
+        }
     }
 }
 
 fn target(account: AccountId, into: Delivered) -> Target {
     let special_use = match into {
-        Delivered::Inbox => SpecialUse::Inbox,
+        Delivered::Inbox | Delivered::Forwarded => SpecialUse::Inbox,
         Delivered::Junk => SpecialUse::Junk,
     };
     Target { account, into: Into::Use(special_use), flags: Flags::default(), received_unix_s: None }

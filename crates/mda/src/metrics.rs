@@ -11,6 +11,7 @@ use prometheus_client::registry::Registry;
 pub(crate) enum Outcome {
     Inbox,
     Junk,
+    Forwarded,
     Refused,
     Failed,
 }
@@ -30,6 +31,7 @@ impl Outcome {
         match self {
             Self::Inbox => "inbox",
             Self::Junk => "junk",
+            Self::Forwarded => "forwarded",
             Self::Refused => "refused",
             Self::Failed => "failed",
         }
@@ -39,6 +41,7 @@ impl Outcome {
         match answer {
             Ok(Delivered::Inbox) => Self::Inbox,
             Ok(Delivered::Junk) => Self::Junk,
+            Ok(Delivered::Forwarded) => Self::Forwarded,
             Err(Refusal::DiskFull | Refusal::MailboxFull | Refusal::Unavailable) => Self::Failed,
             Err(_) => Self::Refused,
         }

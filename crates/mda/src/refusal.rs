@@ -32,6 +32,11 @@ impl Refusal {
         }
     }
 
+    /// Trying again helps.
+    pub fn is_temporary(self) -> bool {
+        matches!(self.class(), ErrorClass::Temporary | ErrorClass::Full)
+    }
+
     /// Storage could not take the letter for anybody. Whatever it is, the operator can mend it and the sender
     /// can try again: nothing here refuses a letter for good.
     pub(crate) fn of_letter(error: &storage::Error) -> Self {

@@ -149,7 +149,8 @@ mod tests {
 
     #[test]
     fn what_is_looked_up() {
-        let many: String = (0..100).map(|n| format!("a{n}@x.test, ")).collect();
+        let many: Vec<String> = (0..100).map(|n| format!("a{n}@x.test")).collect();
+        let many = many.join(", ");
         let raw = format!("Sender: b@x.test\r\nFrom: {many}\r\n\r\n");
         let found = claims(&Message::parse(raw.as_bytes()));
         assert_eq!(found.len(), CLAIMS + 1);

@@ -23,9 +23,9 @@ pub(super) fn message_id(leaving: &mut Leaving<'_>) -> Result<(), Objection> {
     }
     let mut random = [0; RANDOM_BYTES];
     getrandom::fill(&mut random).map_err(|_| crate::Refusal::Unavailable)?;
-    let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
     // Of our own name: that of the author may not be ASCII.
-    let id = format!("<{}.{random}@{}>", leaving.submission.id, leaving.hostname);
+    let random = u64::from_ne_bytes(random);
+    let id = format!("<{}.{random:016x}@{}>", leaving.submission.id, leaving.hostname);
     add(leaving, "Message-ID", &id);
     Ok(())
 }

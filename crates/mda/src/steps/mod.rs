@@ -6,6 +6,7 @@ pub(crate) mod trace;
 mod verdict;
 
 use crate::{Delivered, Envelope, Refusal, Thresholds};
+use std::collections::BTreeSet;
 
 /// A letter on its way, parsed once.
 pub struct Passage<'a> {
@@ -16,6 +17,8 @@ pub struct Passage<'a> {
     pub message: mparser::Message<'a>,
     pub verdict: Option<antispam::Verdict>,
     pub into: Delivered,
+    /// Places of recipients who forwarded this letter before: it came back.
+    pub came_back: BTreeSet<usize>,
     /// Whole header fields that will stand before the letter.
     pub trace: Vec<u8>,
 }
@@ -37,7 +40,7 @@ pub static STEPS: &[Step] = &[
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::Recipient;
+    use crate::{Leads, Recipient};
     use types::AccountId;
 
     pub(crate) fn envelope(sender: &str, recipients: &[&str]) -> Envelope {
@@ -47,13 +50,18 @@ pub(crate) mod tests {
                 .zip(recipients)
                 .map(|(n, address)| Recipient {
                     address: address.parse().unwrap(),
-                    account: AccountId(n),
+                    leads: Leads::Account(AccountId(n)),
                 })
                 .collect(),
             client_ip: "192.0.2.7".parse().unwrap(),
             helo: "client.example.test".to_owned(),
             protocol: "ESMTP",
             id: "4K7Q".to_owned(),
+            origin: None,
+            body: queue::Body::SevenBit,
+            utf8: false,
+            require_tls: false,
+            may_refuse: true,
         }
     }
 
@@ -67,6 +75,7 @@ pub(crate) mod tests {
             message: mparser::Message::parse(raw),
             verdict: None,
             into: Delivered::Inbox,
+            came_back: BTreeSet::new(),
             trace: Vec::new(),
         }
     }

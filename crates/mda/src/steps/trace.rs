@@ -1,11 +1,13 @@
 //! The fields we put before a letter, always in this order: `Return-Path`, `Received`, `X-Spam-Status`, and one
-//! more before a letter whose first line is no field of its own.
+//! more before a letter whose first line is no field of its own. Before one that is forwarded: no `Return-Path`, which only
+//! the last server writes, but `Delivered-To`.
 //!
 //! ```text
 //! Time-stamp-line = "Received:" FWS Stamp CRLF                       ; RFC 5321 §4.4
 //! Stamp           = From-domain By-domain Opt-info [CFWS] ";" FWS date-time
 //! Opt-info        = [Via] [With] [ID] [For] [Additional-Registered-Clauses]
 //! Return-path-line = "Return-Path:" FWS Reverse-path CRLF
+//! Delivered-To     = "Delivered-To:" FWS Mailbox FWS CRLF           ; RFC 9228 §4
 //! ```
 
 use super::Passage;
@@ -24,19 +26,40 @@ const SHIELD: &str = "X-Defect: the letter begins in the middle of a field\r\n";
 pub(super) fn run(passage: &mut Passage<'_>) -> Result<(), Refusal> {
     let mut trace = String::with_capacity(512);
     return_path(&mut trace, passage.envelope.sender.as_ref());
+    // With more than one recipient, `for` would tell each about the others (RFC 5321 §7.6).
+    let only = match passage.envelope.recipients.as_slice() {
+        [one] => Some(&one.address),
+        _ => None,
+    };
     if !passage.envelope.protocol.is_empty() {
-        received(&mut trace, passage);
+        received(&mut trace, passage, only);
     }
-    if let Some(verdict) = &passage.verdict {
-        trace.push_str("X-Spam-Status: ");
-        trace.push_str(&verdict.header_value());
-        trace.push_str("\r\n");
-    }
-    if passage.message.raw().starts_with(b" ") || passage.message.raw().starts_with(b"\t") {
-        trace.push_str(SHIELD);
-    }
+    rest(&mut trace, passage);
     passage.trace = trace.into_bytes();
     Ok(())
+}
+
+/// Before the copy that leaves again for this recipient.
+pub(crate) fn forwarded(passage: &Passage<'_>, recipient: &Address) -> Vec<u8> {
+    let mut trace = String::with_capacity(512);
+    let written = write!(trace, "Delivered-To: {recipient}\r\n");
+    debug_assert!(written.is_ok(), "a String takes everything");
+    // One that was here already gets one more: the hops are counted by it.
+    received(&mut trace, passage, Some(recipient));
+    rest(&mut trace, passage);
+    trace.into_bytes()
+}
+
+/// The verdict, and what keeps the letter's own first line apart.
+fn rest(out: &mut String, passage: &Passage<'_>) {
+    if let Some(verdict) = &passage.verdict {
+        out.push_str("X-Spam-Status: ");
+        out.push_str(&verdict.header_value());
+        out.push_str("\r\n");
+    }
+    if passage.message.raw().starts_with(b" ") || passage.message.raw().starts_with(b"\t") {
+        out.push_str(SHIELD);
+    }
 }
 
 fn return_path(out: &mut String, sender: Option<&Address>) {
@@ -47,20 +70,17 @@ fn return_path(out: &mut String, sender: Option<&Address>) {
     debug_assert!(written.is_ok(), "a String takes everything");
 }
 
-fn received(out: &mut String, passage: &Passage<'_>) {
-    let Envelope { protocol, id, recipients, .. } = passage.envelope;
+fn received(out: &mut String, passage: &Passage<'_>, only: Option<&Address>) {
+    let Envelope { protocol, id, .. } = passage.envelope;
     let helo = tame(&passage.envelope.helo);
     let ip = literal(passage.envelope.client_ip);
     let host = passage.hostname;
     let date = Date::from_unix_s(passage.now_unix_s).rfc5322();
-    // With more than one recipient, `for` would tell each about the others (RFC 5321 §7.6).
-    let only = match recipients.as_slice() {
-        [one] => format!("\r\n\tfor <{}>", one.address),
-        _ => String::new(),
-    };
+    let only = only.map_or(String::new(), |only| format!("\r\n\tfor <{only}>"));
+    let with = if protocol.is_empty() { "" } else { " with " };
     let written = write!(
         out,
-        "Received: from {helo} ({ip})\r\n\tby {host} with {protocol} id {id}{only};\r\n\t{date}\r\n"
+        "Received: from {helo} ({ip})\r\n\tby {host}{with}{protocol} id {id}{only};\r\n\t{date}\r\n"
     );
     debug_assert!(written.is_ok(), "a String takes everything");
 }
@@ -129,6 +149,25 @@ mod tests {
         let mut envelope = envelope("ala@example.test", &["b@example.test"]);
         envelope.protocol = "";
         check(&envelope, "Return-Path: <ala@example.test>\r\n");
+    }
+
+    #[test]
+    fn a_copy_that_leaves_again() {
+        let mut envelope = envelope("ala@b.test", &["sales@example.test", "b@example.test"]);
+        let sales = envelope.recipients[0].address.clone();
+        let of = |envelope: &Envelope| {
+            let trace = forwarded(&passage(envelope, b" x\r\n"), &sales);
+            String::from_utf8(trace).unwrap()
+        };
+        let expect = "Delivered-To: sales@example.test\r\n\
+             Received: from client.example.test ([192.0.2.7])\r\n\
+             \tby mx.example.test with ESMTP id 4K7Q\r\n\
+             \tfor <sales@example.test>;\r\n\
+             \tSun, 22 Nov 2026 18:00:00 +0000\r\n";
+        assert_eq!(of(&envelope), format!("{expect}{SHIELD}"));
+        envelope.protocol = "";
+        let expect = expect.replace(" with ESMTP", "");
+        assert_eq!(of(&envelope), format!("{expect}{SHIELD}"));
     }
 
     #[test]

@@ -8,9 +8,10 @@ use types::Address;
 pub(super) fn run(passage: &mut Passage<'_>) -> Result<(), Refusal> {
     let envelope = passage.envelope;
     let recipients: Vec<Address> = envelope.recipients.iter().map(|r| r.address.clone()).collect();
+    let origin = envelope.origin.as_ref();
     let evidence = Evidence {
-        client_ip: Some(envelope.client_ip),
-        helo: Some(&envelope.helo),
+        client_ip: Some(origin.map_or(envelope.client_ip, |origin| origin.ip)),
+        helo: Some(origin.map_or(&envelope.helo, |origin| &origin.helo)),
         sender: envelope.sender.as_ref(),
         recipients: &recipients,
     };
@@ -23,8 +24,8 @@ pub(super) fn run(passage: &mut Passage<'_>) -> Result<(), Refusal> {
     );
     passage.into = match verdict.action {
         Action::Accept => Delivered::Inbox,
-        Action::Junk => Delivered::Junk,
-        Action::Refuse => return Err(Refusal::Unwanted),
+        Action::Refuse if envelope.may_refuse => return Err(Refusal::Unwanted),
+        Action::Junk | Action::Refuse => Delivered::Junk,
     };
     passage.verdict = Some(verdict);
     Ok(())

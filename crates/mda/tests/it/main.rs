@@ -1,6 +1,8 @@
 //! Letters into a real mail store.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod aliases;
+
 use bytes::Bytes;
 use mda::{Config, Delivered, Envelope, Mda, Refusal};
 use std::sync::Arc;
@@ -38,7 +40,7 @@ impl World {
         }
         let config = Config {
             hostname: "mx.example.test".to_owned(),
-            domains: vec!["Example.test".to_owned()],
+            domains: vec!["Example.test".to_owned(), "old.test".to_owned()],
             ..Config::default()
         };
         Self { mda: Mda::new(store.clone(), config, clock), store, _folder: Folder(folder) }
@@ -56,6 +58,11 @@ impl World {
             helo: "c.test".to_owned(),
             protocol: "LMTP",
             id: "ID7".to_owned(),
+            origin: None,
+            body: queue::Body::EightBit,
+            utf8: false,
+            require_tls: false,
+            may_refuse: true,
         })
     }
 
@@ -122,7 +129,7 @@ async fn the_index_is_that_of_the_letter_with_its_trace() {
     for letter in [LETTER, &large, "", "\r\nbody\r\n", " folded\r\n", "Subject: only a header"] {
         let answers = world.mda.deliver(&envelope, Bytes::from(letter.to_owned())).await;
         assert_eq!(answers, [Ok(Delivered::Inbox)]);
-        let alice = envelope.recipients[0].account;
+        let alice = world.store.account_by_key("alice@example.test").await.unwrap().unwrap().id;
         let inbox = world.store.mailbox_by_name(alice, "INBOX").await.unwrap();
         let messages = world.store.messages(alice, inbox.id, &UidSet::all()).await.unwrap();
         let last = messages.last().unwrap();

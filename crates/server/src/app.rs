@@ -1,9 +1,11 @@
 //! The wiring: a store, a service for each protocol, a loop for each port. Starts them, stops them.
 
 use crate::config::Config;
+use crate::dkim;
 use crate::listeners::{Answers, Bound, Encryption, LISTENERS, ListenerRow, Protocol, Service};
 use crate::metrics::{self, ListenerFigures, Process};
 use crate::tls::Tls;
+use antispam::dkim::Signer;
 use anyhow::{Context, Result, ensure};
 use prometheus_client::registry::Registry;
 use std::collections::BTreeSet;
@@ -30,6 +32,7 @@ pub(crate) async fn serve(config: &Config, file: &Path) -> Result<()> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
+    let signer = Arc::new(dkim::signer(config, file)?);
     let mut bound = Vec::new();
     for row in LISTENERS {
         let fix = format!("change {} in {}", row.key, file.display());
@@ -50,6 +53,7 @@ pub(crate) async fn serve(config: &Config, file: &Path) -> Result<()> {
         clock,
         browsers_use_tls: true,
         tls: tls.clone(),
+        signer,
     };
     let mut running = app.start(bound);
     if let Some(tls) = tls {
@@ -83,6 +87,7 @@ pub(crate) struct App {
     /// Browsers reach us over HTTPS, ours or that of a proxy, and by our host name.
     pub(crate) browsers_use_tls: bool,
     pub(crate) tls: Option<Arc<Tls>>,
+    pub(crate) signer: Arc<Signer>,
 }
 
 /// One service for each protocol.
@@ -133,6 +138,7 @@ impl App {
             hostname: hostname.clone(),
             domains: self.domains.clone(),
             thresholds: self.config.thresholds(),
+            outgoing: self.config.outgoing(self.signer.clone()),
         };
         let mda = mda::Mda::new(store.clone(), mda_config, clock.clone());
         let smtp = |kind| {
@@ -294,7 +300,8 @@ mod tests {
         let secret: Arc<str> = auth::hash_password(b"secret").unwrap().into();
         store.put_account("alice@example.test", &secret).await.unwrap();
         let domains = vec!["example.test".to_owned()];
-        App { config, store, domains, clock, browsers_use_tls: true, tls: Some(tls) }
+        let signer = Arc::default();
+        App { config, store, domains, clock, browsers_use_tls: true, tls: Some(tls), signer }
     }
 
     /// Says each line, and reads until the answer holds what is expected; gives back all that was heard.

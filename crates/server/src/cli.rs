@@ -2,7 +2,7 @@
 
 use crate::logs::Format;
 use crate::tls::Tls;
-use crate::{account, app, config, demo, logs, tools};
+use crate::{account, app, config, demo, dkim, logs, tools};
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use std::io::Write;
@@ -39,6 +39,9 @@ enum Command {
     Account(AccountCommand),
     /// Copy the mail to another folder while the server runs; each time only what is new
     Backup(tools::backup::BackupArguments),
+    /// The keys that sign letters: what goes into DNS, a new key
+    #[command(subcommand)]
+    Dkim(DkimCommand),
     /// Write accounts as Maildir or mbox; the server may run
     Export(tools::export::ExportArguments),
     /// Check a data folder: every letter, every row of the index; and repair it
@@ -81,6 +84,20 @@ enum ConfigCommand {
     },
     /// Print a file with every key, its default and what it is for
     Describe,
+}
+
+#[derive(Subcommand)]
+enum DkimCommand {
+    /// Print the TXT record of each key of the configuration, as lines of a zone file
+    Show {
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Make an Ed25519 key in a new file; `openssl genpkey` makes RSA keys
+    Make {
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+    },
 }
 
 #[derive(Subcommand)]
@@ -148,6 +165,7 @@ impl Command {
             Self::Config(ConfigCommand::Check { config: file }) => {
                 let config = config::load(&file)?;
                 let (_, warnings) = Tls::open(&config, &file, Arc::new(types::SystemClock))?;
+                dkim::signer(&config, &file)?;
                 for warning in warnings {
                     say(&format!("warning: {warning}"));
                 }
@@ -165,6 +183,10 @@ impl Command {
             Self::Account(AccountCommand::Quota(arguments)) => {
                 runtime()?.block_on(account::quota(&arguments))
             }
+            Self::Dkim(DkimCommand::Show { config: file }) => {
+                dkim::show(&config::load(&file)?, &file)
+            }
+            Self::Dkim(DkimCommand::Make { file }) => dkim::make(&file),
             Self::Backup(arguments) => tools::backup::run_backup(&arguments),
             Self::Restore(arguments) => tools::backup::run_restore(&arguments),
             Self::Export(arguments) => tools::export::run(&arguments),

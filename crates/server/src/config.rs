@@ -12,11 +12,13 @@
 use crate::listeners::{Encryption, LISTENERS, ListenerRow};
 use crate::logs::Format;
 use crate::tls::{Minimum, Pair};
+use antispam::dkim::Signer;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 use types::Limits;
 
@@ -34,6 +36,7 @@ pub(crate) struct Config {
     pub(crate) reserve_bytes: u64,
     pub(crate) pack: bool,
     pub(crate) cache_bytes: u64,
+    pub(crate) dkim_keys: Vec<DkimKey>,
     /// What IMAP tells of a JMAP server; none: nothing.
     pub(crate) jmap_session_url: Option<String>,
     pub(crate) limits: Limits,
@@ -46,8 +49,21 @@ pub(crate) struct Config {
     /// None: no TLS. The first is for clients that ask for no name we know.
     pub(crate) certificates: Vec<Pair>,
     pub(crate) tls_minimum: Minimum,
+    pub(crate) hide_client: bool,
+    /// 0: no limit.
+    pub(crate) letters_per_hour: u32,
+    /// 0: no limit.
+    pub(crate) recipients_per_day: u32,
     /// Where each listener listens, by its name; nowhere: it is off.
     pub(crate) listen: BTreeMap<&'static str, Vec<SocketAddr>>,
+}
+
+/// A key that signs letters of a domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DkimKey {
+    pub(crate) domain: String,
+    pub(crate) selector: String,
+    pub(crate) file: PathBuf,
 }
 
 impl Default for Config {
@@ -64,6 +80,7 @@ impl Default for Config {
             reserve_bytes: options.reserve_bytes,
             pack: options.pack,
             cache_bytes: options.cache_bytes,
+            dkim_keys: Vec::new(),
             jmap_session_url: None,
             limits: Limits::default(),
             junk_points: spam.junk,
@@ -78,6 +95,9 @@ impl Default for Config {
             },
             certificates: Vec::new(),
             tls_minimum: Minimum::Tls12,
+            hide_client: false,
+            letters_per_hour: 500,
+            recipients_per_day: 5000,
             listen: LISTENERS.iter().map(|row| (row.name, row.default_addresses())).collect(),
         }
     }
@@ -99,6 +119,15 @@ impl Config {
         Some(self.issuer.clone()).filter(|issuer| !issuer.name.is_empty())
     }
 
+    pub(crate) fn outgoing(&self, signer: Arc<Signer>) -> mda::Outgoing {
+        mda::Outgoing {
+            hide_client: self.hide_client,
+            letters_per_hour: self.letters_per_hour,
+            recipients_per_day: self.recipients_per_day,
+            signer,
+        }
+    }
+
     pub(crate) fn thresholds(&self) -> antispam::Thresholds {
         antispam::Thresholds { junk: self.junk_points, refuse: self.refuse_points }
     }
@@ -112,7 +141,8 @@ pub(crate) struct Key {
     set: fn(&mut Config, &Value<'_>) -> Result<(), String>,
 }
 
-/// Sorted by section, then by what an operator looks for first. Listeners add `NAME.listen` each.
+/// Sorted by section, then by what an operator looks for first. Listeners add `NAME.listen` each; keys of their sections
+/// come last.
 static KEYS: &[Key] = &[
     Key {
         name: "hostname",
@@ -167,6 +197,12 @@ static KEYS: &[Key] = &[
         about: "Memory for what was read lately: letters, their rows, lists of mailboxes.",
         get: |c| c.cache_bytes.to_string(),
         set: |c, v| v.integer(0, 1 << 40).map(|n| c.cache_bytes = n),
+    },
+    Key {
+        name: "dkim.keys",
+        about: "What signs letters of our people, such as [{ domain = \"example.test\", selector = \"s2026\", file = \"/etc/openpoczta/dkim.pem\" }]; one domain may have several. Empty: no signatures.",
+        get: |c| dkim_keys(&c.dkim_keys),
+        set: |c, v| v.dkim_keys().map(|keys| c.dkim_keys = keys),
     },
     Key {
         name: "jmap.session_url",
@@ -299,6 +335,24 @@ static KEYS: &[Key] = &[
             Ok(())
         },
     },
+    Key {
+        name: "submission.hide_client",
+        about: "`Received` does not say from which address our people sent.",
+        get: |c| c.hide_client.to_string(),
+        set: |c, v| v.yes_or_no().map(|hide| c.hide_client = hide),
+    },
+    Key {
+        name: "submission.letters_per_hour",
+        about: "Letters one account may send in an hour; 0: no limit.",
+        get: |c| c.letters_per_hour.to_string(),
+        set: |c, v| v.integer(0, 1_000_000).map(|n| c.letters_per_hour = n),
+    },
+    Key {
+        name: "submission.recipients_per_day",
+        about: "Recipients one account may write to in a day, each letter counted; 0: no limit.",
+        get: |c| c.recipients_per_day.to_string(),
+        set: |c, v| v.integer(0, 100_000_000).map(|n| c.recipients_per_day = n),
+    },
 ];
 
 /// Everything that is wrong with a file, one sentence each, with `file:line` in front.
@@ -356,8 +410,12 @@ pub(crate) fn describe(config: &Config) -> String {
     let mut out =
         String::from("# OpenPoczta configuration. Every key has the default shown here.\n");
     let mut section = "";
+    let of_listener = |head: &str| LISTENERS.iter().any(|row| row.name == head);
     for key in KEYS {
         let (head, name) = key.name.rsplit_once('.').unwrap_or(("", key.name));
+        if of_listener(head) {
+            continue;
+        }
         if head != section {
             let _ = write!(out, "\n[{head}]\n");
             section = head;
@@ -368,6 +426,10 @@ pub(crate) fn describe(config: &Config) -> String {
         let addresses = config.listen.get(row.name).map(Vec::as_slice).unwrap_or_default();
         let (name, about, value) = (row.name, row.about, list(addresses.iter()));
         let _ = write!(out, "\n[{name}]\n# {about} Empty: off.\nlisten = {value}\n");
+        for key in KEYS.iter().filter(|key| section_of(key.name) == Some(row.name)) {
+            let name = key.name.rsplit_once('.').map_or(key.name, |(_, last)| last);
+            let _ = write!(out, "# {}\n{name} = {}\n", key.about, (key.get)(config));
+        }
     }
     out
 }
@@ -569,6 +631,21 @@ impl Value<'_> {
         }
     }
 
+    /// A list of tables, or one table alone.
+    fn dkim_keys(&self) -> Result<Vec<DkimKey>, String> {
+        match self.0 {
+            DeValue::Table(table) => Ok(vec![dkim_key(table)?]),
+            DeValue::Array(items) => {
+                let one = |item: &toml::Spanned<DeValue<'_>>| match item.get_ref() {
+                    DeValue::Table(table) => dkim_key(table),
+                    other => Err(format!("holds a {}: {DKIM_EXAMPLE}", other.type_str())),
+                };
+                items.iter().map(one).collect()
+            }
+            other => Err(format!("must be a list, not a {}: {DKIM_EXAMPLE}", other.type_str())),
+        }
+    }
+
     fn domains(&self) -> Result<Vec<String>, String> {
         let Some(array) = self.0.as_array() else {
             return Err(format!(
@@ -645,6 +722,38 @@ fn pair(table: &DeTable<'_>) -> Result<Pair, String> {
         Some((key, _)) => Err(format!("knows no {:?}: {PAIR_EXAMPLE}", key.get_ref())),
         None => Ok(pair),
     }
+}
+
+const DKIM_EXAMPLE: &str = "write [{ domain = \"example.test\", selector = \"s2026\", file = \"/etc/openpoczta/dkim.pem\" }] with your own";
+
+fn dkim_key(table: &DeTable<'_>) -> Result<DkimKey, String> {
+    let field = |wanted: &str| {
+        let found = table.iter().find(|(key, _)| key.get_ref() == wanted);
+        let (_, value) = found.ok_or_else(|| format!("lacks {wanted}: {DKIM_EXAMPLE}"))?;
+        Ok::<_, String>(Value(value.get_ref()))
+    };
+    // A selector is a part of a domain name (RFC 6376 §3.1).
+    let selector = field("selector")?;
+    let selector = selector.hostname().map_err(|e| format!("has a selector that {e}"))?;
+    let key = DkimKey {
+        domain: field("domain")?.hostname().map_err(|e| format!("has a domain that {e}"))?,
+        selector,
+        file: field("file")?.text().map_err(|e| format!("has a file that {e}"))?.into(),
+    };
+    let known = |key: &str| matches!(key, "domain" | "selector" | "file");
+    match table.iter().find(|(key, _)| !known(key.get_ref())) {
+        Some((other, _)) => Err(format!("knows no {:?}: {DKIM_EXAMPLE}", other.get_ref())),
+        None => Ok(key),
+    }
+}
+
+fn dkim_keys(keys: &[DkimKey]) -> String {
+    let one = |key: &DkimKey| {
+        let (domain, selector) = (quote(&key.domain), quote(&key.selector));
+        let file = quote(&key.file.to_string_lossy());
+        format!("{{ domain = {domain}, selector = {selector}, file = {file} }}")
+    };
+    format!("[{}]", keys.iter().map(one).collect::<Vec<_>>().join(", "))
 }
 
 fn pairs(pairs: &[Pair]) -> String {
@@ -738,7 +847,9 @@ mod tests {
         let text = "hostname = 'mail.example.test'\ndomains = ['Example.TEST']\n\
             [data]\nfolder = '/srv/mail'\nindex = 'memory:'\nstore = 'postgres://a:b@c/d'\nsegment_bytes = 0x200000\n\
             reserve_bytes = 2_000_000\npack = false\ncache_bytes = 0\n\
+            [dkim]\nkeys = [{domain = 'Example.test', selector = 's2026', file = '/etc/a b.pem'}]\n\
             [jmap]\nsession_url = 'https://mail.example.test/jmap'\n\
+            [submission]\nhide_client = true\nletters_per_hour = 7\nrecipients_per_day = 0\n\
             [limits]\nmessage_bytes = 100000\nrecipients = 200\nconnections = 7\nline_bytes = 600\n\
             command_bytes = 9000\ncommand_bytes_before_login = 2000\nidle_timeout_ms = 2000\n\
             login_timeout_ms = 3000\nwrite_timeout_ms = 4000\n\
@@ -863,6 +974,19 @@ mod tests {
             2,
             &["knows no \"ca\""],
         );
+        check("[dkim]\nkeys = 'a.pem'", 2, &["dkim.keys must be a list", "selector = "]);
+        check("[dkim]\nkeys = [{ domain = 'a.test', file = 'x' }]", 2, &["lacks selector"]);
+        check(
+            "[dkim]\nkeys = [{ domain = 'a b', selector = 's', file = 'x' }]",
+            2,
+            &["has a domain that cannot be \"a b\""],
+        );
+        check(
+            "[dkim]\nkeys = [{ domain = 'a.test', selector = 's', file = 'x', bits = 1 }]",
+            2,
+            &["knows no \"bits\""],
+        );
+        check("[submission]\nletters_per_hour = -1", 2, &["whole number from 0"]);
         check("[tls]\nminimum = '1.1'", 2, &["tls.minimum cannot be \"1.1\"", "1.2, 1.3"]);
         check("[tls.cert]\nfile = 'x'", 1, &["unknown section [tls.cert]"]);
     }

@@ -61,7 +61,15 @@ async fn start(arguments: &DemoArguments, bound: Vec<Bound>, folder: &Path) -> R
     let store = Store::open(&config.storage_options(), clock.clone())?;
     let fresh = fill(arguments, &store, &*clock).await?;
     let domains = vec![DOMAIN.to_owned()];
-    let app = App { config, store, domains, clock, browsers_use_tls: false, tls: None };
+    let app = App {
+        config,
+        store,
+        domains,
+        clock,
+        browsers_use_tls: false,
+        tls: None,
+        signer: Arc::default(),
+    };
     let running = app.start(bound);
     if fresh && !arguments.no_seed {
         send_first_letter(&running).await;

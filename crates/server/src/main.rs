@@ -17,6 +17,7 @@ mod app;
 mod cli;
 mod config;
 mod demo;
+mod dkim;
 mod first_letter;
 mod http;
 mod listeners;

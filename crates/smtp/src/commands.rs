@@ -38,6 +38,8 @@ pub enum Run {
 }
 
 const ALL: &[Kind] = &[Lmtp, Smtp, Submission];
+/// Where a mail server may stand in front.
+const FRONTS: &[Kind] = &[Lmtp, Smtp];
 
 pub static COMMANDS: &[Command] = &[
     row("AUTH", &[Submission], When::Greeted, Run::Wait(cmd::auth::run), "RFC 4954 §4"),
@@ -47,13 +49,21 @@ pub static COMMANDS: &[Command] = &[
     row("HELO", &[Smtp, Submission], When::Always, Run::Now(cmd::hello::helo), "RFC 5321 §4.1.1.1"),
     row("HELP", ALL, When::Always, Run::Now(cmd::help::run), "RFC 5321 §4.1.1.8"),
     row("LHLO", &[Lmtp], When::Always, Run::Now(cmd::hello::lhlo), "RFC 2033 §4.1"),
-    row("MAIL", ALL, When::Greeted, Run::Now(cmd::mail::run), "RFC 5321 §4.1.1.2"),
+    row("MAIL", ALL, When::Greeted, Run::Wait(cmd::mail::run), "RFC 5321 §4.1.1.2"),
     row("NOOP", ALL, When::Always, Run::Now(cmd::noop::run), "RFC 5321 §4.1.1.9"),
     row("QUIT", ALL, When::Always, Run::Now(cmd::quit::run), "RFC 5321 §4.1.1.10"),
     row("RCPT", ALL, When::Mail, Run::Wait(cmd::rcpt::run), "RFC 5321 §4.1.1.3"),
     row("RSET", ALL, When::Always, Run::Now(cmd::rset::run), "RFC 5321 §4.1.1.5"),
     row("STARTTLS", ALL, When::Always, Run::Now(cmd::starttls::run), "RFC 3207 §4"),
     row("VRFY", ALL, When::Always, Run::Now(cmd::vrfy::run), "RFC 5321 §4.1.1.6"),
+    row("XCLIENT", ALL, When::Always, Run::Wait(cmd::xclient::run), "postfix.org XCLIENT_README"),
+    row(
+        "XFORWARD",
+        FRONTS,
+        When::Always,
+        Run::Now(cmd::xforward::run),
+        "postfix.org XFORWARD_README",
+    ),
 ];
 
 /// Verbs of the standards that we know and do not do: `502` instead of `500`.
@@ -96,7 +106,8 @@ mod tests {
         assert!(COMMANDS.is_sorted_by(|a, b| a.name < b.name));
         assert!(NOT_HERE.is_sorted());
         for command in COMMANDS {
-            assert!(command.spec.starts_with("RFC "), "{}", command.name);
+            let spec = command.spec;
+            assert!(spec.starts_with("RFC ") || spec.starts_with("postfix.org "), "{spec}");
             assert!(!NOT_HERE.contains(&command.name));
             assert!(!command.kinds.is_empty());
         }

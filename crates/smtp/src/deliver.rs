@@ -5,7 +5,8 @@ use crate::dots::Body;
 use crate::metrics::Outcome;
 use crate::reply::Reply;
 use crate::session::{Accepted, Session, Transaction};
-use mda::{Delivered, Envelope, Refusal};
+use crate::submit;
+use mda::{Delivered, Envelope, Origin, Refusal};
 use std::sync::Arc;
 
 /// Hands the letter over and gives back the last reply; on LMTP the ones before are written already.
@@ -20,6 +21,9 @@ pub(crate) async fn finish(
     let refusal = early_refusal(session, &body, has_bare);
     let (replies, outcome) = if let Some(reply) = refusal {
         (vec![reply; recipients.len().max(1)], Outcome::Refused)
+    } else if session.kind() == Kind::Submission {
+        let (reply, outcome) = submit::finish(session, mail, body, &id).await;
+        (vec![reply], outcome)
     } else {
         let envelope = Arc::new(envelope(session, mail, &id));
         let mda = Arc::clone(&session.service.mda);
@@ -27,15 +31,18 @@ pub(crate) async fn finish(
         let outcome = answers.iter().copied().map(outcome).max().unwrap_or(Outcome::Failed);
         let replies = match session.kind() {
             Kind::Lmtp => each(&answers, &recipients, &id),
-            Kind::Smtp | Kind::Submission => vec![one(&answers, &id)],
+            _ => vec![one(&answers, &id)],
         };
         (replies, outcome)
     };
     session.service.metrics.letter(outcome, size_bytes);
+    // It was said of this letter only.
+    let forwarded = session.forwarded.take().unwrap_or_default();
     tracing::info!(
         kind = session.kind().name(),
-        ip = %session.peer.ip,
+        ip = %forwarded.ip.unwrap_or(session.peer.ip),
         id,
+        front_id = forwarded.id,
         size_bytes,
         recipients = recipients.len(),
         ?outcome,
@@ -67,10 +74,19 @@ pub(crate) fn too_large(session: &Session) -> Reply {
 
 fn envelope(session: &Session, mail: Transaction, id: &str) -> Envelope {
     let hello = session.hello.as_ref();
-    let extended = hello.is_some_and(|h| h.extended);
-    let flags = [extended, mail.utf8, session.is_encrypted(), session.identity.is_some()];
+    let forwarded = session.forwarded.as_ref();
+    let origin = forwarded.and_then(|from| {
+        Some(Origin { ip: from.ip?, helo: from.helo.clone().unwrap_or_default() })
+    });
     Envelope {
-        protocol: protocol(session.kind(), flags),
+        origin,
+        // Who speaks LMTP has taken the letter already: refused, it would go back to whoever is named as the sender, and
+        // spam names anybody.
+        may_refuse: session.kind() != Kind::Lmtp,
+        require_tls: mail.require_tls,
+        body: mail.body,
+        utf8: mail.utf8,
+        protocol: protocol(session, mail.utf8),
         sender: mail.sender,
         recipients: mail.recipients.into_iter().filter_map(|to| to.here).collect(),
         client_ip: session.peer.ip,
@@ -80,7 +96,13 @@ fn envelope(session: &Session, mail: Transaction, id: &str) -> Envelope {
 }
 
 /// The keyword after `with` (RFC 3848 §2, RFC 6531 §4.3).
-fn protocol(kind: Kind, [extended, utf8, encrypted, authenticated]: [bool; 4]) -> &'static str {
+pub(crate) fn protocol(session: &Session, utf8: bool) -> &'static str {
+    let extended = session.hello.as_ref().is_some_and(|h| h.extended);
+    let flags = [extended, utf8, session.is_encrypted(), session.identity.is_some()];
+    keyword(session.kind(), flags)
+}
+
+fn keyword(kind: Kind, [extended, utf8, encrypted, authenticated]: [bool; 4]) -> &'static str {
     match (kind, extended, utf8, encrypted, authenticated) {
         (Kind::Lmtp, _, false, false, _) => "LMTP",
         (Kind::Lmtp, _, false, true, _) => "LMTPS",
@@ -100,7 +122,7 @@ fn protocol(kind: Kind, [extended, utf8, encrypted, authenticated]: [bool; 4]) -
 
 fn outcome(answer: Result<Delivered, Refusal>) -> Outcome {
     match answer {
-        Ok(Delivered::Inbox) => Outcome::Accepted,
+        Ok(Delivered::Inbox | Delivered::Forwarded) => Outcome::Accepted,
         Ok(Delivered::Junk) => Outcome::Junk,
         Err(refusal) if Reply::of_refusal(refusal, "").is_temporary() => Outcome::Failed,
         Err(_) => Outcome::Refused,
@@ -166,7 +188,7 @@ mod tests {
     fn keywords_of_received() {
         #[track_caller]
         fn check(kind: Kind, flags: [bool; 4], expect: &str) {
-            assert_eq!(protocol(kind, flags), expect);
+            assert_eq!(keyword(kind, flags), expect);
         }
         check(Kind::Lmtp, [true, false, false, false], "LMTP");
         check(Kind::Lmtp, [true, false, true, false], "LMTPS");

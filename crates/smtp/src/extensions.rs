@@ -2,6 +2,7 @@
 
 use crate::Kind::{self, Lmtp, Smtp, Submission};
 use crate::Opening;
+use crate::cmd;
 use crate::params::HOLD_MAX_S;
 use crate::session::Session;
 use types::Date;
@@ -31,6 +32,8 @@ pub static EXTENSIONS: &[Extension] = &[
     row("SIZE", ALL, size, "RFC 1870 §3"),
     row("SMTPUTF8", ALL, plain, "RFC 6531 §3.1"),
     row("STARTTLS", ALL, starttls, "RFC 3207 §2"),
+    row("XCLIENT", ALL, xclient, "postfix.org XCLIENT_README"),
+    row("XFORWARD", &[Lmtp, Smtp], xforward, "postfix.org XFORWARD_README"),
 ];
 
 const fn row(
@@ -100,6 +103,15 @@ fn starttls(session: &Session) -> Option<String> {
     (session.opening == Opening::Encryptable).then(String::new)
 }
 
+/// Only to a server in front.
+fn xclient(session: &Session) -> Option<String> {
+    session.is_from_a_front().then(|| format!(" {}", cmd::xclient::NAMES))
+}
+
+fn xforward(session: &Session) -> Option<String> {
+    session.is_from_a_front().then(|| format!(" {}", cmd::xforward::NAMES))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,7 +120,8 @@ mod tests {
     fn the_table_is_sorted_and_each_row_says_where_it_stands() {
         assert!(EXTENSIONS.is_sorted_by(|a, b| a.keyword < b.keyword));
         for extension in EXTENSIONS {
-            assert!(extension.spec.starts_with("RFC "), "{}", extension.keyword);
+            let spec = extension.spec;
+            assert!(spec.starts_with("RFC ") || spec.starts_with("postfix.org "), "{spec}");
         }
     }
 }

@@ -22,25 +22,33 @@
 //! | `session` | one conversation: its state, dispatch, its end |
 //! | `wire` | lines in, replies out in batches, time limits |
 //! | `dots` | where DATA ends; `path`: addresses of commands; `params`: values of their parameters |
-//! | `deliver` | from a body to its replies; `reply`: every refusal's code in one place |
+//! | `gate` | who may come in: the limits of strangers; `network`: who is trusted, who is counted together |
+//! | `deliver` | from a body to its replies; `submit`: the same for our own users |
+//! | `reply` | every refusal's code in one place |
 
 mod cmd;
 mod commands;
 mod deliver;
 mod dots;
 mod extensions;
+mod gate;
 mod metrics;
+mod network;
 mod params;
 mod path;
 mod reply;
 mod session;
+mod submit;
 mod wire;
 
 pub use commands::{COMMANDS, Command, Run, Waiting, When};
 pub use extensions::{EXTENSIONS, Extension};
+pub use gate::Guard;
+pub use network::{Network, NoNetwork};
 pub use session::Session;
 
 use auth::Auth;
+use gate::Gate;
 use mda::Mda;
 use metrics::Metrics;
 use prometheus_client::registry::Registry;
@@ -79,6 +87,9 @@ pub struct Config {
     pub limits: Limits,
     /// The mda has a queue: letters of our own users can wait, and reports are written.
     pub has_queue: bool,
+    /// Servers in front, which may say for whom they speak (XCLIENT, XFORWARD).
+    pub trusted: Vec<Network>,
+    pub guard: Guard,
 }
 
 /// What TLS a connection has, or may get.
@@ -101,6 +112,7 @@ pub struct Service {
     auth: Auth,
     config: Config,
     clock: Arc<dyn Clock>,
+    gate: Arc<Gate>,
     metrics: Metrics,
     letters: AtomicU64,
 }
@@ -117,6 +129,7 @@ impl Service {
             kind,
             mda,
             auth,
+            gate: Gate::new(config.guard.clone()),
             config,
             clock,
             metrics: Metrics::default(),

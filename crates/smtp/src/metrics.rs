@@ -30,6 +30,7 @@ pub(crate) struct Metrics {
     letters: Family<Labels, Counter>,
     letter_bytes: Counter,
     refused_recipients: Counter,
+    turned_away: Counter,
 }
 
 impl Outcome {
@@ -54,6 +55,11 @@ impl Metrics {
             "Recipients refused before the data",
             self.refused_recipients.clone(),
         );
+        registry.register(
+            "sessions_turned_away",
+            "Strangers over a limit, or who spoke before the greeting",
+            self.turned_away.clone(),
+        );
     }
 
     /// Counts a session as open until the guard goes; one that goes on after the handshake has begun before.
@@ -68,6 +74,10 @@ impl Metrics {
     pub(crate) fn letter(&self, outcome: Outcome, size_bytes: u64) {
         self.letters.get_or_create(&Labels { outcome: outcome.name() }).inc();
         self.letter_bytes.inc_by(size_bytes);
+    }
+
+    pub(crate) fn turned_away(&self) {
+        self.turned_away.inc();
     }
 
     pub(crate) fn refused_recipient(&self) {

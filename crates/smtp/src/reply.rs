@@ -4,8 +4,9 @@
 //! Reply-line = *( Reply-code "-" [ textstring ] CRLF ) Reply-code [ SP textstring ] CRLF
 //! ```
 
+use crate::gate::Full;
 use crate::wire::End;
-use mda::Refusal;
+use mda::{Objection, Refusal};
 use std::borrow::Cow;
 
 /// One reply. Text with `\n` in it makes several lines.
@@ -74,6 +75,29 @@ impl Reply {
         Self::new(code, enhanced, text)
     }
 
+    /// Of a letter of one of our own users.
+    pub(crate) fn of_objection(objection: &Objection, id: &str) -> Self {
+        let (code, enhanced) = match objection {
+            Objection::Refused(refusal) => return Self::of_refusal(*refusal, id),
+            Objection::NotYours { .. } => (550, "5.7.1"),
+            Objection::TooMuch(_) => (450, "4.7.1"),
+            Objection::NoAuthor
+            | Objection::WantsSender
+            | Objection::Several(_)
+            | Objection::BrokenHeader => (550, "5.6.0"),
+        };
+        Self::new(code, enhanced, objection.to_string())
+    }
+
+    /// Of a stranger who has to wait outside.
+    pub(crate) fn of_full(full: Full) -> Self {
+        let text = match full {
+            Full::TooMany => "too many connections from your network, try again later",
+            Full::TooOften => "too many connections from your network in a minute, try again later",
+        };
+        Self::new(421, "4.7.0", text).closing()
+    }
+
     /// Of a login that failed (RFC 4954 §4, §6).
     pub(crate) fn of_login(error: &auth::Error) -> Self {
         match error {
@@ -89,6 +113,8 @@ impl Reply {
         let reply = match end {
             End::Closed => return None,
             End::Idle => Self::new(421, "4.4.2", "nothing came for too long, closing"),
+            End::Slow => Self::new(421, "4.4.2", "the letter comes too slowly, closing"),
+            End::Overtime => Self::new(421, "4.4.2", "the session took too long, closing"),
             End::Shutdown => Self::new(421, "4.3.2", "the server is stopping, come back soon"),
             End::Garbage => Self::new(500, "5.5.2", "this is not SMTP, closing"),
         };

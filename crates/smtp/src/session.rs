@@ -2,13 +2,16 @@
 
 use crate::commands::{self, Command, Run, When};
 use crate::dots::Body;
+use crate::gate::{Guard, Pass};
 use crate::reply::Reply;
-use crate::wire::{End, Line, Wire};
+use crate::wire::{self, End, Line, Wire};
 use crate::{Kind, Opening, Service};
 use auth::Identity;
 use queue::{Body as BodyType, Return};
 use std::any::Any;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use types::{Address, Limits, Peer};
 
 /// Refused commands in a row, recipients included, before we hang up: somebody is guessing.
@@ -17,7 +20,10 @@ const ERRORS: u32 = 100;
 /// The state of one session.
 pub struct Session {
     pub(crate) service: Arc<Service>,
+    /// Who is served: the other end, or whom a server in front speaks for (XCLIENT).
     pub(crate) peer: Peer,
+    /// The other end of the connection.
+    pub(crate) front: IpAddr,
     pub(crate) wire: Wire,
     pub(crate) opening: Opening,
     /// The client was told to begin with TLS.
@@ -26,7 +32,21 @@ pub struct Session {
     pub(crate) identity: Option<Identity>,
     pub(crate) failed_logins: u32,
     pub(crate) mail: Option<Transaction>,
+    /// Where the next letter comes from, says a server in front (XFORWARD).
+    pub(crate) forwarded: Option<Forwarded>,
+    pub(crate) known: u32,
+    pub(crate) unknown: u32,
+    pass: Option<Pass>,
     errors: u32,
+}
+
+/// What XFORWARD says about a letter.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Forwarded {
+    pub(crate) ip: Option<IpAddr>,
+    pub(crate) helo: Option<String>,
+    /// The name it has in front.
+    pub(crate) id: Option<String>,
 }
 
 /// What the client called itself, and in which dialect.
@@ -81,6 +101,7 @@ impl Session {
         Self {
             service,
             peer,
+            front: peer.ip,
             wire,
             opening,
             begin_tls: false,
@@ -88,6 +109,10 @@ impl Session {
             identity: None,
             failed_logins: 0,
             mail: None,
+            forwarded: None,
+            known: 0,
+            unknown: 0,
+            pass: None,
             errors: 0,
         }
     }
@@ -107,6 +132,38 @@ impl Session {
 
     pub(crate) fn is_encrypted(&self) -> bool {
         matches!(self.opening, Opening::Encrypted | Opening::Implicit)
+    }
+
+    /// A server in front, which may say for whom it speaks.
+    pub(crate) fn is_from_a_front(&self) -> bool {
+        self.service.config.trusted.iter().any(|network| network.contains(self.front))
+    }
+
+    /// What holds for who is neither on this machine nor a server in front.
+    fn guard(&self) -> Option<&Guard> {
+        let config = &self.service.config;
+        let near = self.peer.ip.to_canonical().is_loopback()
+            || config.trusted.iter().any(|network| network.contains(self.peer.ip));
+        (!near).then_some(&config.guard)
+    }
+
+    /// The same where anybody may come.
+    fn guard_of_strangers(&self) -> Option<&Guard> {
+        self.guard().filter(|_| self.kind() == Kind::Smtp)
+    }
+
+    /// More recipients were wrong than right, and many: somebody is guessing.
+    pub(crate) fn is_guessing(&self) -> bool {
+        let limit = self.guard_of_strangers().map_or(0, |guard| guard.unknown_recipients);
+        limit > 0 && self.unknown >= limit && self.unknown > self.known
+    }
+
+    /// From here on the letter has to come at some pace.
+    pub(crate) fn begin_letter(&mut self) {
+        let slowest = self.guard().map_or(0, |guard| guard.slowest_bytes_per_s);
+        if slowest > 0 {
+            self.wire.begin_letter(wire::GRACE, slowest);
+        }
     }
 
     /// Reports can be asked for, and letters can wait: there is a queue behind us, and the sender is one of ours. To
@@ -133,8 +190,18 @@ impl Session {
 
     /// `None`: we said the last word already.
     async fn converse(&mut self) -> Option<End> {
-        if self.opening != Opening::Encrypted {
-            self.greet();
+        let again = self.opening == Opening::Encrypted;
+        let first = match self.begin(again).await {
+            Ok(Some(reply)) => reply,
+            Ok(None) if again => Reply::new(0, "", ""),
+            Ok(None) => self.greeting(),
+            Err(end) => return Some(end),
+        };
+        if first.code > 0 {
+            first.write(self.wire.output());
+        }
+        if first.close {
+            return None;
         }
         let mut line = Vec::new();
         loop {
@@ -158,13 +225,43 @@ impl Session {
         }
     }
 
-    fn greet(&mut self) {
+    /// Before the greeting: may this one come in, and does it wait for us? Else the reply that ends it. `again`: it was
+    /// in already.
+    pub(crate) async fn begin(&mut self, again: bool) -> Result<Option<Reply>, End> {
+        let Some(guard) = self.guard_of_strangers() else { return Ok(None) };
+        let delay = Duration::from_millis(guard.greeting_delay_ms);
+        let session = Duration::from_millis(guard.session_timeout_ms);
+        let service = &self.service;
+        let now_unix_ms = service.clock.now_unix_ms();
+        // The one that is given back first is counted no more.
+        self.pass = None;
+        match service.gate.enter(self.peer.ip, now_unix_ms, again) {
+            Ok(pass) => self.pass = Some(pass),
+            Err(full) => {
+                service.metrics.turned_away();
+                return Ok(Some(Reply::of_full(full)));
+            }
+        }
+        if !session.is_zero() {
+            self.wire.end_after(session);
+        }
+        // After XCLIENT the commands of the server in front may be here already.
+        let listens = again || self.front != self.peer.ip || delay.is_zero();
+        if listens || !self.wire.wait_for_silence(delay).await? {
+            return Ok(None);
+        }
+        service.metrics.turned_away();
+        let text = "you speak before the greeting; wait for it";
+        Ok(Some(Reply::new(554, "5.5.1", text).closing()))
+    }
+
+    pub(crate) fn greeting(&self) -> Reply {
         let dialect = match self.kind() {
             Kind::Lmtp => "LMTP",
             Kind::Smtp | Kind::Submission => "ESMTP",
         };
         let greeting = format!("{} {dialect} OpenPoczta", self.service.config.hostname);
-        Reply::new(220, "", greeting).write(self.wire.output());
+        Reply::new(220, "", greeting)
     }
 
     /// A letter that was taken forgives what was wrong before.

@@ -35,7 +35,8 @@ pub(crate) fn may_address(session: &Session, mail: &Transaction) -> Result<(), R
 /// RCPT of another domain: through the queue.
 pub(crate) fn elsewhere(session: &Session, wanted: queue::Recipient) -> Result<Accepted, Reply> {
     if !session.service.mda.has_queue() {
-        let text = "this server sends no mail to other domains; send it with the server of your provider";
+        let text =
+            "this server sends no mail to other domains; send it with the server of your provider";
         return Err(Reply::new(554, "5.7.1", text));
     }
     // RFC 6409 §4.2: whoever comes after us must be able to find it.

@@ -9,13 +9,17 @@ use std::any::Any;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use types::Limits;
 
 /// RFC 5321 §4.5.3.2.7: a server waits at least five minutes for the next command.
 const COMMAND_TIMEOUT: Duration = Duration::from_mins(5);
 /// Too long lines thrown away in one session before it is closed.
 const GARBAGE_BYTES: usize = 1024 * 1024;
+/// RFC 4954 §4: a line of AUTH may be as long as this, whatever the limit of commands is.
+const AUTH_BYTES: usize = 12_288;
+/// RFC 5321 §4.5.3.2.5: a sender may stop for so long in a letter; before that nobody is slow.
+pub(crate) const GRACE: Duration = Duration::from_mins(3);
 /// Replies kept back for one write; a client that pipelines more gets them in several.
 const OUTPUT_BYTES: usize = 16 * 1024;
 /// Room for one read of commands, kept while a session idles.
@@ -37,6 +41,10 @@ pub enum End {
     Closed,
     /// Nothing came for too long.
     Idle,
+    /// A letter came too slowly.
+    Slow,
+    /// The session took too long.
+    Overtime,
     /// We were asked to stop.
     Shutdown,
     /// Too much that cannot be a command.
@@ -61,6 +69,27 @@ pub(crate) struct Wire {
     write_timeout: Duration,
     line_bytes: usize,
     garbage_bytes: usize,
+    session_deadline: Option<Instant>,
+    pace: Option<Pace>,
+}
+
+/// How fast a letter has to come.
+struct Pace {
+    began: Instant,
+    grace: Duration,
+    slowest_bytes_per_s: u32,
+    bytes: u64,
+}
+
+impl Pace {
+    /// When more must have come.
+    fn deadline(&self) -> Instant {
+        let slowest = u64::from(self.slowest_bytes_per_s.max(1));
+        let earned = Duration::from_millis(self.bytes.saturating_mul(1000) / slowest);
+        let patience = self.grace.saturating_add(earned);
+        // So far away that it does not matter: letters have a limit.
+        self.began.checked_add(patience).unwrap_or(self.began + Duration::from_hours(24))
+    }
 }
 
 impl Wire {
@@ -78,12 +107,51 @@ impl Wire {
             write_timeout: Duration::from_millis(limits.write_timeout_ms),
             line_bytes: usize::try_from(limits.line_bytes).unwrap_or(usize::MAX),
             garbage_bytes: 0,
+            session_deadline: None,
+            pace: None,
         }
     }
 
-    /// Reads the next line into `line`, without its end. Commands may end with LF alone, as people type them;
+    /// The session ends after this time, whatever happens.
+    pub(crate) fn end_after(&mut self, time: Duration) {
+        self.session_deadline = Instant::now().checked_add(time);
+    }
+
+    /// A letter begins: after the grace it has to come at this pace.
+    pub(crate) fn begin_letter(&mut self, grace: Duration, slowest_bytes_per_s: u32) {
+        let began = Instant::now();
+        self.pace = Some(Pace { began, grace, slowest_bytes_per_s, bytes: 0 });
+    }
+
+    pub(crate) fn end_letter(&mut self) {
+        self.pace = None;
+    }
+
+    /// Reads the next command into `line`, without its end. Commands may end with LF alone, as people type them;
     /// in DATA only CRLF counts.
     pub(crate) async fn line(&mut self, line: &mut Vec<u8>) -> Result<Line, End> {
+        self.read_line(line, Self::longest).await
+    }
+
+    /// The same of what follows AUTH.
+    pub(crate) async fn auth_line(&mut self, line: &mut Vec<u8>) -> Result<Line, End> {
+        self.read_line(line, |wire| wire.line_bytes.max(AUTH_BYTES)).await
+    }
+
+    /// How long the command at the head of the input may be.
+    fn longest(&self) -> usize {
+        let head = self.input.get(..5).unwrap_or_default();
+        if head.eq_ignore_ascii_case(b"AUTH ") {
+            return self.line_bytes.max(AUTH_BYTES);
+        }
+        self.line_bytes
+    }
+
+    async fn read_line(
+        &mut self,
+        line: &mut Vec<u8>,
+        longest: fn(&Self) -> usize,
+    ) -> Result<Line, End> {
         line.clear();
         let mut scanned = 0;
         loop {
@@ -92,7 +160,7 @@ impl Wire {
                 let end = scanned + at;
                 let text = self.input.get(..end).unwrap_or_default();
                 let text = text.strip_suffix(b"\r").unwrap_or(text);
-                let fits = text.len() <= self.line_bytes;
+                let fits = text.len() <= longest(self);
                 if fits {
                     line.extend_from_slice(text);
                 }
@@ -103,7 +171,7 @@ impl Wire {
                 return Ok(if fits { Line::Whole } else { Line::TooLong });
             }
             scanned = self.input.len();
-            if scanned > self.line_bytes + 1 {
+            if scanned > longest(self) + 1 {
                 self.input.clear();
                 self.throw_away(scanned)?;
                 self.skip_line().await?;
@@ -141,15 +209,48 @@ impl Wire {
             self.input = BytesMut::new();
         }
         self.input.reserve(room_bytes);
-        let read = timeout(self.read_timeout, self.stream.read_buf(&mut self.input));
+        let (deadline, too_late) = self.deadline();
+        let read = timeout_at(deadline, self.stream.read_buf(&mut self.input));
         tokio::select! {
             biased;
             () = stopped(&mut self.shutdown) => Err(End::Shutdown),
             read = read => match read {
-                Ok(Ok(1..)) => Ok(()),
+                Ok(Ok(bytes @ 1..)) => {
+                    if let Some(pace) = &mut self.pace {
+                        pace.bytes += bytes as u64;
+                    }
+                    Ok(())
+                }
                 Ok(Ok(0) | Err(_)) => Err(End::Closed),
-                Err(_) => Err(End::Idle),
+                Err(_) => Err(too_late),
             },
+        }
+    }
+
+    /// The time limit that comes first, and what it means. Bytes that are there already do not hide that it is over.
+    fn deadline(&self) -> (Instant, End) {
+        let mut first = (Instant::now() + self.read_timeout, End::Idle);
+        let others = [
+            self.pace.as_ref().map(|pace| (pace.deadline(), End::Slow)),
+            self.session_deadline.map(|deadline| (deadline, End::Overtime)),
+        ];
+        for (deadline, end) in others.into_iter().flatten() {
+            if deadline < first.0 {
+                first = (deadline, end);
+            }
+        }
+        first
+    }
+
+    /// Waits before the greeting. `true`: somebody spoke before it.
+    pub(crate) async fn wait_for_silence(&mut self, time: Duration) -> Result<bool, End> {
+        let before = std::mem::replace(&mut self.read_timeout, time);
+        let waited = self.fill(COMMAND_READ_BYTES).await;
+        self.read_timeout = before;
+        match waited {
+            Ok(()) => Ok(true),
+            Err(End::Idle) => Ok(false),
+            Err(end) => Err(end),
         }
     }
 
@@ -322,5 +423,44 @@ mod tests {
         let mut wire = Wire::new(Box::new(ours), &limits, shutdown);
         wire.output().extend_from_slice(&vec![b'x'; 20_000]);
         assert_eq!(wire.relieve().await, Err(End::Closed));
+    }
+
+    #[tokio::test]
+    async fn a_letter_has_to_come_at_some_pace() {
+        // Grace for 50 ms, then 1,000 bytes a second: 5 bytes every 20 ms are too few, 50 are enough.
+        for (bytes, expect) in [(5, Err(End::Slow)), (50, Ok(()))] {
+            let (mut wire, mut peer, _stop) = wire(&Limits::default());
+            let feeding = tokio::spawn(async move {
+                for _ in 0..15 {
+                    drop(peer.write_all(&vec![b'x'; bytes]).await);
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                peer
+            });
+            wire.begin_letter(Duration::from_millis(50), 1000);
+            let mut found = Ok(());
+            for _ in 0..10 {
+                found = found.and(wire.fill(BODY_READ_BYTES).await);
+            }
+            assert_eq!(found, expect);
+            wire.end_letter();
+            drop(feeding.await);
+        }
+    }
+
+    #[tokio::test]
+    async fn lines_of_auth_may_be_longer() {
+        let limits = Limits { line_bytes: 10, ..Limits::default() };
+        let (mut wire, mut peer, _stop) = wire(&limits);
+        let long = "A".repeat(AUTH_BYTES - 5);
+        peer.write_all(format!("auth {long}\r\nAUTH {long}x\r\nNOOP 67890x\r\n").as_bytes())
+            .await
+            .unwrap();
+        let mut line = Vec::new();
+        assert_eq!(wire.line(&mut line).await, Ok(Line::Whole));
+        assert_eq!(wire.line(&mut line).await, Ok(Line::TooLong));
+        assert_eq!(wire.line(&mut line).await, Ok(Line::TooLong));
+        peer.write_all(format!("{long}\r\n").as_bytes()).await.unwrap();
+        assert_eq!(wire.auth_line(&mut line).await, Ok(Line::Whole));
     }
 }

@@ -68,7 +68,7 @@ async fn converse(
             Step::Malformed => break,
             Step::Cancelled => return Ok(Reply::new(501, "5.7.0", "cancelled")),
         }
-        step = match session.wire.line(&mut line).await? {
+        step = match session.wire.auth_line(&mut line).await? {
             Line::Whole => exchange.next_line(&line).await,
             // RFC 4954 §4
             Line::TooLong => return Ok(Reply::new(500, "5.5.6", "the line is too long")),

@@ -72,6 +72,7 @@ async fn chunk(
 /// Exactly so many bytes.
 async fn read(session: &mut Session, size_bytes: u64, body: &mut Body) -> Result<(), End> {
     let mut rest = size_bytes;
+    session.begin_letter();
     while rest > 0 {
         if session.wire.input.is_empty() {
             session.wire.fill(BODY_READ_BYTES).await?;
@@ -82,6 +83,7 @@ async fn read(session: &mut Session, size_bytes: u64, body: &mut Body) -> Result
         input.advance(used);
         rest -= used as u64;
     }
+    session.wire.end_letter();
     Ok(())
 }
 

@@ -43,6 +43,7 @@ async fn read(session: &mut Session, mail: Transaction) -> Result<Reply, End> {
     let limit_bytes = u64::from(session.limits().message_bytes);
     let mut body = Body::new(limit_bytes, mail.size_bytes);
     let mut dots = Dots::default();
+    session.begin_letter();
     loop {
         if session.wire.input.is_empty() {
             session.wire.fill(BODY_READ_BYTES).await?;
@@ -50,6 +51,7 @@ async fn read(session: &mut Session, mail: Transaction) -> Result<Reply, End> {
         let (used, done) = dots.feed(&session.wire.input, &mut body);
         session.wire.input.advance(used);
         if done {
+            session.wire.end_letter();
             return Ok(deliver::finish(session, mail, body, dots.has_bare()).await);
         }
         if body.size_bytes() > limit_bytes.saturating_mul(PATIENCE) {

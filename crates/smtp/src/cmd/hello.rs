@@ -27,6 +27,7 @@ fn greet(session: &mut Session, name: &str, extended: bool) -> Reply {
     }
     session.hello = Some(Hello { name: name.to_owned(), extended });
     session.mail = None;
+    session.forwarded = None;
     let mut text = session.service.config.hostname.clone();
     if extended {
         text.push_str(&extensions::lines(session));

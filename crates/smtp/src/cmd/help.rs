@@ -7,7 +7,13 @@ use crate::{COMMANDS, Command, Opening};
 pub(crate) fn run(session: &mut Session, _arg: &str) -> Reply {
     let kind = session.kind();
     let tls = session.opening == Opening::Encryptable;
-    let here = |c: &&Command| c.kinds.contains(&kind) && (tls || c.name != "STARTTLS");
+    let front = session.is_from_a_front();
+    let offered = |name: &str| match name {
+        "STARTTLS" => tls,
+        "XCLIENT" | "XFORWARD" => front,
+        _ => true,
+    };
+    let here = |c: &&Command| c.kinds.contains(&kind) && offered(c.name);
     let names: Vec<&str> = COMMANDS.iter().filter(here).map(|c| c.name).collect();
     Reply::new(214, "2.0.0", names.join(" "))
 }

@@ -10,29 +10,38 @@
 //! (RFC 4865 §5); what they hold is read in [`params`].
 
 use crate::Kind;
+use crate::commands::Waiting;
 use crate::deliver;
 use crate::params;
 use crate::path;
 use crate::reply::Reply;
 use crate::session::{Session, Transaction};
+use crate::submit;
 use queue::Body as BodyType;
 use types::Address;
 
-pub(crate) fn run(session: &mut Session, arg: &str) -> Reply {
-    if session.mail.is_some() {
-        return Reply::sequence("a letter is under way; RSET forgets it");
-    }
-    let now_unix_s = session.service.clock.now_unix_s();
-    let parsed = parse(arg, session.may_report(), now_unix_s);
-    let mail = match parsed.and_then(|mail| allowed(session, mail)) {
-        Ok(mail) => mail,
-        Err(reply) => return reply,
-    };
-    session.mail = Some(mail);
-    Reply::new(250, "2.1.0", "sender ok")
+pub(crate) fn run<'a>(session: &'a mut Session, arg: &'a str) -> Waiting<'a> {
+    Box::pin(async move {
+        let begun = begin(session, arg).await;
+        Ok(begun.unwrap_or_else(|reply| reply))
+    })
 }
 
-fn allowed(session: &Session, mail: Transaction) -> Result<Transaction, Reply> {
+async fn begin(session: &mut Session, arg: &str) -> Result<Reply, Reply> {
+    if session.mail.is_some() {
+        return Err(Reply::sequence("a letter is under way; RSET forgets it"));
+    }
+    let now_unix_s = session.service.clock.now_unix_s();
+    let mail = parse(arg, session.may_report(), now_unix_s)?;
+    allowed(session, &mail)?;
+    if session.kind() == Kind::Submission {
+        submit::sender(session, &mail).await?;
+    }
+    session.mail = Some(mail);
+    Ok(Reply::new(250, "2.1.0", "sender ok"))
+}
+
+fn allowed(session: &Session, mail: &Transaction) -> Result<(), Reply> {
     if mail.size_bytes > Some(session.limits().message_bytes.into()) {
         return Err(deliver::too_large(session));
     }
@@ -40,19 +49,7 @@ fn allowed(session: &Session, mail: Transaction) -> Result<Transaction, Reply> {
     if mail.require_tls && !session.is_encrypted() {
         return Err(Reply::new(530, "5.7.10", "REQUIRETLS is for encrypted connections"));
     }
-    if session.kind() != Kind::Submission {
-        return Ok(mail);
-    }
-    let Some(identity) = &session.identity else {
-        return Err(Reply::new(530, "5.7.0", "log in first"));
-    };
-    match &mail.sender {
-        Some(sender) if sender.account_key() != identity.key => {
-            let text = format!("you are {}, send as that", identity.key);
-            Err(Reply::new(553, "5.7.1", text))
-        }
-        _ => Ok(mail),
-    }
+    Ok(())
 }
 
 /// `reports`: somebody here writes reports and lets letters wait.

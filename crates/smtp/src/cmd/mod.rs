@@ -12,3 +12,5 @@ pub(crate) mod rcpt;
 pub(crate) mod rset;
 pub(crate) mod starttls;
 pub(crate) mod vrfy;
+pub(crate) mod xclient;
+pub(crate) mod xforward;

@@ -13,6 +13,7 @@ use crate::params;
 use crate::path;
 use crate::reply::Reply;
 use crate::session::{Accepted, Session, Transaction};
+use crate::submit;
 use mda::{Mda, Refusal};
 use queue::Notify;
 use types::{Address, AddressError};
@@ -23,7 +24,10 @@ pub(crate) fn run<'a>(session: &'a mut Session, arg: &'a str) -> Waiting<'a> {
         let Some(mut mail) = session.mail.take() else {
             return Ok(Reply::sequence("say MAIL first"));
         };
-        let reply = add(session, &mut mail, arg).await;
+        let mut reply = add(session, &mut mail, arg).await;
+        if session.is_guessing() {
+            reply = Reply::new(421, "4.7.0", "too many unknown recipients, closing").closing();
+        }
         if reply.is_error() {
             session.service.metrics.refused_recipient();
         }
@@ -42,12 +46,23 @@ async fn add(session: &mut Session, mail: &mut Transaction, arg: &str) -> Reply 
         Ok(wanted) => wanted,
         Err(reply) => return reply,
     };
+    let ours = session.kind() == Kind::Submission;
+    if ours && let Err(reply) = submit::may_address(session, mail) {
+        return reply;
+    }
     match mda.recipient(&wanted.address, mail.size_bytes.unwrap_or_default()).await {
-        Ok(here) => accept(mail, Accepted { wanted, here: Some(here) }),
-        Err(Refusal::OtherDomain) if session.kind() == Kind::Submission => {
-            let text = "mail to other domains cannot be sent from here yet";
-            Reply::new(554, "5.7.1", text)
+        Ok(here) => {
+            session.known += 1;
+            accept(mail, Accepted { wanted, here: Some(here) })
         }
+        Err(refusal @ Refusal::UnknownUser) => {
+            session.unknown += 1;
+            Reply::of_refusal(refusal, "")
+        }
+        Err(Refusal::OtherDomain) if ours => match submit::elsewhere(session, wanted) {
+            Ok(accepted) => accept(mail, accepted),
+            Err(reply) => reply,
+        },
         Err(refusal) => Reply::of_refusal(refusal, ""),
     }
 }

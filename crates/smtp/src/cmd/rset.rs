@@ -8,5 +8,6 @@ pub(crate) fn run(session: &mut Session, arg: &str) -> Reply {
         return Reply::syntax("RSET takes no argument");
     }
     session.mail = None;
+    session.forwarded = None;
     Reply::new(250, "2.0.0", "forgotten")
 }

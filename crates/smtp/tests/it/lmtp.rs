@@ -98,15 +98,44 @@ async fn refusals_also_come_for_each_recipient() {
     client.send("Received: by x; y\r\n".repeat(51) + "\r\nx\r\n.\r\n").await;
     client.steps("S: 554 5.4.6 <alice@example.test> *\nS: 554 5.4.6 <bob@example.test> *").await;
     client.steps(begin).await;
-    client.send(format!("Subject: x\r\n\r\n{}\r\n.\r\n", mda::TEST_STRING)).await;
-    client.steps("S: 550 5.7.1 <alice@example.test> *\nS: 550 5.7.1 <bob@example.test> *").await;
-    client.steps(begin).await;
     client
         .play(
             "C| From: a@b.test\\r\\n\\r\\nok\\r\\n.\\r\\nQUIT\\r\\n\nS: 250 *\nS: 250 *\nS: 221 *",
         )
         .await;
     assert_eq!(world.bodies("alice").await, ["From: a@b.test\r\n\r\nok\r\n"]);
+}
+
+/// The server in front would bounce it to whomever it names as the sender (the same on SMTP: `mx`).
+#[tokio::test]
+async fn what_smtp_refuses_goes_to_junk() {
+    let world = World::choosy().await;
+    let script = format!(
+        "{LHLO}
+        C: MAIL FROM:<a@b.test>
+        S: 250 *
+        C: RCPT TO:<alice@example.test>
+        S: 250 *
+        C: RCPT TO:<bob@example.test>
+        S: 250 *
+        C: DATA
+        S: 354 *
+        C: Subject: x
+        C: 
+        C: {}
+        C: .
+        S: 250 2.1.5 <alice@example.test> *
+        S: 250 2.1.5 <bob@example.test> *
+        C: QUIT
+        S: 221 *",
+        mda::TEST_STRING
+    );
+    world.talk(Lmtp, &script).await;
+    for name in ["alice", "bob"] {
+        assert!(world.inbox(name).await.is_empty());
+        let junk = world.letters(name, types::SpecialUse::Junk).await;
+        assert!(junk[0].contains("\r\nX-Spam-Status: Yes, "), "{}", junk[0]);
+    }
 }
 
 #[tokio::test]

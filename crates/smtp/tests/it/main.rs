@@ -3,6 +3,8 @@
 
 mod abuse;
 mod chunking;
+mod fronts;
+mod guard;
 mod lmtp;
 mod mx;
 mod smuggling;

@@ -38,7 +38,7 @@ async fn send(world: &World, kind: Kind, form: &str) -> String {
              S: 354 *",
         )
         .await;
-    client.send(format!("Subject: x\r\n\r\nfirst{form}{HIDDEN}.\r\n")).await;
+    client.send(format!("From: alice@example.test\r\n\r\nfirst{form}{HIDDEN}.\r\n")).await;
     let reply = client.line().await;
     client.play("C: NOOP\nS: 250 2.0.0 here\nC: QUIT\nS: 221 *").await;
     reply
@@ -67,7 +67,7 @@ async fn one_letter_on_lmtp() {
         assert!(world.inbox("bob").await.is_empty(), "{form:?} hid a letter");
         // A dot after CRLF is taken off, as from every line; all else is stored as it came.
         let text = form.replace("\r\n.", "\r\n");
-        let expect = format!("Subject: x\r\n\r\nfirst{text}{HIDDEN}");
+        let expect = format!("From: alice@example.test\r\n\r\nfirst{text}{HIDDEN}");
         assert_eq!(world.bodies("alice").await, [expect], "{form:?}");
     }
 }

@@ -33,23 +33,65 @@ async fn only_after_login_and_only_as_oneself() {
         C: MAIL FROM:<alice+shop@example.test>
         S: 250 *
         C: RCPT TO:<friend@elsewhere.test>
-        S: 554 5.7.1 *yet*
+        S: 554 5.7.1 *no mail to other domains*
         C: RCPT TO:<ghost@example.test>
         S: 550 5.1.1 *
         C: RCPT TO:<bob@example.test>
         S: 250 *
         C: DATA
         S: 354 *
+        C: From: alice+shop@example.test
         C: Subject: hello
+        C: Bcc: carol@example.test
         C: 
         C: Bob
         C: .
-        S: 250 2.0.0 *
+        S: 250 2.0.0 * delivered
         C: QUIT
         S: 221 *";
     world.talk(Submission, &format!("{EHLO}{script}")).await;
-    assert_eq!(world.bodies("bob").await, ["Subject: hello\r\n\r\nBob\r\n"]);
-    assert!(world.inbox("bob").await[0].contains(" with ESMTPA id "));
+    let letters = world.inbox("bob").await;
+    let letter = letters[0].replace("\r\n", "\n");
+    let start = "Return-Path: <alice+shop@example.test>\nX-Spam-Status: ";
+    assert!(letter.starts_with(start), "{letter}");
+    assert_eq!(letter.matches("\nReceived: from c ([127.0.0.1])\n\tby mx.example.test with ESMTPA id ").count(), 1);
+    assert_eq!(letter.matches("\nReceived:").count(), 1);
+    assert!(letter.contains("\nDate: Sun, 22 Nov 2026 18:00:00 +0000\nMessage-ID: <"), "{letter}");
+    assert!(letter.ends_with("\nFrom: alice+shop@example.test\nSubject: hello\n\nBob\n"), "{letter}");
+}
+
+/// The author is the sender's own (RFC 6409 §6.1).
+#[tokio::test]
+async fn whose_letter_it_is() {
+    let world = World::new().await;
+    world.store.put_alias("sales@example.test", &["alice@example.test".to_owned()]).await.unwrap();
+    world.store.put_alias("info@example.test", &["bob@example.test".to_owned()]).await.unwrap();
+    let login = format!("{EHLO}\nC: AUTH PLAIN AGFsaWNlAHNlY3JldA==\nS: 235 *");
+    for (header, reply) in [
+        ("From: alice@example.test", "250 2.0.0 *"),
+        ("From: Sales <sales@example.test>", "250 2.0.0 *"),
+        ("From: info@example.test", "550 5.7.1 info@example.test is not yours*alias"),
+        ("From: bob@example.test", "550 5.7.1 bob@example.test is not yours*you are alice@example.test*"),
+        ("From: friend@elsewhere.test", "550 5.7.1 *"),
+        ("Subject: nobody", "550 5.6.0 *does not say who wrote it*"),
+        ("From: alice@example.test\nC: From: bob@example.test", "550 5.6.0 the letter has more than one From*"),
+        ("From: alice@example.test, bob@example.test", "550 5.6.0 *Sender*"),
+        ("From: bob@example.test, sales@example.test\nC: Sender: alice@example.test", "250 2.0.0 *"),
+        ("no field\nC: From: alice@example.test", "550 5.6.0 *line*"),
+    ] {
+        let script = format!(
+            "{login}\nC: MAIL FROM:<sales@example.test>\nS: 250 *\nC: RCPT TO:<bob@example.test>\nS: 250 *\n\
+             C: DATA\nS: 354 *\nC: {header}\nC: \nC: x\nC: .\nS: {reply}\nC: QUIT\nS: 221 *"
+        );
+        world.talk(Submission, &script).await;
+    }
+    let script = format!(
+        "{login}\nC: MAIL FROM:<info@example.test>\nS: 553 5.7.1 info@example.test is not yours*\n\
+         C: MAIL FROM:<nobody@example.test>\nS: 553 5.7.1 *\nC: MAIL FROM:<alice@elsewhere.test>\nS: 553 5.7.1 *\n\
+         C: MAIL FROM:<>\nS: 250 *\nC: QUIT\nS: 221 *"
+    );
+    world.talk(Submission, &script).await;
+    assert_eq!(world.inbox("bob").await.len(), 3);
 }
 
 #[tokio::test]
@@ -67,7 +109,9 @@ async fn mechanisms() {
 #[tokio::test]
 async fn what_is_no_login() {
     let world = World::new().await;
-    let long = "A".repeat(5000);
+    // RFC 4954 §4: 12,288 octets in a line of AUTH, whatever the limit of others is.
+    let (long, fits) = ("A".repeat(12_288), "A".repeat(12_288 - "AUTH PLAIN ".len()));
+    let other = "A".repeat(4096);
     let script = format!(
         "C: AUTH
          S: 501 *
@@ -86,8 +130,16 @@ async fn what_is_no_login() {
          C: AUTH PLAIN
          S: 334 *
          C: {long}
+         S: 501 *
+         C: AUTH PLAIN {fits}
+         S: 501 *
+         C: AUTH PLAIN
+         S: 334 *
+         C: {long}x
          S: 500 5.5.6 *
-         C: AUTH PLAIN {long}
+         C: auth PLAIN {fits}x
+         S: 500 5.5.2 *
+         C: NOOP {other}
          S: 500 5.5.2 *
          C: QUIT
          S: 221 *"

@@ -4,7 +4,7 @@
 //! `\r \n \0 \\ \xHH`; `S: pattern` is the next line of the server, where `*` stands for anything. At the end the
 //! client stops speaking, and the server must have said no more than the script has.
 
-use smtp::{Config, Kind, Service};
+use smtp::{Config, Guard, Kind, Network, Service};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +23,9 @@ pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) limits: Limits,
     pub(crate) has_queue: bool,
+    pub(crate) trusted: Vec<Network>,
+    /// Off, but where a test is about it.
+    pub(crate) guard: Guard,
     mda: Arc<mda::Mda>,
     auth: auth::Auth,
     clock: Arc<dyn Clock>,
@@ -68,12 +71,15 @@ impl World {
             hostname: "mx.example.test".to_owned(),
             domains: vec!["example.test".to_owned(), "gęś.test".to_owned()],
             thresholds,
+            outgoing: mda::Outgoing::default(),
         };
         Self {
             mda: mda::Mda::new(store.clone(), config, clock.clone()),
             auth: auth::Auth::new(store.index(), clock.clone()),
             limits: Limits::default(),
             has_queue: false,
+            trusted: Vec::new(),
+            guard: Guard::OFF,
             store,
             clock,
             accounts,
@@ -86,6 +92,8 @@ impl World {
             hostname: "mx.example.test".to_owned(),
             limits: self.limits,
             has_queue: self.has_queue,
+            trusted: self.trusted.clone(),
+            guard: self.guard.clone(),
         };
         Service::new(kind, self.mda.clone(), self.auth.clone(), config, self.clock.clone())
     }
@@ -148,7 +156,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    fn new(service: Arc<Service>, peer: Peer) -> Self {
+    pub(crate) fn new(service: Arc<Service>, peer: Peer) -> Self {
         let (ours, theirs) = tokio::io::duplex(16 << 20);
         let (stop, shutdown) = watch::channel(false);
         let session = tokio::spawn(service.run(theirs, peer, shutdown));

@@ -24,6 +24,11 @@ pub type Trying<'a> = Pin<Box<dyn Future<Output = Vec<Outcome>> + Send + 'a>>;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Route(pub Arc<str>);
 
+impl Route {
+    /// Into mailboxes here.
+    pub const LOCAL: &'static str = "local";
+}
+
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -59,8 +59,9 @@ pub use steps::{Passage, STEPS, Step};
 
 use bytes::Bytes;
 use metrics::{Metrics, Outcome};
-use outgoing::{Accept, Rates};
+use outgoing::Rates;
 use prometheus_client::registry::Registry;
+use queue::Queue;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
@@ -91,7 +92,7 @@ pub struct Mda {
     metrics: Metrics,
     rates: Rates,
     outgoing: Outgoing,
-    queue: OnceLock<Arc<dyn Accept>>,
+    queue: OnceLock<Queue>,
     /// Given to copies that leave again.
     copies: AtomicU64,
 }
@@ -129,6 +130,13 @@ impl Mda {
             clock,
             metrics: Metrics::default(),
         })
+    }
+
+    /// Letters for other servers, and those that are to wait, go in here. Said once, at the start: the queue's own way into
+    /// mailboxes, [`Local`], needs this [`Mda`] first.
+    pub fn with_queue(&self, queue: Queue) {
+        let already = self.queue.set(queue).is_err();
+        debug_assert!(!already, "one queue is enough");
     }
 
     /// Adds the counters, under `mda_`.

@@ -21,6 +21,16 @@ pub enum Refusal {
     Unavailable,
 }
 
+/// Whatever is wrong with the queue, the operator can mend it and the sender can try again.
+impl From<queue::Error> for Refusal {
+    fn from(error: queue::Error) -> Self {
+        match error.class() {
+            ErrorClass::Full => Self::DiskFull,
+            _ => Self::Unavailable,
+        }
+    }
+}
+
 impl Refusal {
     pub fn class(self) -> ErrorClass {
         match self {

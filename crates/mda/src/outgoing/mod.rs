@@ -21,15 +21,6 @@ mod sign;
 mod submit;
 mod trace;
 
-pub(crate) trait Accept: Send + Sync {
-    fn accept(
-        &self,
-        id: String,
-        envelope: queue::Envelope,
-        letter: bytes::Bytes,
-    ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), crate::Refusal>> + Send + '_>>;
-}
-
 pub use objection::Objection;
 pub(crate) use rates::Rates;
 pub use rates::TooMuch;

@@ -49,6 +49,12 @@ impl Mda {
         self.queue.get().is_some()
     }
 
+    /// Takes a letter back that waits: the account's own, and none of it is sent any more (undo send).
+    pub async fn cancel(&self, id: &str, account: AccountId) -> queue::Result<()> {
+        let queue = self.queue.get().ok_or(queue::Error::NotFound)?;
+        queue.cancel(id, Some(account)).await
+    }
+
     /// Takes a letter of one of our users, through [`OUTGOING`], to all of its recipients or to none.
     pub async fn submit(
         self: &Arc<Self>,
@@ -178,7 +184,10 @@ impl Mda {
         letter: Bytes,
     ) -> Result<(), Refusal> {
         let queue = self.queue.get().ok_or(Refusal::OtherDomain)?;
-        queue.accept(submission.id.clone(), envelope, letter).await
+        queue.accept(submission.id.clone(), envelope, letter).await.map_err(|error| {
+            tracing::error!(id = submission.id, %error, "letter not queued");
+            Refusal::from(error)
+        })
     }
 
     /// A letter of our own, with its `Received` already, into mailboxes here. One answer for each recipient.

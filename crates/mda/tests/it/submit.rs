@@ -105,7 +105,7 @@ impl Sender {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("still waiting: {:?}", self.queue.list(None, 0, 10));
+        assert!(self.queue.is_empty(), "still waiting: {:?}", self.queue.list(None, 0, 10));
     }
 }
 

@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::dkim;
 use crate::listeners::{Answers, Bound, Encryption, LISTENERS, ListenerRow, Protocol, Service};
 use crate::metrics::{self, ListenerFigures, Process};
+use crate::place::Place;
 use crate::tls::Tls;
 use antispam::dkim::Signer;
 use anyhow::{Context, Result, ensure};
@@ -36,8 +37,8 @@ pub(crate) async fn serve(config: &Config, file: &Path) -> Result<()> {
     let mut bound = Vec::new();
     for row in LISTENERS {
         let fix = format!("change {} in {}", row.key, file.display());
-        for address in config.listen.get(row.name).map(Vec::as_slice).unwrap_or_default() {
-            bound.push(Bound::open(row, *address, &fix).await?);
+        for place in config.listen.get(row.name).map(Vec::as_slice).unwrap_or_default() {
+            bound.push(Bound::open(row, place, config.socket_mode, &fix).await?);
         }
     }
     ensure!(!bound.is_empty(), "all listeners are off in {}: give one an address", file.display());
@@ -66,15 +67,17 @@ pub(crate) async fn serve(config: &Config, file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The domains of the configuration; without them those of the accounts.
+/// The domains of the configuration; without them those of the accounts and aliases.
 fn domains(config: &Config, store: &Store) -> Result<Vec<String>> {
     if !config.domains.is_empty() {
         return Ok(config.domains.clone());
     }
     let index = store.index();
-    let accounts = index.read()?.accounts()?;
-    let domain = |key: &str| key.rsplit_once('@').map(|(_, domain)| domain.to_owned());
-    let found: BTreeSet<String> = accounts.iter().filter_map(|row| domain(&row.key)).collect();
+    let read = index.read()?;
+    let (accounts, aliases) = (read.accounts()?, read.aliases()?);
+    let keys = accounts.iter().map(|row| &row.key).chain(aliases.iter().map(|row| &row.key));
+    let domain = |key: &String| key.rsplit_once('@').map(|(_, domain)| domain.to_owned());
+    let found: BTreeSet<String> = keys.filter_map(domain).collect();
     Ok(found.into_iter().collect())
 }
 
@@ -119,10 +122,15 @@ impl App {
         let mut loops = JoinSet::new();
         let mut addresses = Vec::new();
         let limit = self.config.limits.connections as usize;
+        let proxies: Arc<[smtp::Network]> = self.config.proxies.clone().into();
         for bound in bound {
             let row = bound.row;
-            addresses.push((row, bound.address));
-            let answers = Answers { service: services.of(row.protocol), tls: self.tls.clone() };
+            addresses.push((row, bound.place.clone()));
+            let answers = Answers {
+                service: services.of(row.protocol),
+                tls: self.tls.clone(),
+                proxies: proxies.clone(),
+            };
             loops.spawn(bound.serve(answers, limit, figures.of(row.name), stopping.clone()));
         }
         Running { store: self.store, api: services.api, shutdown, loops, addresses }
@@ -145,6 +153,8 @@ impl App {
             let config = smtp::Config {
                 hostname: hostname.clone(),
                 limits: *limits,
+                trusted: self.config.fronts.clone(),
+                guard: self.config.guard.clone(),
                 ..smtp::Config::default()
             };
             smtp::Service::new(kind, mda.clone(), auth.clone(), config, clock.clone())
@@ -205,13 +215,13 @@ pub(crate) struct Running {
     api: Arc<api::Service>,
     shutdown: watch::Sender<bool>,
     loops: JoinSet<()>,
-    addresses: Vec<(&'static ListenerRow, SocketAddr)>,
+    addresses: Vec<(&'static ListenerRow, Place)>,
 }
 
 impl Running {
     /// `smtp=127.0.0.1:1125 … http=http://127.0.0.1:8080/`
     pub(crate) fn addresses(&self) -> String {
-        let one = |(row, address): &(&ListenerRow, SocketAddr)| match row.protocol {
+        let one = |(row, address): &(&ListenerRow, Place)| match row.protocol {
             Protocol::Http => format!("{0}={0}://{address}/", row.name),
             _ => format!("{}={address}", row.name),
         };
@@ -222,7 +232,8 @@ impl Running {
     pub(crate) fn address(&self, wanted: Protocol) -> Option<SocketAddr> {
         let is_it =
             |row: &ListenerRow| row.protocol == wanted && row.encryption != Encryption::Implicit;
-        self.addresses.iter().find(|(row, _)| is_it(row)).map(|(_, address)| *address)
+        let here = self.addresses.iter().filter(|(row, _)| is_it(row));
+        here.filter_map(|(_, place)| place.tcp()).next()
     }
 
     /// Serves until SIGTERM or SIGINT; then stops accepting, lets sessions say goodbye, closes the store.
@@ -282,6 +293,7 @@ impl Signals {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::listeners::Visitor;
     use crate::tls::tests::{NAME, certificate, client, name, open};
     use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
@@ -334,9 +346,13 @@ mod tests {
         let serve = async |row: &'static ListenerRow| {
             let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             let (theirs, _) = listener.accept().await.unwrap();
-            let answers = Answers { service: services.of(row.protocol), tls: app.tls.clone() };
-            let far = "192.0.2.7:4000".parse().unwrap();
-            tokio::spawn(answers.run(row, theirs, far, shutdown.clone()));
+            let answers = Answers {
+                service: services.of(row.protocol),
+                tls: app.tls.clone(),
+                proxies: [].into(),
+            };
+            let far = Visitor::Tcp(theirs, "192.0.2.7:4000".parse().unwrap());
+            tokio::spawn(answers.run(row, far, shutdown.clone()));
             ours
         };
         let row = |name: &str| LISTENERS.iter().find(|row| row.name == name).unwrap();

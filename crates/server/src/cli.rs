@@ -2,7 +2,7 @@
 
 use crate::logs::Format;
 use crate::tls::Tls;
-use crate::{account, app, config, demo, dkim, logs, tools};
+use crate::{account, alias, app, config, deliver, demo, dkim, logs, tools};
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use std::io::Write;
@@ -37,8 +37,13 @@ enum Command {
     /// Accounts of a server that is not running
     #[command(subcommand)]
     Account(AccountCommand),
+    /// Addresses that stand for others, here or elsewhere; for a server that is not running
+    #[command(subcommand)]
+    Alias(alias::AliasCommand),
     /// Copy the mail to another folder while the server runs; each time only what is new
     Backup(tools::backup::BackupArguments),
+    /// Take a letter from standard input, as a mail server's pipe calls it; the server must be running
+    Deliver(deliver::DeliverArguments),
     /// The keys that sign letters: what goes into DNS, a new key
     #[command(subcommand)]
     Dkim(DkimCommand),
@@ -135,12 +140,24 @@ pub(crate) struct AccountArguments {
 }
 
 pub(crate) fn run() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let exit = deliver::usage_exit(std::env::args_os()).filter(|_| error.use_stderr());
+            let Some(exit) = exit else { error.exit() };
+            drop(error.print());
+            return ExitCode::from(exit);
+        }
+    };
     match arguments.command.run(arguments.log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<config::Problems>() => {
             say(&format!("{error}"));
             ExitCode::from(2)
+        }
+        Err(error) if error.is::<deliver::Failure>() => {
+            say(&error.to_string());
+            ExitCode::from(deliver::code(&error))
         }
         Err(error) if error.is::<tools::Said>() => ExitCode::FAILURE,
         Err(error) => {
@@ -187,6 +204,8 @@ impl Command {
                 dkim::show(&config::load(&file)?, &file)
             }
             Self::Dkim(DkimCommand::Make { file }) => dkim::make(&file),
+            Self::Alias(command) => runtime()?.block_on(alias::run(&command)),
+            Self::Deliver(arguments) => Ok(deliver::run(&arguments)?),
             Self::Backup(arguments) => tools::backup::run_backup(&arguments),
             Self::Restore(arguments) => tools::backup::run_restore(&arguments),
             Self::Export(arguments) => tools::export::run(&arguments),

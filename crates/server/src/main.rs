@@ -5,17 +5,21 @@
 //! | `cli` | what can be typed, and what happens then |
 //! | `config` | the configuration file: the table `KEYS` |
 //! | `listeners` | the ports: the table [`listeners::LISTENERS`], the accept loop |
+//! | `place`, `proxy` | IP addresses and Unix sockets to listen on; the PROXY header |
 //! | `app` | the wiring: store, services, start and stop |
 //! | `demo`, `first_letter`, `seed` | `openpoczta demo` |
-//! | `account` | `openpoczta account` |
+//! | `account`, `alias` | `openpoczta account`, `openpoczta alias` |
+//! | `deliver` | `openpoczta deliver`: standard input to LMTP |
 //! | `tools` | `fsck`, `inspect`, `backup`, `restore`, `export`, `import` |
 //! | `tls/` | certificates, the handshake |
 //! | `http`, `metrics`, `logs` | the HTTP connection, `/metrics` and `/healthz`, log lines |
 
 mod account;
+mod alias;
 mod app;
 mod cli;
 mod config;
+mod deliver;
 mod demo;
 mod dkim;
 mod first_letter;
@@ -23,6 +27,8 @@ mod http;
 mod listeners;
 mod logs;
 mod metrics;
+mod place;
+mod proxy;
 mod seed;
 mod tls;
 mod tools;

@@ -5,10 +5,12 @@ use crate::dkim;
 use crate::listeners::{Answers, Bound, Encryption, LISTENERS, ListenerRow, Protocol, Service};
 use crate::metrics::{self, ListenerFigures, Process};
 use crate::place::Place;
+use crate::router::{self, Router};
 use crate::tls::Tls;
 use antispam::dkim::Signer;
 use anyhow::{Context, Result, ensure};
 use prometheus_client::registry::Registry;
+use queue::Queue;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -47,9 +49,11 @@ pub(crate) async fn serve(config: &Config, file: &Path) -> Result<()> {
     if domains.is_empty() {
         tracing::warn!("there is no account yet: `openpoczta account add` makes one");
     }
+    let queue = Some(router::open(config, &domains, clock.clone())?);
     let app = App {
         config: config.clone(),
         store,
+        queue,
         domains,
         clock,
         browsers_use_tls: true,
@@ -85,6 +89,8 @@ fn domains(config: &Config, store: &Store) -> Result<Vec<String>> {
 pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) store: Store,
+    /// `None`: mail for other servers is not taken.
+    pub(crate) queue: Option<Queue>,
     pub(crate) domains: Vec<String>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Browsers reach us over HTTPS, ours or that of a proxy, and by our host name.
@@ -102,6 +108,7 @@ struct Services {
     pop3: Arc<pop3::Service>,
     api: Arc<api::Service>,
     router: axum::Router,
+    mda: Arc<mda::Mda>,
 }
 
 impl App {
@@ -133,7 +140,12 @@ impl App {
             };
             loops.spawn(bound.serve(answers, limit, figures.of(row.name), stopping.clone()));
         }
-        Running { store: self.store, api: services.api, shutdown, loops, addresses }
+        if let Some(queue) = &self.queue {
+            let sending = queue.start(Router::new(services.mda, None), stopping);
+            loops.spawn(async move { drop(sending.await) });
+        }
+        let (store, queue) = (self.store, self.queue);
+        Running { store, queue, api: services.api, shutdown, loops, addresses }
     }
 
     fn services(&self, mut registry: Registry) -> Services {
@@ -149,13 +161,16 @@ impl App {
             outgoing: self.config.outgoing(self.signer.clone()),
         };
         let mda = mda::Mda::new(store.clone(), mda_config, clock.clone());
+        if let Some(queue) = &self.queue {
+            mda.with_queue(queue.clone());
+        }
         let smtp = |kind| {
             let config = smtp::Config {
                 hostname: hostname.clone(),
                 limits: *limits,
                 trusted: self.config.fronts.clone(),
                 guard: self.config.guard.clone(),
-                ..smtp::Config::default()
+                has_queue: mda.has_queue(),
             };
             smtp::Service::new(kind, mda.clone(), auth.clone(), config, clock.clone())
         };
@@ -184,6 +199,9 @@ impl App {
             [smtp::Kind::Smtp, smtp::Kind::Lmtp, smtp::Kind::Submission].map(smtp);
         let ours = registry.sub_registry_with_prefix("openpoczta");
         store.register(ours);
+        if let Some(queue) = &self.queue {
+            queue.register(ours);
+        }
         mda.register(ours);
         smtp.register(ours);
         lmtp.register(ours);
@@ -192,7 +210,7 @@ impl App {
         pop3.register(ours);
         api.register(ours);
         let router = api.router(metrics::router(registry, store.clone()));
-        Services { smtp, lmtp, submission, imap, pop3, api, router }
+        Services { smtp, lmtp, submission, imap, pop3, api, router, mda }
     }
 }
 
@@ -212,6 +230,7 @@ impl Services {
 /// A server that accepts on all its ports.
 pub(crate) struct Running {
     store: Store,
+    queue: Option<Queue>,
     api: Arc<api::Service>,
     shutdown: watch::Sender<bool>,
     loops: JoinSet<()>,
@@ -252,6 +271,9 @@ impl Running {
         self.shutdown.send_replace(true);
         self.api.stop();
         while self.loops.join_next().await.is_some() {}
+        if let Some(queue) = self.queue {
+            queue.close().await;
+        }
         self.store.close().await;
     }
 }
@@ -313,7 +335,8 @@ mod tests {
         store.put_account("alice@example.test", &secret).await.unwrap();
         let domains = vec!["example.test".to_owned()];
         let signer = Arc::default();
-        App { config, store, domains, clock, browsers_use_tls: true, tls: Some(tls), signer }
+        let (queue, tls) = (None, Some(tls));
+        App { config, store, queue, domains, clock, browsers_use_tls: true, tls, signer }
     }
 
     /// Says each line, and reads until the answer holds what is expected; gives back all that was heard.

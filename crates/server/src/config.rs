@@ -9,10 +9,12 @@
 //! listen = ["127.0.0.1:143"]
 //! ```
 
-use crate::listeners::{Encryption, LISTENERS, ListenerRow};
+use crate::listeners::{Encryption, LISTENERS, ListenerRow, Protocol};
 use crate::logs::Format;
+use crate::place::Place;
 use crate::tls::{Minimum, Pair};
 use antispam::dkim::Signer;
+use smtp::{Guard, Network, NoNetwork};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fmt::Write as _;
@@ -55,7 +57,15 @@ pub(crate) struct Config {
     /// 0: no limit.
     pub(crate) recipients_per_day: u32,
     /// Where each listener listens, by its name; nowhere: it is off.
-    pub(crate) listen: BTreeMap<&'static str, Vec<SocketAddr>>,
+    pub(crate) listen: BTreeMap<&'static str, Vec<Place>>,
+    /// Of the Unix sockets of LMTP.
+    pub(crate) socket_mode: u32,
+    /// Proxies that say for whom they speak, on every listener.
+    pub(crate) proxies: Vec<Network>,
+    /// Mail servers in front, which may use XCLIENT and XFORWARD.
+    pub(crate) fronts: Vec<Network>,
+    /// What strangers may do on smtp.
+    pub(crate) guard: Guard,
 }
 
 /// A key that signs letters of a domain.
@@ -98,7 +108,11 @@ impl Default for Config {
             hide_client: false,
             letters_per_hour: 500,
             recipients_per_day: 5000,
-            listen: LISTENERS.iter().map(|row| (row.name, row.default_addresses())).collect(),
+            listen: LISTENERS.iter().map(|row| (row.name, row.default_places())).collect(),
+            socket_mode: 0o660,
+            proxies: Vec::new(),
+            fronts: Vec::new(),
+            guard: Guard::default(),
         }
     }
 }
@@ -308,6 +322,12 @@ static KEYS: &[Key] = &[
         set: |c, v| v.text_or_nothing().map(|text| c.issuer.keys = text.into()),
     },
     Key {
+        name: "proxy.from",
+        about: "Proxies such as HAProxy, whose connections to every listener begin with a PROXY header (version 1 or 2) that says for whom they speak; without it they are closed. Networks such as 10.0.0.0/8.",
+        get: |c| list(c.proxies.iter()),
+        set: |c, v| v.networks().map(|networks| c.proxies = networks),
+    },
+    Key {
         name: "spam.junk_points",
         about: "From this score on, a letter goes to Junk.",
         get: |c| format!("{:?}", c.junk_points),
@@ -334,6 +354,66 @@ static KEYS: &[Key] = &[
             c.tls_minimum = if word == "1.3" { Minimum::Tls13 } else { Minimum::Tls12 };
             Ok(())
         },
+    },
+    Key {
+        name: "lmtp.socket_mode",
+        about: "Who may use a Unix socket of `listen`, such as [\"unix:/run/openpoczta/lmtp\"]: its permissions as chmod has them.",
+        get: |c| quote(&format!("{:04o}", c.socket_mode)),
+        set: |c, v| v.mode().map(|mode| c.socket_mode = mode),
+    },
+    Key {
+        name: "smtp.fronts",
+        about: "Mail servers and proxies in front that may say for whom they speak (XCLIENT, XFORWARD), on smtp, lmtp and submission. The limits below do not hold for them.",
+        get: |c| list(c.fronts.iter()),
+        set: |c, v| v.networks().map(|networks| c.fronts = networks),
+    },
+    Key {
+        name: "smtp.address_sessions",
+        about: "Sessions at once from one address (of IPv6: a /64). This and what follows does not hold for this machine; 0: no limit.",
+        get: |c| c.guard.address_sessions.to_string(),
+        set: |c, v| v.integer(0, 1_000_000).map(|n| c.guard.address_sessions = n),
+    },
+    Key {
+        name: "smtp.network_sessions",
+        about: "Sessions at once from the addresses around it (a /24, of IPv6 a /48).",
+        get: |c| c.guard.network_sessions.to_string(),
+        set: |c, v| v.integer(0, 1_000_000).map(|n| c.guard.network_sessions = n),
+    },
+    Key {
+        name: "smtp.address_rate",
+        about: "Sessions begun by one address in a minute.",
+        get: |c| c.guard.address_rate.to_string(),
+        set: |c, v| v.integer(0, 10_000_000).map(|n| c.guard.address_rate = n),
+    },
+    Key {
+        name: "smtp.network_rate",
+        about: "Sessions begun by the addresses around it in a minute.",
+        get: |c| c.guard.network_rate.to_string(),
+        set: |c, v| v.integer(0, 10_000_000).map(|n| c.guard.network_rate = n),
+    },
+    Key {
+        name: "smtp.greeting_delay_ms",
+        about: "How long a stranger waits for the greeting; who speaks before it is a program that does not listen, and is sent away (554). 0: nobody waits.",
+        get: |c| c.guard.greeting_delay_ms.to_string(),
+        set: |c, v| v.integer(0, 60_000).map(|n| c.guard.greeting_delay_ms = n),
+    },
+    Key {
+        name: "smtp.unknown_recipients",
+        about: "Unknown recipients after which a session is closed, where they are more than those known: somebody is guessing.",
+        get: |c| c.guard.unknown_recipients.to_string(),
+        set: |c, v| v.integer(0, 1_000_000).map(|n| c.guard.unknown_recipients = n),
+    },
+    Key {
+        name: "smtp.session_timeout_ms",
+        about: "The longest session, from the greeting to the end.",
+        get: |c| c.guard.session_timeout_ms.to_string(),
+        set: |c, v| v.integer(0, 604_800_000).map(|n| c.guard.session_timeout_ms = n),
+    },
+    Key {
+        name: "smtp.slowest_bytes_per_s",
+        about: "The slowest a letter may come, once three minutes are over; also on submission.",
+        get: |c| c.guard.slowest_bytes_per_s.to_string(),
+        set: |c, v| v.integer(0, 1_000_000_000).map(|n| c.guard.slowest_bytes_per_s = n),
     },
     Key {
         name: "submission.hide_client",
@@ -510,8 +590,8 @@ impl Reader<'_> {
         let has_tls = !self.config.certificates.is_empty();
         for (row, at) in std::mem::take(&mut self.listens) {
             let addresses = self.config.listen.get(row.name).map(Vec::as_slice).unwrap_or_default();
-            let is_far = |a: &&SocketAddr| !a.ip().to_canonical().is_loopback();
-            let far = addresses.iter().find(is_far).copied();
+            let is_far = |a: &SocketAddr| !a.ip().to_canonical().is_loopback();
+            let far = addresses.iter().filter_map(Place::tcp).find(is_far);
             let (name, key) = (row.name, row.key);
             let message = match (row.encryption, far) {
                 (Encryption::Implicit, _) if !has_tls && !addresses.is_empty() => format!(
@@ -687,7 +767,26 @@ impl Value<'_> {
         number.ok_or_else(|| format!("must be a number from {low} to {high}"))
     }
 
-    fn addresses(&self, row: &ListenerRow) -> Result<Vec<SocketAddr>, String> {
+    fn networks(&self) -> Result<Vec<Network>, String> {
+        let example = "write a list such as [\"127.0.0.1\", \"10.0.0.0/8\", \"2001:db8::/32\"]";
+        let Some(array) = self.0.as_array() else {
+            return Err(format!("must be a list, not a {}: {example}", self.0.type_str()));
+        };
+        let one = |item: &toml::Spanned<DeValue<'_>>| {
+            let text = Value(item.get_ref()).text()?;
+            text.parse().map_err(|NoNetwork| format!("cannot be {text:?}: {example}"))
+        };
+        array.iter().map(one).collect()
+    }
+
+    /// Permissions in octal, as chmod takes them.
+    fn mode(&self) -> Result<u32, String> {
+        let text = self.text()?;
+        let mode = u32::from_str_radix(&text, 8).ok().filter(|mode| *mode <= 0o777);
+        mode.ok_or_else(|| format!("cannot be {text:?}: write permissions such as \"0660\""))
+    }
+
+    fn addresses(&self, row: &ListenerRow) -> Result<Vec<Place>, String> {
         let example = format!("write a list such as [\"127.0.0.1:{}\"]", row.port);
         let Some(array) = self.0.as_array() else {
             return Err(format!("must be a list, not a {}: {example}", self.0.type_str()));
@@ -695,10 +794,13 @@ impl Value<'_> {
         let mut list = Vec::new();
         for item in array {
             let text = Value(item.get_ref()).text()?;
-            let address: SocketAddr = text
+            let place: Place = text
                 .parse()
-                .map_err(|_| format!("cannot be {text:?}: {example}, an IP address and a port"))?;
-            list.push(address);
+                .map_err(|()| format!("cannot be {text:?}: {example}, an IP address and a port"))?;
+            if place.tcp().is_none() && row.protocol != Protocol::Lmtp {
+                return Err(format!("cannot be {text:?}: only lmtp has Unix sockets; {example}"));
+            }
+            list.push(place);
         }
         Ok(list)
     }
@@ -858,7 +960,10 @@ mod tests {
             [spam]\njunk_points = 5\nrefuse_points = 9.5\n\
             [tls]\ncertificates = [{cert = 'a b', key = 'c'}, {key = 'd', cert = 'e'}]\nminimum = '1.3'\n\
             [imap]\nlisten = ['[::1]:143', '0.0.0.0:144']\n[https]\nlisten = ['0.0.0.0:443']\n\
-            [smtp]\nlisten = ['0.0.0.0:25']\n[pop3]\nlisten = []\n";
+            [proxy]\nfrom = ['10.0.0.0/8']\n[lmtp]\nlisten = ['unix:/run/lmtp', '127.0.0.1:24']\nsocket_mode = '0600'\n\
+            [smtp]\nlisten = ['0.0.0.0:25']\nfronts = ['127.0.0.1', '::1']\naddress_sessions = 1\nnetwork_sessions = 2\n\
+            address_rate = 3\nnetwork_rate = 4\ngreeting_delay_ms = 5\nunknown_recipients = 6\n\
+            session_timeout_ms = 7\nslowest_bytes_per_s = 8\n[pop3]\nlisten = []\n";
         let config = parse("x.toml", text).unwrap();
         let default = Config::default();
         for key in KEYS {
@@ -933,6 +1038,12 @@ mod tests {
         check("log = 'info'", 1, &["log is a section: write [log]"]);
         check("[smtp]\nlisten = ['25']", 2, &["cannot be \"25\"", "127.0.0.1:25"]);
         check("[smtp]\nlisten = '0.0.0.0:25'", 2, &["must be a list"]);
+        check("[smtp]\nlisten = ['unix:/run/x']", 2, &["only lmtp has Unix sockets"]);
+        check("[lmtp]\nlisten = ['unix:run/x']", 2, &["cannot be \"unix:run/x\""]);
+        check("[lmtp]\nsocket_mode = '0999'", 2, &["cannot be \"0999\"", "\"0660\""]);
+        check("[proxy]\nfrom = ['10.0.0.0/33']", 2, &["cannot be \"10.0.0.0/33\"", "10.0.0.0/8"]);
+        check("[proxy]\nfrom = '10.0.0.0/8'", 2, &["proxy.from must be a list"]);
+        check("[smtp]\nfronts = [10]", 2, &["smtp.fronts must be a text in quotes"]);
         check("hostname = 'a b'", 1, &["such as \"mail.example.test\""]);
         check("hostname = ", 1, &["not TOML"]);
         check("hostname = 'a'\nhostname = 'b'", 2, &["duplicate key"]);

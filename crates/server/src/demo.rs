@@ -4,7 +4,8 @@ use crate::app::{App, Running, Signals};
 use crate::cli::{DemoArguments, print, say};
 use crate::config::Config;
 use crate::listeners::{Bound, LISTENERS, Protocol};
-use crate::{first_letter, seed};
+use crate::place::Place;
+use crate::{first_letter, router, seed};
 use anyhow::{Context, Result, anyhow};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -43,9 +44,9 @@ async fn bind(offset: u16) -> Result<Vec<Bound>> {
                 row.name
             )
         })?;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let place = Place::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         let fix = "move all ports of this one: openpoczta demo --base-port-offset 1000";
-        bound.push(Bound::open(row, address, fix).await?);
+        bound.push(Bound::open(row, &place, 0, fix).await?);
     }
     Ok(bound)
 }
@@ -61,9 +62,11 @@ async fn start(arguments: &DemoArguments, bound: Vec<Bound>, folder: &Path) -> R
     let store = Store::open(&config.storage_options(), clock.clone())?;
     let fresh = fill(arguments, &store, &*clock).await?;
     let domains = vec![DOMAIN.to_owned()];
+    let queue = Some(router::open(&config, &domains, clock.clone())?);
     let app = App {
         config,
         store,
+        queue,
         domains,
         clock,
         browsers_use_tls: false,

@@ -2,15 +2,18 @@
 
 use crate::http;
 use crate::metrics::Connections;
+use crate::place::{Place, UnixSocket};
+use crate::proxy::{self, Said};
 use crate::tls::{self, Tls};
 use anyhow::{Result, anyhow};
 use imap::Opening;
-use std::io::{ErrorKind, Write};
+use smtp::Network;
+use std::io::{self, ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use types::Peer;
@@ -173,30 +176,54 @@ pub(crate) static LISTENERS: &[ListenerRow] = &[
 
 impl ListenerRow {
     /// This machine only, but for mail from the world. Nowhere without a certificate.
-    pub(crate) fn default_addresses(&self) -> Vec<SocketAddr> {
+    pub(crate) fn default_places(&self) -> Vec<Place> {
         let ip = match (self.encryption, self.protocol) {
             (Encryption::Implicit, _) => return Vec::new(),
             (_, Protocol::Smtp) => Ipv4Addr::UNSPECIFIED,
             _ => Ipv4Addr::LOCALHOST,
         };
-        vec![SocketAddr::new(IpAddr::V4(ip), self.port)]
+        vec![Place::Tcp(SocketAddr::new(IpAddr::V4(ip), self.port))]
     }
 }
 
 /// An open port that nobody accepts on yet; the kernel lets callers wait.
 pub(crate) struct Bound {
     pub(crate) row: &'static ListenerRow,
-    pub(crate) address: SocketAddr,
-    socket: TcpListener,
+    pub(crate) place: Place,
+    socket: Socket,
+}
+
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixSocket),
+}
+
+/// Somebody at the door.
+pub(crate) enum Visitor {
+    Tcp(TcpStream, SocketAddr),
+    Unix(UnixStream),
 }
 
 impl Bound {
-    /// `fix` completes the sentence of the error: what the operator can do.
+    /// `mode` is that of a Unix socket; `fix` completes the sentence of the error: what the operator can do.
     pub(crate) async fn open(
         row: &'static ListenerRow,
-        wanted: SocketAddr,
+        wanted: &Place,
+        mode: u32,
         fix: &str,
     ) -> Result<Self> {
+        match wanted {
+            Place::Tcp(address) => Self::open_tcp(row, *address, fix).await,
+            Place::Unix(path) => {
+                let socket = UnixSocket::open(path, mode).map_err(|error| {
+                    anyhow!("{wanted} ({}) cannot be opened: {error}. To mend it, {fix}", row.name)
+                })?;
+                Ok(Self { row, place: wanted.clone(), socket: Socket::Unix(socket) })
+            }
+        }
+    }
+
+    async fn open_tcp(row: &'static ListenerRow, wanted: SocketAddr, fix: &str) -> Result<Self> {
         let opened = TcpListener::bind(wanted).await.and_then(|s| Ok((s.local_addr()?, s)));
         let (address, socket) = opened.map_err(|error| {
             let (port, name) = (wanted.port(), row.name);
@@ -214,7 +241,7 @@ impl Bound {
                 _ => anyhow!("{wanted} ({name}) cannot be opened: {error}. To mend it, {fix}"),
             }
         })?;
-        Ok(Self { row, address, socket })
+        Ok(Self { row, place: Place::Tcp(address), socket: Socket::Tcp(socket) })
     }
 
     /// Accepts until `shutdown` becomes `true`, then waits for the sessions, at most ten seconds.
@@ -231,11 +258,11 @@ impl Bound {
                 () = stopping(&mut shutdown) => break,
                 Some(ended) = sessions.join_next() => self.ended(ended, &figures),
                 accepted = self.socket.accept() => match accepted {
-                    Ok((stream, _)) if sessions.len() >= limit => self.turn_away(stream, &figures),
-                    Ok((stream, peer)) => {
+                    Ok(visitor) if sessions.len() >= limit => self.turn_away(visitor, &figures),
+                    Ok(visitor) => {
                         figures.opened.inc();
                         figures.open.inc();
-                        sessions.spawn(answers.clone().run(self.row, stream, peer, shutdown.clone()));
+                        sessions.spawn(answers.clone().run(self.row, visitor, shutdown.clone()));
                     }
                     Err(error) => {
                         tracing::warn!(listener = self.row.name, %error, "a connection could not be accepted");
@@ -266,10 +293,25 @@ impl Bound {
     }
 
     /// The kernel's buffer of a new connection is empty, so that the one line fits without waiting.
-    fn turn_away(&self, stream: TcpStream, figures: &Connections) {
+    fn turn_away(&self, visitor: Visitor, figures: &Connections) {
         figures.turned_away.inc();
-        if let Ok(mut stream) = stream.into_std() {
-            drop(stream.write_all(self.row.busy.as_bytes()));
+        let busy = self.row.busy.as_bytes();
+        let said = match visitor {
+            Visitor::Tcp(stream, _) => stream.into_std().and_then(|mut s| s.write_all(busy)),
+            Visitor::Unix(stream) => stream.into_std().and_then(|mut s| s.write_all(busy)),
+        };
+        drop(said);
+    }
+}
+
+impl Socket {
+    async fn accept(&self) -> io::Result<Visitor> {
+        match self {
+            Self::Tcp(socket) => {
+                let (stream, address) = socket.accept().await?;
+                Ok(Visitor::Tcp(stream, address))
+            }
+            Self::Unix(socket) => Ok(Visitor::Unix(socket.listener.accept().await?.0)),
         }
     }
 }
@@ -285,6 +327,39 @@ pub(crate) async fn stopping(shutdown: &mut watch::Receiver<bool>) {
 pub(crate) struct Answers {
     pub(crate) service: Service,
     pub(crate) tls: Option<Arc<Tls>>,
+    /// Proxies that say, before anything else, for whom they speak.
+    pub(crate) proxies: Arc<[Network]>,
+}
+
+/// Who is there: the other end, or whom a proxy speaks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Caller {
+    address: SocketAddr,
+    /// Before TLS with us: nobody else hears what is said.
+    private: bool,
+}
+
+impl Caller {
+    fn direct(address: SocketAddr) -> Self {
+        Self { address, private: Peer::plain(address.ip()).private }
+    }
+
+    /// Nobody but programs on this machine reaches a Unix socket.
+    fn local() -> Self {
+        Self::direct(SocketAddr::new(Peer::LOCAL.ip, 0))
+    }
+
+    /// Private is what is private on both its ways.
+    fn behind(proxy: SocketAddr, said: Said) -> Self {
+        let near = Self::direct(proxy);
+        match said {
+            Said::Itself => near,
+            Said::Client { address, encrypted } => {
+                let far = encrypted || Self::direct(address).private;
+                Self { address, private: near.private && far }
+            }
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -300,16 +375,44 @@ impl Answers {
     pub(crate) async fn run(
         self,
         row: &'static ListenerRow,
-        stream: TcpStream,
-        address: SocketAddr,
+        visitor: Visitor,
         shutdown: watch::Receiver<bool>,
+    ) {
+        match visitor {
+            Visitor::Tcp(stream, address) => self.run_tcp(row, stream, address, shutdown).await,
+            // What never leaves the machine needs no TLS.
+            Visitor::Unix(stream) => {
+                let caller = Caller::local();
+                self.service.converse(stream, caller, Opening::Greeting, shutdown).await;
+            }
+        }
+    }
+
+    async fn run_tcp(
+        self,
+        row: &'static ListenerRow,
+        mut stream: TcpStream,
+        address: SocketAddr,
+        mut shutdown: watch::Receiver<bool>,
     ) {
         // Answers are small and written whole: waiting to fill a packet only delays them.
         drop(stream.set_nodelay(true));
+        let mut caller = Caller::direct(address);
+        if self.proxies.iter().any(|proxy| proxy.contains(address.ip())) {
+            let said = tokio::select! {
+                () = stopping(&mut shutdown) => None,
+                said = proxy::read(&mut stream) => said,
+            };
+            let Some(said) = said else {
+                tracing::info!(listener = row.name, %address, "no valid PROXY header: closed");
+                return;
+            };
+            caller = Caller::behind(address, said);
+        }
         let Some(tls) = self.tls.filter(|_| row.encryption != Encryption::Never) else {
             // The configuration is checked: whatever is encrypted at once has its certificate.
             if row.encryption != Encryption::Implicit {
-                self.service.converse(stream, address, Opening::Greeting, shutdown).await;
+                self.service.converse(stream, caller, Opening::Greeting, shutdown).await;
             }
             return;
         };
@@ -318,11 +421,11 @@ impl Answers {
             Some(stream)
         } else {
             let clear = service.clone();
-            clear.converse(stream, address, Opening::Encryptable, shutdown.clone()).await
+            clear.converse(stream, caller, Opening::Encryptable, shutdown.clone()).await
         };
         if let Some(stream) = stream {
             // Boxed: connections in clear need not carry the room of a handshake.
-            Box::pin(encrypted(row, service, &tls, (stream, address), shutdown)).await;
+            Box::pin(encrypted(row, service, &tls, (stream, caller), shutdown)).await;
         }
     }
 }
@@ -332,12 +435,12 @@ async fn encrypted(
     row: &'static ListenerRow,
     service: Service,
     tls: &Tls,
-    (stream, address): (TcpStream, SocketAddr),
+    (stream, caller): (TcpStream, Caller),
     mut shutdown: watch::Receiver<bool>,
 ) {
     let done = tokio::select! {
         () = stopping(&mut shutdown) => None,
-        done = tls.accept(stream, row.protocol, (row.name, address)) => done,
+        done = tls.accept(stream, row.protocol, (row.name, caller.address)) => done,
     };
     let Some(stream) = done else { return };
     let binding = tls::binding(&stream);
@@ -345,7 +448,7 @@ async fn encrypted(
         Encryption::Implicit => Opening::Implicit(binding),
         _ => Opening::Encrypted(binding),
     };
-    service.converse(stream, address, opening, shutdown).await;
+    service.converse(stream, caller, opening, shutdown).await;
 }
 
 impl Service {
@@ -353,19 +456,16 @@ impl Service {
     async fn converse<S>(
         self,
         stream: S,
-        address: SocketAddr,
+        caller: Caller,
         opening: Opening,
         shutdown: watch::Receiver<bool>,
     ) -> Option<S>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let peer = match opening {
-            Opening::Greeting | Opening::Encryptable => Peer::plain(address.ip()),
-            Opening::Encrypted(_) | Opening::Implicit(_) => {
-                Peer { ip: address.ip(), private: true }
-            }
-        };
+        let address = caller.address;
+        let encrypted = matches!(opening, Opening::Encrypted(_) | Opening::Implicit(_));
+        let peer = Peer { ip: address.ip(), private: encrypted || caller.private };
         match self {
             Self::Smtp(service) => {
                 let opening = match opening {
@@ -414,23 +514,26 @@ mod tests {
                 let free = others().all(|o| o.demo_port != row.demo_port);
                 free && port >= 1024 && port.checked_add(40_000).is_some()
             }));
-            let loopback = row.default_addresses().iter().all(|a| a.ip().is_loopback());
+            let loopback = |place: &Place| place.tcp().is_some_and(|a| a.ip().is_loopback());
+            let loopback = row.default_places().iter().all(loopback);
             assert!(!row.takes_passwords || loopback);
         }
     }
 
     async fn local(row: &'static ListenerRow) -> Bound {
-        Bound::open(row, "127.0.0.1:0".parse().unwrap(), "").await.unwrap()
+        Bound::open(row, &"127.0.0.1:0".parse().unwrap(), 0, "").await.unwrap()
     }
 
     #[tokio::test]
     async fn a_port_in_use_is_named_with_the_fix() {
         let first = local(&LISTENERS[0]).await;
-        let Err(error) = Bound::open(&LISTENERS[0], first.address, "choose another").await else {
-            panic!("the port was given twice");
-        };
+        let again = Bound::open(&LISTENERS[0], &first.place, 0, "choose another").await;
+        let Err(error) = again else { panic!("the port was given twice") };
         let text = error.to_string();
-        assert!(text.contains(&format!("port {} (smtp)", first.address.port())), "{text}");
+        assert!(
+            text.contains(&format!("port {} (smtp)", first.place.tcp().unwrap().port())),
+            "{text}"
+        );
         assert!(text.ends_with("choose another"), "{text}");
     }
 
@@ -438,13 +541,13 @@ mod tests {
     async fn one_too_many_is_turned_away_and_a_panic_ends_one_only() {
         let http = &LISTENERS[5];
         let bound = local(http).await;
-        let address = bound.address;
+        let address = bound.place.tcp().unwrap();
         let router = axum::Router::new()
             .route("/", axum::routing::get(|| async { "hello" }))
             .route("/panic", axum::routing::get(async || -> String { panic!("on purpose") }));
         let (stop, shutdown) = watch::channel(false);
         let figures = Connections::default();
-        let answers = Answers { service: Service::Http(router), tls: None };
+        let answers = Answers { service: Service::Http(router), tls: None, proxies: [].into() };
         let serving = tokio::spawn(bound.serve(answers, 1, figures.clone(), shutdown));
 
         let ask = async |path: &str| {
@@ -482,5 +585,27 @@ mod tests {
         stop.send_replace(true);
         serving.await.unwrap();
         assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[test]
+    fn who_is_private() {
+        #[track_caller]
+        fn check(proxy: &str, said: Said, ip: &str, private: bool) {
+            let caller = Caller::behind(proxy.parse().unwrap(), said);
+            assert_eq!((caller.address.ip(), caller.private), (ip.parse().unwrap(), private));
+        }
+        let client = |address: &str, encrypted| Said::Client {
+            address: address.parse().unwrap(),
+            encrypted,
+        };
+        let (here, there) = ("127.0.0.1:9", "10.0.0.5:9");
+        check(here, Said::Itself, "127.0.0.1", true);
+        check(there, Said::Itself, "10.0.0.5", false);
+        check(here, client("192.0.2.7:1", false), "192.0.2.7", false);
+        check(here, client("192.0.2.7:1", true), "192.0.2.7", true);
+        check(here, client("127.0.0.1:1", false), "127.0.0.1", true);
+        // What the proxy has with its client does not cover the way to us.
+        check(there, client("192.0.2.7:1", true), "192.0.2.7", false);
+        check(there, client("127.0.0.1:1", false), "127.0.0.1", false);
     }
 }

@@ -29,6 +29,7 @@ mod logs;
 mod metrics;
 mod place;
 mod proxy;
+mod router;
 mod seed;
 mod tls;
 mod tools;

@@ -251,8 +251,8 @@ impl Running {
     pub(crate) fn address(&self, wanted: Protocol) -> Option<SocketAddr> {
         let is_it =
             |row: &ListenerRow| row.protocol == wanted && row.encryption != Encryption::Implicit;
-        let here = self.addresses.iter().filter(|(row, _)| is_it(row));
-        here.filter_map(|(_, place)| place.tcp()).next()
+        let mut here = self.addresses.iter().filter(|(row, _)| is_it(row));
+        here.find_map(|(_, place)| place.tcp())
     }
 
     /// Serves until SIGTERM or SIGINT; then stops accepting, lets sessions say goodbye, closes the store.
@@ -369,11 +369,8 @@ mod tests {
         let serve = async |row: &'static ListenerRow| {
             let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             let (theirs, _) = listener.accept().await.unwrap();
-            let answers = Answers {
-                service: services.of(row.protocol),
-                tls: app.tls.clone(),
-                proxies: [].into(),
-            };
+            let (service, tls) = (services.of(row.protocol), app.tls.clone());
+            let answers = Answers { service, tls, proxies: [].into() };
             let far = Visitor::Tcp(theirs, "192.0.2.7:4000".parse().unwrap());
             tokio::spawn(answers.run(row, far, shutdown.clone()));
             ours

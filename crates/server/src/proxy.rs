@@ -161,6 +161,7 @@ mod tests {
         theirs
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "it stands where an Option is expected")]
     fn client(address: &str, encrypted: bool) -> Option<Said> {
         Some(Said::Client { address: address.parse().unwrap(), encrypted })
     }

@@ -59,7 +59,8 @@ class Mail(unittest.TestCase):
                 self.assertEqual(refused.exception.smtp_code, 530)
             with smtplib.SMTP("127.0.0.1", server.port("submission"), timeout=20) as smtp:
                 smtp.login(user("bob"), PASSWORD)
-                self.assertEqual(smtp.sendmail(user("bob"), [user("alice")], LETTER), {})
+                own = LETTER.replace(b"x@example.test", b"bob@example.test")
+                self.assertEqual(smtp.sendmail(user("bob"), [user("alice")], own), {})
                 with self.assertRaises(smtplib.SMTPSenderRefused) as refused:
                     smtp.sendmail(user("alice"), [user("alice")], LETTER)
                 self.assertEqual(refused.exception.smtp_code, 553)

@@ -9,9 +9,6 @@ use types::Address;
 pub struct Local(Arc<Mda>);
 
 impl Local {
-    /// The name of its only route.
-    pub const ROUTE: &'static str = "local";
-
     pub fn new(mda: Arc<Mda>) -> Self {
         Self(mda)
     }
@@ -53,7 +50,7 @@ impl Local {
 
 impl Transport for Local {
     fn route(&self, _: &Address) -> Route {
-        Route(Self::ROUTE.into())
+        Route(Route::LOCAL.into())
     }
 
     fn attempt(&self, attempt: Attempt) -> Trying<'_> {

@@ -14,11 +14,11 @@ pub(crate) async fn finish(
     session: &mut Session,
     mail: Transaction,
     body: Body,
-    has_bare: bool,
+    is_odd: bool,
 ) -> Reply {
     let size_bytes = body.size_bytes();
     let (id, recipients) = (session.service.new_id(), mail.recipients.clone());
-    let refusal = early_refusal(session, &body, has_bare);
+    let refusal = early_refusal(session, &body, is_odd);
     let (replies, outcome) = if let Some(reply) = refusal {
         (vec![reply; recipients.len().max(1)], Outcome::Refused)
     } else if session.kind() == Kind::Submission {
@@ -55,13 +55,14 @@ pub(crate) async fn finish(
 }
 
 /// What is wrong with the data as such.
-fn early_refusal(session: &Session, body: &Body, has_bare: bool) -> Option<Reply> {
+fn early_refusal(session: &Session, body: &Body, is_odd: bool) -> Option<Reply> {
     if body.is_over() {
         return Some(too_large(session));
     }
     // Somebody before LMTP took the letter already: refusing would only bounce it. Storing it as it is does no harm.
-    if has_bare && session.kind() != Kind::Lmtp {
-        let text = "a line must end with CR and LF, not with one of them alone";
+    if is_odd && session.kind() != Kind::Lmtp {
+        let text =
+            "a line has to end with CR and LF, and a NUL beside a dot is no end of the letter";
         return Some(Reply::new(550, "5.6.0", text));
     }
     None

@@ -158,6 +158,26 @@ pub(crate) fn has_bare(bytes: &[u8]) -> bool {
     false
 }
 
+/// Whether a line has only NULs, with or without a dot, its stuffing undone: a server that drops NULs could see the end
+/// of the data there.
+pub(crate) fn has_hidden_end(bytes: &[u8]) -> bool {
+    memchr::memchr_iter(0, bytes).any(|at| {
+        // From the NUL to both ends of its line, as long as there is nothing else in it.
+        let odd = |byte: &u8| matches!(byte, 0 | b'.');
+        let (before, after) = bytes.split_at(at);
+        let head = before.iter().rev().take(LINE_BYTES).take_while(|b| odd(b)).count();
+        let tail = after.iter().take(LINE_BYTES).take_while(|b| odd(b)).count();
+        let begins =
+            before.len() == head || before.get(..at - head).is_some_and(|b| b.ends_with(b"\r\n"));
+        let ends = after.get(tail..).is_some_and(|rest| rest.starts_with(b"\r\n"));
+        let line = bytes.get(at - head..at + tail).unwrap_or_default();
+        begins && ends && memchr::memchr_iter(b'.', line).count() <= 1
+    })
+}
+
+/// Of a line of NULs this much is looked at, so that a letter of nothing else takes no quadratic time.
+const LINE_BYTES: usize = 64;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,6 +260,26 @@ mod tests {
         ] {
             assert_eq!(has_bare(bytes), expect, "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn hidden_ends() {
+        for (bytes, expect) in [
+            (&b"a\r\n\0.\r\nb"[..], true),
+            (b"a\r\n\0\r\nb", true),
+            (b"\0\0.\0\r\n", true),
+            (b"a\0\r\n", false),
+            (b"\0a\r\n", false),
+            (b"a\r\n\0..\r\n", false),
+            (b"a\n\0.\n", false),
+            (b"a\r\n\0.", false),
+            (b"a\r\n.\r\n", false),
+            (b"", false),
+        ] {
+            assert_eq!(has_hidden_end(bytes), expect, "{bytes:?}");
+        }
+        let nulls = vec![0; 4 << 20];
+        assert!(!has_hidden_end(&nulls), "and it takes no time");
     }
 
     #[test]

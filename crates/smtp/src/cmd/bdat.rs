@@ -57,8 +57,10 @@ async fn chunk(
     };
     read(session, size_bytes, &mut body).await?;
     if last {
-        let bare = mail.body != BodyType::Binary && dots::has_bare(body.bytes());
-        return Ok(deliver::finish(session, mail, body, bare).await);
+        let text = body.bytes();
+        let odd =
+            mail.body != BodyType::Binary && (dots::has_bare(text) || dots::has_hidden_end(text));
+        return Ok(deliver::finish(session, mail, body, odd).await);
     }
     if body.is_over() {
         session.mail = Some(mail);

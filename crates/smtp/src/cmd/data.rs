@@ -6,7 +6,7 @@
 
 use crate::commands::Waiting;
 use crate::deliver;
-use crate::dots::{Body, Dots};
+use crate::dots::{self, Body, Dots};
 use crate::reply::Reply;
 use crate::session::{Chunks, Session, Transaction};
 use crate::wire::{BODY_READ_BYTES, End};
@@ -52,7 +52,8 @@ async fn read(session: &mut Session, mail: Transaction) -> Result<Reply, End> {
         session.wire.input.advance(used);
         if done {
             session.wire.end_letter();
-            return Ok(deliver::finish(session, mail, body, dots.has_bare()).await);
+            let odd = dots.has_bare() || dots::has_hidden_end(body.bytes());
+            return Ok(deliver::finish(session, mail, body, odd).await);
         }
         if body.size_bytes() > limit_bytes.saturating_mul(PATIENCE) {
             return Ok(deliver::too_large(session).closing());

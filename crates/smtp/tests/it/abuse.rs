@@ -168,7 +168,7 @@ async fn odd_letters_are_letters() {
     let huge_header = format!("X-Long: {}\r\n\r\nbody\r\n", "a ".repeat(3 << 20));
     let long_line = format!("Subject: x\r\n\r\n{}\r\n", "b".repeat(8 << 20));
     for letter in
-        [&huge_header, &long_line, "", "\r\n", "no header\r\n", " folded first\r\n", "\0\r\n"]
+        [&huge_header, &long_line, "", "\r\n", "no header\r\n", " folded first\r\n", "a\0b\r\n"]
     {
         let mut client = world.connect(Smtp);
         client

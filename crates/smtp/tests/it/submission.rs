@@ -54,10 +54,18 @@ async fn only_after_login_and_only_as_oneself() {
     let letter = letters[0].replace("\r\n", "\n");
     let start = "Return-Path: <alice+shop@example.test>\nX-Spam-Status: ";
     assert!(letter.starts_with(start), "{letter}");
-    assert_eq!(letter.matches("\nReceived: from c ([127.0.0.1])\n\tby mx.example.test with ESMTPA id ").count(), 1);
+    assert_eq!(
+        letter
+            .matches("\nReceived: from c ([127.0.0.1])\n\tby mx.example.test with ESMTPA id ")
+            .count(),
+        1
+    );
     assert_eq!(letter.matches("\nReceived:").count(), 1);
     assert!(letter.contains("\nDate: Sun, 22 Nov 2026 18:00:00 +0000\nMessage-ID: <"), "{letter}");
-    assert!(letter.ends_with("\nFrom: alice+shop@example.test\nSubject: hello\n\nBob\n"), "{letter}");
+    assert!(
+        letter.ends_with("\nFrom: alice+shop@example.test\nSubject: hello\n\nBob\n"),
+        "{letter}"
+    );
 }
 
 /// The author is the sender's own (RFC 6409 §6.1).
@@ -71,12 +79,21 @@ async fn whose_letter_it_is() {
         ("From: alice@example.test", "250 2.0.0 *"),
         ("From: Sales <sales@example.test>", "250 2.0.0 *"),
         ("From: info@example.test", "550 5.7.1 info@example.test is not yours*alias"),
-        ("From: bob@example.test", "550 5.7.1 bob@example.test is not yours*you are alice@example.test*"),
+        (
+            "From: bob@example.test",
+            "550 5.7.1 bob@example.test is not yours*you are alice@example.test*",
+        ),
         ("From: friend@elsewhere.test", "550 5.7.1 *"),
         ("Subject: nobody", "550 5.6.0 *does not say who wrote it*"),
-        ("From: alice@example.test\nC: From: bob@example.test", "550 5.6.0 the letter has more than one From*"),
+        (
+            "From: alice@example.test\nC: From: bob@example.test",
+            "550 5.6.0 the letter has more than one From*",
+        ),
         ("From: alice@example.test, bob@example.test", "550 5.6.0 *Sender*"),
-        ("From: bob@example.test, sales@example.test\nC: Sender: alice@example.test", "250 2.0.0 *"),
+        (
+            "From: bob@example.test, sales@example.test\nC: Sender: alice@example.test",
+            "250 2.0.0 *",
+        ),
         ("no field\nC: From: alice@example.test", "550 5.6.0 *line*"),
     ] {
         let script = format!(

@@ -20,9 +20,11 @@
 //! | `state` | who waits for which route, who is next |
 //! | `run` | attempts, and what follows from them |
 //! | `report` | what the sender is told (RFC 3464) |
+//! | `control` | the same for a person beside a server that runs |
 //! | `writer` | the thread that writes, for all at once |
 //! | `log`, `frame`, `record` | the files, what is written together, the facts |
 
+pub mod control;
 mod envelope;
 mod error;
 mod frame;

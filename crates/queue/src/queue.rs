@@ -10,6 +10,7 @@ use crate::{Envelope, Error, Options, Result, run};
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
@@ -206,6 +207,11 @@ impl Queue {
         };
         self.0.shared.metrics.cancelled();
         self.0.write(vec![Record::Cancelled { number }], Bytes::new()).await
+    }
+
+    /// Where it lies.
+    pub fn folder(&self) -> &Path {
+        &self.0.shared.options.folder
     }
 
     /// Adds the figures, under `queue_`.

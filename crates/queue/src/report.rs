@@ -460,7 +460,7 @@ mod tests {
         // What a server says cannot write fields of its own.
         check(
             |_, t| t.answer = answer(550, "x\r\ny", "no\r\nAction: delivered\r\n\u{1b}[2J żółw"),
-            &["Status: 5.0.0\r\n", "no??Action: delivered???[2J ????"],
+            &["Status: 5.0.0\r\n", "no??Action: delivered???[2J ???w"],
             &["\r\nAction: delivered"],
         );
         check(|_, t| t.answer.text = "x".repeat(5000), &["xxx..."], &[]);

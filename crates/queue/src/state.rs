@@ -18,7 +18,8 @@ const DOWN_MOST_S: i64 = 30 * 60;
 pub(crate) struct Letter {
     pub(crate) name: Box<str>,
     pub(crate) place: Place,
-    pub(crate) received_unix_s: i64,
+    /// When it was taken, or when it might go: from then on it grows old.
+    since_unix_s: i64,
     pub(crate) account: Option<AccountId>,
     pub(crate) slots: Vec<Slot>,
     /// Attempts under way.
@@ -120,7 +121,7 @@ impl State {
         number: u64,
         name: &str,
         place: Place,
-        received_unix_s: i64,
+        since_unix_s: i64,
         account: Option<AccountId>,
         slots: Vec<Status>,
     ) {
@@ -132,8 +133,7 @@ impl State {
         }
         self.add_live(place);
         self.names.insert(name.into(), number);
-        let letter =
-            Letter { name: name.into(), place, received_unix_s, account, slots, running: 0 };
+        let letter = Letter { name: name.into(), place, since_unix_s, account, slots, running: 0 };
         self.letters.insert(number, letter);
     }
 
@@ -230,12 +230,10 @@ impl State {
     pub(crate) fn old(&mut self, now_unix_s: i64, options: &Options, most: usize) -> Vec<Job> {
         let (delay_s, expire_s) = (i64::from(options.delay_report_s), i64::from(options.expire_s));
         let is_old = |letter: &Letter, slot: &Slot| {
-            let Status::Waiting { told, next_unix_s, .. } = slot.status else { return false };
-            // What is held has a time in the future from its first day on.
-            let is_held = next_unix_s - letter.received_unix_s > expire_s;
-            let age_s = now_unix_s - letter.received_unix_s;
+            let Status::Waiting { told, .. } = slot.status else { return false };
+            let age_s = now_unix_s - letter.since_unix_s;
             let is_down = slot.route.as_ref().is_some_and(|route| self.is_down(route));
-            is_down && !is_held && (age_s >= expire_s || age_s >= delay_s && !told)
+            is_down && (age_s >= expire_s || age_s >= delay_s && !told)
         };
         let mut found = Vec::new();
         for (number, letter) in &self.letters {

@@ -240,8 +240,8 @@ impl Shared {
         let known = (0..envelope.recipients.len()).map(status).collect();
         let addresses: Vec<_> = envelope.recipients.into_iter().map(|r| r.address).collect();
         let put = |state: &mut State| {
-            let (name, received_unix_s) = (&taken.name, taken.received_unix_s);
-            state.put(taken.number, name, place, received_unix_s, envelope.account, known);
+            let since_unix_s = envelope.release_unix_s.unwrap_or(0).max(taken.received_unix_s);
+            state.put(taken.number, &taken.name, place, since_unix_s, envelope.account, known);
         };
         // The same order of locks as where the transport comes: first who has no way, then the state.
         let mut unrouted = lock(&self.unrouted);

@@ -141,6 +141,11 @@ impl App {
             loops.spawn(bound.serve(answers, limit, figures.of(row.name), stopping.clone()));
         }
         if let Some(queue) = &self.queue {
+            // Without it letters are sent all the same; only `openpoczta queue` finds nobody to ask.
+            match queue.serve_control(stopping.clone()) {
+                Ok(serving) => drop(loops.spawn(async move { drop(serving.await) })),
+                Err(error) => tracing::warn!(%error, "`openpoczta queue` cannot ask this server"),
+            }
             let sending = queue.start(Router::new(services.mda, None), stopping);
             loops.spawn(async move { drop(sending.await) });
         }

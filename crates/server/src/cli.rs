@@ -57,6 +57,9 @@ enum Command {
     Inspect(tools::inspect::InspectArguments),
     /// Compress all mail now and give up what was deleted, not in the background; the server must be stopped
     Pack(tools::pack::PackArguments),
+    /// Letters that wait to be sent: list them, look, try again, take back; the server may run
+    #[command(subcommand)]
+    Queue(tools::queue::QueueCommand),
     /// Make a data folder from a backup: all, one account, or as it was at some time
     Restore(tools::backup::RestoreArguments),
 }
@@ -207,6 +210,7 @@ impl Command {
             Self::Alias(command) => runtime()?.block_on(alias::run(&command)),
             Self::Deliver(arguments) => Ok(deliver::run(&arguments)?),
             Self::Backup(arguments) => tools::backup::run_backup(&arguments),
+            Self::Queue(command) => runtime()?.block_on(tools::queue::run(&command)),
             Self::Restore(arguments) => tools::backup::run_restore(&arguments),
             Self::Export(arguments) => tools::export::run(&arguments),
             Self::Import(arguments) => {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use types::{Address, Clock};
 
 /// Its folder in that of the mail.
-const FOLDER: &str = "queue";
+pub(crate) const FOLDER: &str = "queue";
 
 /// Opens the queue; letters that wait in it are not touched before it is started.
 pub(crate) fn open(config: &Config, domains: &[String], clock: Arc<dyn Clock>) -> Result<Queue> {

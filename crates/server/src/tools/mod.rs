@@ -1,4 +1,4 @@
-//! The commands of an operator: `fsck`, `inspect`, `backup`, `restore`, `export`, `import`, `pack`. What they do is in
+//! The commands of an operator: `fsck`, `inspect`, `backup`, `restore`, `export`, `import`, `pack`, `queue`. What they do is in
 //! `storage::tools`; here they get their folder, a progress bar, and words.
 
 pub(crate) mod backup;
@@ -8,6 +8,7 @@ pub(crate) mod fsck;
 pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod pack;
+pub(crate) mod queue;
 
 use crate::cli::say;
 use crate::config;

@@ -1,10 +1,11 @@
 //! What leaves again: letters for aliases that lead away from here, and the shares of mailboxes that cannot take theirs now.
 //! Knows nothing about how a letter travels; that is the queue's.
 
-use crate::envelope::{Envelope, Recipient};
+use crate::envelope::{Envelope, Leads, Recipient, Share, Targets};
 use crate::{Mda, Refusal};
 use bytes::Bytes;
 use queue::Notify;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use types::Address;
 
@@ -29,6 +30,39 @@ impl Mda {
         queue.accept(id.clone(), outer(envelope, recipient, to), letter).await?;
         tracing::info!(of = envelope.id, id, alias = %recipient.address, recipients = count, "letter forwarded");
         Ok(())
+    }
+
+    /// A report that our queue wrote to an alias without a mailbox would only go where the letter could not go, and end
+    /// there: nobody would know that a letter is lost. The postmaster gets it too.
+    pub(crate) async fn with_postmaster(&self, envelope: &Arc<Envelope>) -> Arc<Envelope> {
+        let is_ours = envelope.sender.is_none() && envelope.protocol.is_empty();
+        let has_none = |to: &Recipient| to.leads.accounts().next().is_none();
+        if !is_ours || !envelope.recipients.iter().any(has_none) {
+            return Arc::clone(envelope);
+        }
+        let mut envelope = (**envelope).clone();
+        for recipient in envelope.recipients.iter_mut().filter(|to| has_none(to)) {
+            let here = self.postmaster(&recipient.address).await;
+            let elsewhere = recipient.leads.elsewhere().to_vec();
+            recipient.leads = Leads::Alias(Arc::new(Targets { here, elsewhere }));
+        }
+        Arc::new(envelope)
+    }
+
+    /// The mailboxes of who looks after the domain of an address, or after the first domain.
+    async fn postmaster(&self, of: &Address) -> Vec<Share> {
+        let names = [format!("postmaster@{}", of.domain()), self.full_address("postmaster")];
+        for name in names {
+            let Ok(address) = name.parse() else { continue };
+            let Ok(found) = self.resolve(&address).await else { continue };
+            let shares = found.leads.accounts().map(|account| Share { account, alone: None });
+            let shares: Vec<Share> = shares.collect();
+            if !shares.is_empty() {
+                return shares;
+            }
+        }
+        tracing::warn!(alias = %of, "there is no postmaster to whom a report of its forwarding could go");
+        Vec::new()
     }
 
     /// A name that no copy had before, also before a restart: the numbers begin with the time.

@@ -200,6 +200,7 @@ impl Mda {
         envelope: &Arc<Envelope>,
         raw: Bytes,
     ) -> Vec<Result<Delivered, Refusal>> {
+        let envelope = &self.with_postmaster(envelope).await;
         let answers = match self.prepare(envelope, raw.clone()).await {
             Ok(prepared) => self.hand_over(envelope, prepared, raw).await,
             Err(refusal) => envelope.all(Err(refusal)),

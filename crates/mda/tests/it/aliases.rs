@@ -6,7 +6,7 @@ use storage::Amount;
 
 impl World {
     /// `sales = alice@example.test, @old.test`, one a line; a name without a domain is of `example.test`.
-    async fn aliases(&self, lines: &str) {
+    pub(crate) async fn aliases(&self, lines: &str) {
         for line in lines.lines().filter(|line| !line.trim().is_empty()) {
             let (key, targets) = line.split_once('=').unwrap();
             let targets: Vec<String> = targets.split(',').map(full).collect();

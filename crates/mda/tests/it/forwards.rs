@@ -33,7 +33,7 @@ impl Transport for Net {
         let names: Vec<String> = attempt
             .recipients
             .iter()
-            .map(|at| envelope.recipients[*at].address.to_string())
+            .map(|at| envelope.recipients.get(*at).unwrap().address.to_string())
             .collect();
         let sender = envelope.sender.as_ref().map(ToString::to_string).unwrap_or_default();
         self.got.lock().unwrap().push((sender, names.join(" "), attempt.letter));
@@ -94,7 +94,7 @@ impl Far {
             }
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
-        panic!("the queue does not come to rest: {:#?}", self.queue.list(None, 0, 100));
+        unreachable!("the queue does not come to rest: {:#?}", self.queue.list(None, 0, 100));
     }
 
     fn got(&self) -> Vec<(String, String)> {

@@ -41,6 +41,8 @@ tools() {
   has curl || apt_install curl
   # Mail programs that talk to the server; see tests/e2e/test_clients.py.
   apt_install isync libsasl2-modules offlineimap3 fetchmail getmail6 mpop
+  # Dialogues with XCLIENT and over a Unix socket; see tests/e2e/test_mx.py.
+  apt_install swaks
   # The tests start a cluster of their own; any version from 13 on will do.
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || has initdb || apt_install postgresql-15
   if ! cargo nextest --version >/dev/null 2>&1; then

@@ -217,7 +217,7 @@ class Clients(unittest.TestCase):
 
     def test_curl(self):
         letter = self.folder / "letter"
-        letter.write_bytes(b"Subject: by curl\r\n\r\nhello\r\n")
+        letter.write_bytes(b"From: alice@example.test\r\nSubject: by curl\r\n\r\nhello\r\n")
 
         def curl(scheme, listener, path, *more, who=ALICE):
             port = self.port(listener)

@@ -230,7 +230,7 @@ class Rights(Sender):
 
     def test_recipients(self):
         self.answered(550, f"MAIL FROM:<{ALICE}>", "RCPT TO:<ghost@example.test>")
-        self.answered(553, f"MAIL FROM:<{ALICE}>", "RCPT TO:<friend@localhost>")
+        self.answered(554, f"MAIL FROM:<{ALICE}>", "RCPT TO:<friend@localhost>")
         self.answered(250, f"MAIL FROM:<{ALICE}>", "RCPT TO:<friend@elsewhere.test>")
 
     def test_only_after_login_and_only_in_private(self):

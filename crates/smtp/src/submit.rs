@@ -43,7 +43,7 @@ pub(crate) fn elsewhere(session: &Session, wanted: queue::Recipient) -> Result<A
     let domain = wanted.address.domain();
     if !domain.contains('.') && !domain.starts_with('[') {
         let text = "the domain is not complete; write the whole address, such as user@example.test";
-        return Err(Reply::new(553, "5.1.2", text));
+        return Err(Reply::new(554, "5.1.2", text));
     }
     Ok(Accepted { wanted, here: None })
 }

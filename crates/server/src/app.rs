@@ -108,6 +108,7 @@ struct Services {
     pop3: Arc<pop3::Service>,
     api: Arc<api::Service>,
     router: axum::Router,
+    front: Arc<front::Service>,
     mda: Arc<mda::Mda>,
 }
 
@@ -215,7 +216,8 @@ impl App {
         pop3.register(ours);
         api.register(ours);
         let router = api.router(metrics::router(registry, store.clone()));
-        Services { smtp, lmtp, submission, imap, pop3, api, router, mda }
+        let front = front::Service::new(mda.clone(), auth, *limits);
+        Services { smtp, lmtp, submission, imap, pop3, api, router, front, mda }
     }
 }
 
@@ -228,6 +230,8 @@ impl Services {
             Protocol::Imap => Service::Imap(self.imap.clone()),
             Protocol::Pop3 => Service::Pop3(self.pop3.clone()),
             Protocol::Http => Service::Http(self.router.clone()),
+            Protocol::Tables => Service::Front(front::Kind::Tables, self.front.clone()),
+            Protocol::Passwords => Service::Front(front::Kind::Passwords, self.front.clone()),
         }
     }
 }

@@ -4,7 +4,6 @@
 //! How it ends is what `sysexits.h` says, and what mail servers make of it: 75 they try again, all else they report to
 //! the sender. So whatever the operator can mend is 75: no server, a broken configuration, a full disk.
 
-use crate::cli::say;
 use crate::config::{self, Config};
 use std::ffi::OsString;
 use std::fmt;
@@ -150,11 +149,10 @@ pub(crate) fn run(arguments: &DeliverArguments) -> Result<(), Failure> {
         talk.end();
     }
     failures.sort_by_key(|failure| std::cmp::Reverse(failure.exit));
-    let Some(worst) = failures.first().cloned() else { return Ok(()) };
-    for other in failures.get(1..).unwrap_or_default() {
-        say(&other.why);
-    }
-    Err(worst)
+    let Some(exit) = failures.first().map(|worst| worst.exit) else { return Ok(()) };
+    // The worst first: Postfix reads the code in front of the first line.
+    let lines: Vec<String> = failures.into_iter().map(|failure| failure.why).collect();
+    Err(Failure { exit, why: lines.join("\n") })
 }
 
 fn recipients(
@@ -183,7 +181,8 @@ fn recipients(
 
 fn sender(text: &str) -> Result<Option<Address>, Failure> {
     match unbracketed(text) {
-        "" => Ok(None),
+        // Names Postfix has for nobody (pipe(8): null_sender, and what its flag q makes of one).
+        "" | "MAILER-DAEMON" | "\"<>\"" => Ok(None),
         bare => bare.parse().map(Some).map_err(|why| {
             let why = format!("5.1.7 the sender {} is no address: {why}", tame(text));
             Failure { exit: Exit::Data, why }
@@ -579,6 +578,7 @@ mod tests {
         }
         check("<>", Ok(None));
         check("", Ok(None));
+        check("MAILER-DAEMON", Ok(None));
         check("<Ala@B.test>", Ok(Some("Ala@b.test")));
         check("ala@b.test", Ok(Some("ala@b.test")));
         check("ala", Err(65));

@@ -58,6 +58,10 @@ pub(crate) enum Protocol {
     Imap,
     Pop3,
     Http,
+    /// Tables of a server in front.
+    Tables,
+    /// Passwords that a server in front was given.
+    Passwords,
 }
 
 // unsorted: the order of the `ready` line, mail in, mail out, browser; then what is TLS only
@@ -172,13 +176,37 @@ pub(crate) static LISTENERS: &[ListenerRow] = &[
         takes_passwords: true,
         busy: "",
     },
+    ListenerRow {
+        name: "socketmap",
+        key: "socketmap.listen",
+        about: "Tables for Postfix in front (socketmap): domains, mailboxes, who may send as whom. Only from this machine, such as [\"unix:/run/openpoczta/socketmap\"].",
+        port: 10023,
+        demo_port: None,
+        protocol: Protocol::Tables,
+        encryption: Encryption::Never,
+        takes_passwords: true,
+        busy: "",
+    },
+    ListenerRow {
+        name: "sasl",
+        key: "sasl.listen",
+        about: "Passwords that Postfix in front is given, by Dovecot's authentication protocol (smtpd_sasl_type = dovecot). Only from this machine, such as [\"unix:/run/openpoczta/sasl\"].",
+        port: 10024,
+        demo_port: None,
+        protocol: Protocol::Passwords,
+        encryption: Encryption::Never,
+        takes_passwords: true,
+        busy: "",
+    },
 ];
 
 impl ListenerRow {
     /// This machine only, but for mail from the world. Nowhere without a certificate.
     pub(crate) fn default_places(&self) -> Vec<Place> {
         let ip = match (self.encryption, self.protocol) {
-            (Encryption::Implicit, _) => return Vec::new(),
+            (Encryption::Implicit, _) | (_, Protocol::Tables | Protocol::Passwords) => {
+                return Vec::new();
+            }
             (_, Protocol::Smtp) => Ipv4Addr::UNSPECIFIED,
             _ => Ipv4Addr::LOCALHOST,
         };
@@ -368,6 +396,7 @@ pub(crate) enum Service {
     Imap(Arc<imap::Service>),
     Pop3(Arc<pop3::Service>),
     Http(axum::Router),
+    Front(front::Kind, Arc<front::Service>),
 }
 
 impl Answers {
@@ -488,6 +517,10 @@ impl Service {
             }
             Self::Http(router) => {
                 Box::pin(http::run(router, stream, address, shutdown)).await;
+                None
+            }
+            Self::Front(kind, service) => {
+                service.run(kind, stream, peer, shutdown).await;
                 None
             }
         }

@@ -2,11 +2,12 @@
 //! and nothing else is wanted, else into the queue; never half.
 
 use super::{Leaving, Login, OUTGOING, Objection, Submission, author};
-use crate::{Delivered, Envelope, LARGE_BYTES, Mda, Recipient, Refusal};
+use crate::{Delivered, Envelope, LARGE_BYTES, Leads, Mda, Recipient, Refusal};
 use bytes::Bytes;
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use storage::Query;
 use types::{AccountId, Address};
 
 /// What became of a letter that was taken. It survives a power cut.
@@ -30,6 +31,15 @@ impl Mda {
             Ok(resolved) => Ok(resolved.leads.to(login.account)),
             Err(refusal) if refusal.is_temporary() => Err(refusal),
             Err(_) => Ok(false),
+        }
+    }
+
+    /// The accounts that may send as this address, by their keys; none where nobody has it.
+    pub async fn owners(&self, address: &Address) -> Result<Vec<String>, Refusal> {
+        match self.resolve(address).await {
+            Ok(found) => Ok(found.accounts.into_iter().map(|account| account.key).collect()),
+            Err(refusal) if refusal.is_temporary() => Err(refusal),
+            Err(_) => Ok(Vec::new()),
         }
     }
 
@@ -162,7 +172,8 @@ impl Mda {
         submission: &Submission,
         letter: Bytes,
     ) -> Result<Sent, Refusal> {
-        let answers = self.deliver_here(&submission.envelope, &submission.id, letter.clone()).await;
+        let (envelope, id) = (&submission.envelope, &submission.id);
+        let answers = self.deliver_here(envelope, id, letter.clone(), false).await;
         let refusals: Vec<Refusal> = answers.iter().filter_map(|a| a.err()).collect();
         let Some(first) = refusals.first() else { return Ok(Sent::Delivered) };
         if refusals.len() == answers.len() || !self.has_queue() {
@@ -190,19 +201,24 @@ impl Mda {
         })
     }
 
-    /// A letter of our own, with its `Received` already, into mailboxes here. One answer for each recipient.
+    /// A letter of our own, with its `Received` already, into mailboxes here. One answer for each recipient. `again`:
+    /// whoever has it already does not get it twice.
     pub(crate) async fn deliver_here(
         self: &Arc<Self>,
         envelope: &queue::Envelope,
         id: &str,
         letter: Bytes,
+        again: bool,
     ) -> Vec<Result<Delivered, Refusal>> {
-        let size_bytes = letter.len() as u64;
-        let mut found: Vec<Result<Recipient, Refusal>> = Vec::new();
+        let mut found = Vec::new();
         for to in &envelope.recipients {
-            found.push(self.recipient(&to.address, size_bytes).await);
+            found.push(self.find(&to.address, &letter, again).await);
         }
-        let recipients: Vec<Recipient> = found.iter().filter_map(|f| f.clone().ok()).collect();
+        let wanting = |found: &Result<Place, Refusal>| match found {
+            Ok(Place::Wants(recipient)) => Some(recipient.clone()),
+            _ => None,
+        };
+        let recipients: Vec<Recipient> = found.iter().filter_map(wanting).collect();
         let mut answers = Vec::new();
         if !recipients.is_empty() {
             let envelope = Envelope {
@@ -222,11 +238,64 @@ impl Mda {
             answers = self.deliver(&Arc::new(envelope), letter).await;
         }
         let mut answers = answers.into_iter();
-        let answer = |found: Result<Recipient, Refusal>| {
-            found.and_then(|_| answers.next().unwrap_or(Err(Refusal::Unavailable)))
+        let answer = |found: Result<Place, Refusal>| match found? {
+            Place::Has => Ok(Delivered::Inbox),
+            Place::Wants(_) => answers.next().unwrap_or(Err(Refusal::Unavailable)),
         };
         found.into_iter().map(answer).collect()
     }
+
+    async fn find(&self, address: &Address, letter: &Bytes, again: bool) -> Result<Place, Refusal> {
+        if again {
+            let leads = self.resolve(address).await?.leads;
+            // What leads away as well may not have left: twice is better than never.
+            if leads.elsewhere().is_empty() && self.has_already(&leads, letter).await? {
+                tracing::info!(%address, "it was there already");
+                return Ok(Place::Has);
+            }
+        }
+        Ok(Place::Wants(self.recipient(address, letter.len() as u64).await?))
+    }
+
+    /// Whether the letter is in a mailbox of one of them: all got it in one commit, or none. What we put before a letter
+    /// differs; the rest has our `Received` in it, which no other letter has.
+    async fn has_already(&self, leads: &Leads, letter: &Bytes) -> Result<bool, Refusal> {
+        let unavailable = |error: storage::Error| Refusal::of_letter(&error);
+        let Some(message_id) = message_id(letter) else { return Ok(false) };
+        let size_bytes = u32::try_from(letter.len()).unwrap_or(u32::MAX);
+        let query = Query::And(vec![
+            Query::Larger(size_bytes.saturating_sub(1)),
+            Query::Smaller(size_bytes.saturating_add(TRACE_BYTES)),
+            Query::Header("Message-ID".to_owned(), message_id),
+        ]);
+        for account in leads.accounts() {
+            for mailbox in self.store.mailboxes(account).await.map_err(unavailable)? {
+                let found = self.store.search(account, mailbox.id, query.clone()).await;
+                let ids: Vec<_> = found.map_err(unavailable)?.iter().map(|m| m.email).collect();
+                for email in self.store.emails(account, &ids).await.map_err(unavailable)? {
+                    if self.store.bytes(&email).await.map_err(unavailable)?.ends_with(letter) {
+                        return Ok(true);
+                    }
+                }
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Where a letter is to go.
+enum Place {
+    Has,
+    Wants(Recipient),
+}
+
+/// What we put before a letter has no more than this.
+const TRACE_BYTES: u32 = 64 * 1024;
+
+fn message_id(letter: &[u8]) -> Option<String> {
+    let message = mparser::Message::parse(header(letter));
+    let text = message.header("Message-ID")?.text();
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
 /// The steps look at nothing else, and a body may be large.

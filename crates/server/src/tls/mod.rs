@@ -180,7 +180,11 @@ impl Tls {
             Protocol::Imap => &self.imap,
             Protocol::Pop3 => &self.pop3,
             Protocol::Http => &self.http,
-            Protocol::Smtp | Protocol::Lmtp | Protocol::Submission => &self.other,
+            Protocol::Smtp
+            | Protocol::Lmtp
+            | Protocol::Submission
+            | Protocol::Tables
+            | Protocol::Passwords => &self.other,
         };
         let done = tokio::time::timeout(self.patience, acceptor.accept(stream)).await;
         let outcome = match &done {

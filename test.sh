@@ -39,8 +39,8 @@ tools() {
   has chromium || apt_install chromium
   has openssl || apt_install openssl
   has curl || apt_install curl
-  # Mail programs that talk to the server; see tests/e2e/test_clients.py.
-  apt_install isync libsasl2-modules offlineimap3 fetchmail getmail6 mpop
+  # Mail programs that talk to the server; see tests/e2e/test_clients.py and test_deliver.py.
+  apt_install isync libsasl2-modules offlineimap3 fetchmail getmail6 mpop procmail maildrop
   # Dialogues with XCLIENT and over a Unix socket; see tests/e2e/test_mx.py.
   apt_install swaks
   # The tests start a cluster of their own; any version from 13 on will do.

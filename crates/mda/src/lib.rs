@@ -139,6 +139,11 @@ impl Mda {
         debug_assert!(!already, "one queue is enough");
     }
 
+    /// `None`: letters cannot leave, and nobody writes reports.
+    pub fn queue(&self) -> Option<&Queue> {
+        self.queue.get()
+    }
+
     /// Adds the counters, under `mda_`.
     pub fn register(&self, registry: &mut Registry) {
         self.metrics.register(registry);

@@ -17,7 +17,8 @@ impl Local {
         let mut envelope = (*attempt.envelope).clone();
         let named = |place: &usize| attempt.envelope.recipients.get(*place).cloned();
         envelope.recipients = attempt.recipients.iter().filter_map(named).collect();
-        let answers = self.0.deliver_here(&envelope, &attempt.id, attempt.letter).await;
+        let (letter, again) = (attempt.letter, attempt.from_before);
+        let answers = self.0.deliver_here(&envelope, &attempt.id, letter, again).await;
         answers.into_iter().map(|answer| self.outcome(answer.err())).collect()
     }
 

@@ -3,6 +3,7 @@
 use crate::log::{Files, Place};
 use crate::metrics::Metrics;
 use crate::record::{AnswerForm, EnvelopeForm, Record, Status, Taken, envelope};
+use crate::report::{self, Action, Told};
 use crate::state::{self, State};
 use crate::transport::{Answer, Transport};
 use crate::writer::{Ask, Writer, taken_of};
@@ -46,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) wake: Notify,
     pub(crate) metrics: Metrics,
     numbers: AtomicU64,
+    /// The first that was given since the start.
+    first_number: u64,
     is_full: AtomicBool,
     poisoned: OnceLock<String>,
 }
@@ -78,6 +81,7 @@ impl Queue {
             replayed.take(place, records);
             Ok(())
         })?;
+        let first_number = replayed.number.max(tail.seq()) + 1;
         let shared = Arc::new(Shared {
             state: Mutex::new(State::new(&options)),
             options,
@@ -87,7 +91,8 @@ impl Queue {
             unrouted: Mutex::default(),
             wake: Notify::new(),
             metrics: Metrics::default(),
-            numbers: AtomicU64::new(replayed.number.max(tail.seq()) + 1),
+            numbers: AtomicU64::new(first_number),
+            first_number,
             is_full: AtomicBool::new(false),
             poisoned: OnceLock::new(),
         });
@@ -124,6 +129,47 @@ impl Queue {
         self.0.write(vec![Record::Taken(taken)], letter).await?;
         shared.metrics.taken(size_bytes);
         Ok(())
+    }
+
+    /// Tells the sender of a letter that never was in the queue that it is in the mailboxes of these recipients, by their
+    /// place in the envelope (RFC 3461 §5.2.3). Durable as [`Self::accept`]; nothing to do where there is no sender.
+    pub async fn tell_delivered(
+        &self,
+        id: &str,
+        envelope: &Envelope,
+        recipients: &[usize],
+        letter: &Bytes,
+    ) -> Result<()> {
+        let Some(sender) = &envelope.sender else { return Ok(()) };
+        let shared = &self.0.shared;
+        let answer = Answer {
+            code: 250,
+            enhanced: "2.1.5".to_owned(),
+            text: "delivered".to_owned(),
+            host: Some(shared.options.hostname.clone()),
+            reports: false,
+        };
+        let tell = |recipient: &usize| Told {
+            recipient: *recipient,
+            action: Action::Delivered,
+            answer: answer.clone(),
+            retry_until_unix_s: None,
+        };
+        let told: Vec<Told> = recipients.iter().map(tell).collect();
+        let now_unix_s = shared.clock.now_unix_s();
+        let about = report::About {
+            options: &shared.options,
+            envelope,
+            sender,
+            id,
+            received_unix_s: now_unix_s,
+            now_unix_s,
+            letter,
+            told: &told,
+        };
+        let name = format!("{id}-R");
+        let (envelope, bytes) = report::write(&about, &name);
+        self.accept(name, envelope, bytes).await
     }
 
     /// Begins to send; once in the life of a queue. The task ends some seconds after `shutdown` turned true: what is
@@ -245,6 +291,10 @@ impl Inner {
 impl Shared {
     pub(crate) fn new_number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_from_before(&self, number: u64) -> bool {
+        number < self.first_number
     }
 
     pub(crate) fn check(&self) -> Result<()> {

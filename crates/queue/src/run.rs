@@ -97,6 +97,7 @@ impl Work {
         let attempt = Attempt {
             id: taken.name.clone(),
             route: self.job.route.clone(),
+            from_before: self.shared.is_from_before(self.job.number),
             envelope: Arc::new(envelope),
             recipients: self.job.recipients.clone(),
             letter: letter.clone(),

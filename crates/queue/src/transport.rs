@@ -42,6 +42,8 @@ pub struct Attempt {
     pub id: String,
     pub route: Route,
     pub envelope: Arc<Envelope>,
+    /// The letter was here before the server started: an attempt that nobody could book may have brought it already.
+    pub from_before: bool,
     /// Which of the envelope's recipients: those of this route that still wait.
     pub recipients: Vec<usize>,
     pub letter: Bytes,

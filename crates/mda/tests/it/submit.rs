@@ -2,7 +2,7 @@
 
 use crate::World;
 use mda::{Config, Local, Login, Mda, Objection, Outgoing, Refusal, Sent, Submission};
-use queue::{Progress, Queue};
+use queue::{Outcome, Progress, Queue, Transport as _};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{Amount, Store};
@@ -270,3 +270,38 @@ async fn without_a_queue() {
     assert_eq!(refused, Err(Objection::Refused(Refusal::OtherDomain)));
     assert!(!world.mda.has_queue());
 }
+
+/// The server ends after the mailboxes have the letter and before the queue knows: nobody gets it twice.
+#[tokio::test]
+async fn a_letter_from_before_the_start_is_not_delivered_twice() {
+    let sender = Sender::new().await;
+    sender.store().put_alias("all@example.test", &ALL.map(str::to_owned)).await.unwrap();
+    let mut submission = sender.submission(&["all@example.test", "bob@example.test"]).await;
+    submission.envelope.release_unix_s = Some(NOW + 60);
+    assert!(sender.mda.submit(submission.clone(), LETTER.into()).await.is_ok());
+    let (entry, letter) = sender.queue.show("4K7Q").unwrap();
+    let local = Local::new(sender.mda.clone());
+    let attempt = |from_before, recipients: &[usize]| queue::Attempt {
+        id: "4K7Q".to_owned(),
+        route: queue::Route(queue::Route::LOCAL.into()),
+        from_before,
+        envelope: Arc::new(entry.envelope.clone()),
+        recipients: recipients.to_vec(),
+        letter: letter.clone(),
+    };
+    let tried = async |attempt| {
+        let outcomes = local.attempt(attempt).await;
+        assert!(outcomes.iter().all(|o| matches!(o, Outcome::Delivered(_))), "{outcomes:?}");
+        (sender.inbox("alice").await.len(), sender.inbox("bob").await.len())
+    };
+    assert_eq!(tried(attempt(true, &[0])).await, (1, 1));
+    assert_eq!(tried(attempt(true, &[0, 1])).await, (1, 1));
+    assert_eq!(tried(attempt(false, &[1])).await, (1, 2), "only what may be there is looked for");
+    // The same letter, sent once more, is another one.
+    submission.id = "4K7R".to_owned();
+    submission.envelope.release_unix_s = None;
+    assert_eq!(sender.mda.submit(submission, LETTER.into()).await, Ok(Sent::Delivered));
+    assert_eq!(sender.inbox("alice").await.len(), 2);
+}
+
+const ALL: [&str; 2] = ["alice@example.test", "bob@example.test"];

@@ -4,7 +4,7 @@ Where each kind of bad input is tested (`it`: crates/smtp/tests/it, with a real 
 
 | input | it | here or in another file |
 | --- | --- | --- |
-| the nine smuggled ends of data | smuggling | Smuggling |
+| the nine smuggled ends of data, and two more | smuggling | test_bad_input.Smuggling |
 | bare line ends in BDAT | smuggling | - |
 | STARTTLS injection | starttls | test_tls.StartTls |
 | pipelined garbage, before EHLO, after QUIT | mx, abuse | Lines |
@@ -125,30 +125,6 @@ def swaks(server, *arguments, to="alice", kind="smtp", source="127.0.0.1"):
                "--helo", "swaks.other.test", "--local-interface", source, *arguments]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=60)
     return done.returncode, done.stdout + done.stderr
-
-
-class Smuggling(unittest.TestCase):
-    FORMS = [b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r\n.\r", b"\r.\r\n", b"\n.\r\r\n", b"\r\n\0.\r\n", b"\r\n.\0\r\n"]
-    HIDDEN = b"MAIL FROM:<evil@other.test>\r\nRCPT TO:<bob@example.test>\r\nDATA\r\nhidden\r\n"
-
-    def test_nine_forms(self):
-        self.assertEqual(len(self.FORMS), 9)
-        with Server() as server:
-            for kind, expect in (("smtp", "550 5.6.0"), ("lmtp", "250 2.1.5")):
-                for form in self.FORMS:
-                    with self.subTest(kind=kind, form=form), begin(Talk(server.port(kind)), kind) as talk:
-                        self.assertTrue(talk.ask("DATA").startswith("354"))
-                        talk.send(b"Subject: x\r\n\r\nfirst" + form + self.HIDDEN + b".\r\n")
-                        reply = talk.reply()
-                        self.assertTrue(reply.startswith(expect), reply)
-                        # One answer to one letter.
-                        self.assertTrue(talk.ask("NOOP").startswith("250 2.0.0"))
-                        self.assertTrue(talk.ask("QUIT").startswith("221"))
-            stored = [split_trace(letter)[1] for letter in letters(server)]
-            self.assertEqual(len(stored), len(self.FORMS))
-            expected = [b"Subject: x\r\n\r\nfirst" + form.replace(b"\r\n.", b"\r\n") + self.HIDDEN for form in self.FORMS]
-            self.assertEqual(sorted(stored), sorted(expected))
-            self.assertEqual(letters(server, "bob"), [])
 
 
 class Lines(unittest.TestCase):

@@ -6,6 +6,7 @@ use crate::metrics::Outcome;
 use crate::reply::Reply;
 use crate::session::{Accepted, Session, Transaction};
 use crate::submit;
+use bytes::Bytes;
 use mda::{Delivered, Envelope, Origin, Refusal};
 use std::sync::Arc;
 
@@ -25,9 +26,7 @@ pub(crate) async fn finish(
         let (reply, outcome) = submit::finish(session, mail, body, &id).await;
         (vec![reply], outcome)
     } else {
-        let envelope = Arc::new(envelope(session, mail, &id));
-        let mda = Arc::clone(&session.service.mda);
-        let answers = mda.deliver(&envelope, body.into_bytes().into()).await;
+        let answers = take_in(session, mail, body.into_bytes().into(), &id).await;
         let outcome = answers.iter().copied().map(outcome).max().unwrap_or(Outcome::Failed);
         let replies = match session.kind() {
             Kind::Lmtp => each(&answers, &recipients, &id),
@@ -52,6 +51,53 @@ pub(crate) async fn finish(
         session.forgive();
     }
     say_all_but_last(session, replies)
+}
+
+/// To the mailboxes, and the reports of success that were asked for.
+async fn take_in(
+    session: &mut Session,
+    mail: Transaction,
+    letter: Bytes,
+    id: &str,
+) -> Vec<Result<Delivered, Refusal>> {
+    let asked = asked_of(&mail);
+    let envelope = Arc::new(envelope(session, mail, id));
+    let (mda, kind) = (Arc::clone(&session.service.mda), session.kind());
+    let answers = mda.deliver(&envelope, letter.clone()).await;
+    let (Some(asked), Some(queue)) = (asked, mda.queue()) else { return answers };
+    // On SMTP all of it comes again when one answer was bad: then is the time to tell.
+    if kind != Kind::Lmtp && answers.iter().any(Result::is_err) {
+        return answers;
+    }
+    // Of Junk nobody is told: whoever sends it learns nothing from us, and is seldom whom it names.
+    let told: Vec<usize> = (0..)
+        .zip(answers.iter().zip(&asked.recipients))
+        .filter(|(_, (answer, to))| **answer == Ok(Delivered::Inbox) && to.notify.success)
+        .map(|(place, _)| place)
+        .collect();
+    if !told.is_empty()
+        && let Err(error) = queue.tell_delivered(id, &asked, &told, &letter).await
+    {
+        tracing::error!(id, %error, "the letter is delivered, and its sender could not be told so");
+    }
+    answers
+}
+
+/// `None`: nobody wants to hear of a success, or nobody is there to tell.
+fn asked_of(mail: &Transaction) -> Option<queue::Envelope> {
+    let recipients: Vec<_> = mail.recipients.iter().map(|to| to.wanted.clone()).collect();
+    let wanted = mail.sender.is_some() && recipients.iter().any(|to| to.notify.success);
+    wanted.then(|| queue::Envelope {
+        sender: mail.sender.clone(),
+        recipients,
+        body: mail.body,
+        utf8: mail.utf8,
+        require_tls: mail.require_tls,
+        ret: mail.ret,
+        envelope_id: mail.envelope_id.clone(),
+        account: None,
+        release_unix_s: None,
+    })
 }
 
 /// What is wrong with the data as such.

@@ -23,7 +23,7 @@ pub static EXTENSIONS: &[Extension] = &[
     row("AUTH", &[Submission], auth, "RFC 4954 §3"),
     row("BINARYMIME", ALL, plain, "RFC 3030 §3"),
     row("CHUNKING", ALL, plain, "RFC 3030 §2"),
-    row("DSN", &[Submission], reports, "RFC 3461 §3"),
+    row("DSN", ALL, reports, "RFC 3461 §3"),
     row("ENHANCEDSTATUSCODES", ALL, plain, "RFC 2034 §3"),
     row("FUTURERELEASE", &[Submission], future_release, "RFC 4865 §4"),
     row("LIMITS", ALL, limits, "RFC 9422 §3"),
@@ -76,7 +76,7 @@ fn reports(session: &Session) -> Option<String> {
 
 /// How long, and until when, a letter may be held.
 fn future_release(session: &Session) -> Option<String> {
-    if !session.may_report() {
+    if !session.may_hold() {
         return None;
     }
     let until = session.service.clock.now_unix_s().saturating_add(HOLD_MAX_S);

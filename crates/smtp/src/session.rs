@@ -166,9 +166,18 @@ impl Session {
         }
     }
 
-    /// Reports can be asked for, and letters can wait: there is a queue behind us, and the sender is one of ours. To
-    /// strangers nobody reports: whoever forges a sender must not make us write to it.
+    /// Reports can be asked for: there is a queue behind us, and who speaks is one of ours, or a server in front, which
+    /// knows to whom it lets us write. To strangers nobody reports: whoever forges a sender must not make us write to it.
     pub(crate) fn may_report(&self) -> bool {
+        let trusted = match self.kind() {
+            Kind::Lmtp | Kind::Submission => true,
+            Kind::Smtp => self.front == self.peer.ip && self.is_from_a_front(),
+        };
+        trusted && self.service.config.has_queue
+    }
+
+    /// Letters can wait: they are those of our own users.
+    pub(crate) fn may_hold(&self) -> bool {
         self.kind() == Kind::Submission && self.service.config.has_queue
     }
 

@@ -33,6 +33,9 @@ async fn begin(session: &mut Session, arg: &str) -> Result<Reply, Reply> {
     }
     let now_unix_s = session.service.clock.now_unix_s();
     let mail = parse(arg, session.may_report(), now_unix_s)?;
+    if mail.release_unix_s.is_some() && !session.may_hold() {
+        return Err(not_here());
+    }
     allowed(session, &mail)?;
     if session.kind() == Kind::Submission {
         submit::sender(session, &mail).await?;
@@ -52,7 +55,7 @@ fn allowed(session: &Session, mail: &Transaction) -> Result<(), Reply> {
     Ok(())
 }
 
-/// `reports`: somebody here writes reports and lets letters wait.
+/// `reports`: somebody here writes reports.
 fn parse(arg: &str, reports: bool, now_unix_s: i64) -> Result<Transaction, Reply> {
     let path =
         path::parse(arg, "FROM").ok_or_else(|| Reply::syntax("the form is MAIL FROM:<address>"))?;
@@ -74,7 +77,7 @@ fn parse(arg: &str, reports: bool, now_unix_s: i64) -> Result<Transaction, Reply
             }
             // RFC 4954 §5: whoever logs in may name the author; we trust the login only.
             "AUTH" if value.is_some() => true,
-            _ => return Err(Reply::new(555, "5.5.4", "there is no such parameter here")),
+            _ => return Err(not_here()),
         };
         if !first {
             return Err(Reply::syntax("a parameter is there twice"));
@@ -84,6 +87,10 @@ fn parse(arg: &str, reports: bool, now_unix_s: i64) -> Result<Transaction, Reply
     mail.body = body.unwrap_or_default();
     mail.sender = sender(path.mailbox, mail.utf8)?;
     Ok(mail)
+}
+
+fn not_here() -> Reply {
+    Reply::new(555, "5.5.4", "there is no such parameter here")
 }
 
 fn sender(mailbox: &str, utf8: bool) -> Result<Option<Address>, Reply> {

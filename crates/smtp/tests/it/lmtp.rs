@@ -274,3 +274,76 @@ async fn a_mailbox_too_full_for_the_size_is_refused_at_rcpt() {
         )
         .await;
 }
+
+/// The server in front leaves the report to us: we know what became of the letter (RFC 3461 §5.2.3).
+#[tokio::test]
+async fn a_success_is_reported_to_who_asked() {
+    let mut world = World::choosy().await;
+    let queue = world.with_queue();
+    let mut client = world.connect(Lmtp);
+    client.steps("S: 220 *\nC: LHLO front.test").await;
+    let mut told = Vec::new();
+    loop {
+        let line = client.line().await;
+        told.push(line[4..].trim_end().to_owned());
+        if line.starts_with("250 ") {
+            break;
+        }
+    }
+    assert!(told.iter().any(|line| line == "DSN"), "{told:?}");
+    let spam = format!("C: {}\nC: .", mda::TEST_STRING);
+    client
+        .play(&format!(
+            "C: MAIL FROM:<a@b.test> RET=HDRS ENVID=QQ+2B1
+             S: 250 *
+             C: RCPT TO:<alice@example.test> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;old@b.test
+             S: 250 *
+             C: RCPT TO:<bob@example.test> NOTIFY=FAILURE
+             S: 250 *
+             C: DATA
+             S: 354 *
+             C: From: a@b.test
+             C: Subject: hello
+             C: 
+             C: secret words
+             C: .
+             S: 250 2.1.5 <alice@example.test> *
+             S: 250 2.1.5 <bob@example.test> *
+             C: MAIL FROM:<a@b.test>
+             S: 250 *
+             C: RCPT TO:<bob@example.test> NOTIFY=SUCCESS
+             S: 250 *
+             C: DATA
+             S: 354 *
+             {spam}
+             S: 250 *
+             C: MAIL FROM:<>
+             S: 250 *
+             C: RCPT TO:<bob@example.test> NOTIFY=SUCCESS
+             S: 250 *
+             C: DATA
+             S: 354 *
+             C: .
+             S: 250 *
+             C: QUIT
+             S: 221 *"
+        ))
+        .await;
+    let reports = queue.list(None, 0, 10).unwrap();
+    assert_eq!(reports.len(), 1, "Junk and the null sender are told nothing");
+    let (entry, report) = queue.show(&reports[0].id).unwrap();
+    assert_eq!(entry.envelope.sender, None);
+    let report = String::from_utf8_lossy(&report).into_owned();
+    for line in [
+        "To: <a@b.test>",
+        "Original-Envelope-Id: QQ+1",
+        "Original-Recipient: rfc822; old@b.test",
+        "Final-Recipient: rfc822; alice@example.test",
+        "Action: delivered",
+        "Status: 2.",
+    ] {
+        assert!(report.contains(line), "{line}: {report}");
+    }
+    assert!(!report.contains("bob@") && !report.contains("secret words"), "{report}");
+    queue.close().await;
+}

@@ -26,11 +26,11 @@ pub(crate) struct World {
     pub(crate) trusted: Vec<Network>,
     /// Off, but where a test is about it.
     pub(crate) guard: Guard,
-    mda: Arc<mda::Mda>,
+    pub(crate) mda: Arc<mda::Mda>,
     auth: auth::Auth,
     clock: Arc<dyn Clock>,
     accounts: Vec<(&'static str, AccountId)>,
-    _folder: Folder,
+    folder: Folder,
 }
 
 /// When the data folder of a test goes, `fsck` looks into it and must find nothing.
@@ -83,7 +83,7 @@ impl World {
             store,
             clock,
             accounts,
-            _folder: Folder(folder),
+            folder: Folder(folder),
         }
     }
 
@@ -96,6 +96,17 @@ impl World {
             guard: self.guard.clone(),
         };
         Service::new(kind, self.mda.clone(), self.auth.clone(), config, self.clock.clone())
+    }
+
+    /// A queue that is taken from by nobody, so that a test can look into it.
+    pub(crate) fn with_queue(&mut self) -> queue::Queue {
+        let postmaster = "postmaster@example.test".parse().unwrap();
+        let folder = self.folder.0.path().join("queue");
+        let options = queue::Options::in_folder(folder, "mx.example.test", postmaster);
+        let queue = queue::Queue::open(options, self.clock.clone()).unwrap();
+        self.mda.with_queue(queue.clone());
+        self.has_queue = true;
+        queue
     }
 
     /// A stranger for SMTP, a peer on this machine for the others.

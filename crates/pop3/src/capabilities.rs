@@ -13,6 +13,7 @@ pub struct Capability {
 
 pub static CAPABILITIES: &[Capability] = &[
     row("AUTH-RESP-CODE", plain, "RFC 3206 §4"),
+    row("EXPIRE", expire, "RFC 2449 §6.7"),
     row("IMPLEMENTATION", implementation, "RFC 2449 §6.9"),
     row("PIPELINING", plain, "RFC 2449 §6.6"),
     row("RESP-CODES", plain, "RFC 2449 §6.4"),
@@ -21,6 +22,7 @@ pub static CAPABILITIES: &[Capability] = &[
     row("TOP", plain, "RFC 2449 §6.1"),
     row("UIDL", plain, "RFC 2449 §6.8"),
     row("USER", user, "RFC 2449 §6.2"),
+    row("UTF8", utf8, "RFC 6856 §2"),
 ];
 
 const fn row(
@@ -43,6 +45,18 @@ fn plain(_: &Session) -> Option<String> {
 #[expect(clippy::unnecessary_wraps, reason = "the shape of the column")]
 fn implementation(_: &Session) -> Option<String> {
     Some(" OpenPoczta".to_owned())
+}
+
+/// Letters stay until somebody deletes them.
+#[expect(clippy::unnecessary_wraps, reason = "the shape of the column")]
+fn expire(_: &Session) -> Option<String> {
+    Some(" NEVER".to_owned())
+}
+
+/// With USER: names and passwords may be UTF-8 too.
+#[expect(clippy::unnecessary_wraps, reason = "the shape of the column")]
+fn utf8(_: &Session) -> Option<String> {
+    Some(" USER".to_owned())
 }
 
 /// Only where a password may travel.

@@ -51,6 +51,7 @@ pub static COMMANDS: &[Command] = &[
     row("TOP", Transaction, Run::Wait(cmd::top::run), "RFC 1939 §7"),
     row("UIDL", Transaction, Run::Now(cmd::uidl::run), "RFC 1939 §7"),
     row("USER", Authorization, Run::Now(cmd::user::run), "RFC 1939 §7"),
+    row("UTF8", Authorization, Run::Now(cmd::utf8::run), "RFC 6856 §2.1"),
 ];
 
 const fn row(name: &'static str, when: When, run: Run, spec: &'static str) -> Command {

@@ -14,6 +14,8 @@ use types::Limits;
 
 /// RFC 1939 §3: an autologout timer is at least ten minutes.
 const COMMAND_TIMEOUT: Duration = Duration::from_mins(10);
+/// What a client says in a SASL exchange may be so long (RFC 4954 §4 has the number; RFC 5034 §4 none of its own).
+const AUTH_BYTES: usize = 12_288;
 /// Too long lines thrown away in one session before it is closed.
 const GARBAGE_BYTES: usize = 1024 * 1024;
 /// What is kept back for one write.
@@ -85,8 +87,30 @@ impl Wire {
         self.read_timeout = self.idle_timeout;
     }
 
-    /// Reads the next line into `line`, without its end: CRLF, or LF alone as people type it.
+    /// Reads the next command into `line`, without its end: CRLF, or LF alone as people type it.
     pub(crate) async fn line(&mut self, line: &mut Vec<u8>) -> Result<Line, End> {
+        self.read_line(line, Self::longest).await
+    }
+
+    /// The same of what follows AUTH.
+    pub(crate) async fn auth_line(&mut self, line: &mut Vec<u8>) -> Result<Line, End> {
+        self.read_line(line, |wire| wire.line_bytes.max(AUTH_BYTES)).await
+    }
+
+    /// How long the command at the head of the input may be.
+    fn longest(&self) -> usize {
+        let head = self.input.get(..5).unwrap_or_default();
+        if head.eq_ignore_ascii_case(b"AUTH ") {
+            return self.line_bytes.max(AUTH_BYTES);
+        }
+        self.line_bytes
+    }
+
+    async fn read_line(
+        &mut self,
+        line: &mut Vec<u8>,
+        longest: fn(&Self) -> usize,
+    ) -> Result<Line, End> {
         line.clear();
         let mut scanned = 0;
         loop {
@@ -95,7 +119,7 @@ impl Wire {
                 let end = scanned + at;
                 let text = self.input.get(..end).unwrap_or_default();
                 let text = text.strip_suffix(b"\r").unwrap_or(text);
-                let fits = text.len() <= self.line_bytes;
+                let fits = text.len() <= longest(self);
                 if fits {
                     line.extend_from_slice(text);
                 }
@@ -106,7 +130,7 @@ impl Wire {
                 return Ok(if fits { Line::Whole } else { Line::TooLong });
             }
             scanned = self.input.len();
-            if scanned > self.line_bytes + 1 {
+            if scanned > longest(self) + 1 {
                 self.input.clear();
                 self.throw_away(scanned)?;
                 self.skip_line().await?;

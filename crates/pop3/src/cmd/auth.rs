@@ -57,7 +57,7 @@ async fn converse(
             Step::Malformed => break,
             Step::Cancelled => return Ok(Reply::error("", "cancelled")),
         }
-        step = match session.wire.line(&mut line).await? {
+        step = match session.wire.auth_line(&mut line).await? {
             Line::Whole => exchange.next_line(&line).await,
             Line::TooLong => return Ok(Reply::error("", "the line is too long")),
         };

@@ -14,6 +14,7 @@ pub(crate) mod stls;
 pub(crate) mod top;
 pub(crate) mod uidl;
 pub(crate) mod user;
+pub(crate) mod utf8;
 
 use crate::reply::Reply;
 

@@ -6,6 +6,7 @@ use types::Peer;
 const CAPABILITIES: &str = "C: CAPA
     S: +OK *
     S: AUTH-RESP-CODE
+    S: EXPIRE NEVER
     S: IMPLEMENTATION OpenPoczta
     S: PIPELINING
     S: RESP-CODES
@@ -13,6 +14,7 @@ const CAPABILITIES: &str = "C: CAPA
     S: TOP
     S: UIDL
     S: USER
+    S: UTF8 USER
     S: .";
 
 #[tokio::test]
@@ -93,6 +95,59 @@ async fn sasl() {
     }
 }
 
+/// A token may be long; a command may not.
+#[tokio::test]
+async fn long_answers_in_an_exchange() {
+    let mut world = World::new(&[]).await;
+    let long = "A".repeat(12_000);
+    world
+        .connect()
+        .play(&format!(
+            "S: +OK *
+             C: AUTH PLAIN {long}
+             S: -ERR this has no meaning *
+             C: AUTH PLAIN
+             S: + 
+             C: {long}
+             S: -ERR this has no meaning *
+             C: USER {long}
+             S: -ERR the line is too long
+             C: AUTH PLAIN
+             S: + 
+             C: {long}{long}
+             S: -ERR the line is too long
+             C: QUIT
+             S: +OK *"
+        ))
+        .await;
+}
+
+#[tokio::test]
+async fn utf8() {
+    let mut world = World::new(&["Subject: żółw\r\n\r\nx\r\n"]).await;
+    let secret = auth::hash_password("hasło".as_bytes()).unwrap();
+    world.store.put_account("żółw@example.test", &secret).await.unwrap();
+    world
+        .connect()
+        .play(
+            "S: +OK *
+             C: UTF8 x
+             S: -ERR *
+             C: UTF8
+             S: +OK *
+             C: USER żółw@example.test
+             S: +OK *
+             C: PASS hasło
+             S: +OK 0 letters, 0 bytes
+             C: UTF8
+             S: -ERR *
+             C: QUIT
+             S: +OK *",
+        )
+        .await;
+    world.talk("C: TOP 1 0\nS: +OK *\nS: Subject: żółw\nS: \nS: .\nC: QUIT\nS: +OK *").await;
+}
+
 #[tokio::test]
 async fn wrong_passwords_are_answered_alike_and_end_it() {
     let mut world = World::new(&[]).await;
@@ -134,11 +189,13 @@ async fn no_password_where_others_listen() {
              C: CAPA
              S: +OK *
              S: AUTH-RESP-CODE
+             S: EXPIRE NEVER
              S: IMPLEMENTATION OpenPoczta
              S: PIPELINING
              S: RESP-CODES
              S: TOP
              S: UIDL
+             S: UTF8 USER
              S: .
              C: USER alice
              S: -ERR *encrypted*

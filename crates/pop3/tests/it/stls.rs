@@ -38,7 +38,7 @@ async fn check(clear: &str, encrypted: &str, expect: [&str; 2]) {
 
 const GREETING: &str = "+OK mail.example.test OpenPoczta POP3\r\n";
 const NO_PASSWORD: &str = "-ERR a password may only travel on an encrypted connection\r\n";
-const HEAD: &str = "+OK what is here:\r\nAUTH-RESP-CODE\r\nIMPLEMENTATION OpenPoczta\r\n\
+const HEAD: &str = "+OK what is here:\r\nAUTH-RESP-CODE\r\nEXPIRE NEVER\r\nIMPLEMENTATION OpenPoczta\r\n\
     PIPELINING\r\nRESP-CODES\r\n";
 
 #[tokio::test]
@@ -51,9 +51,9 @@ async fn what_was_sent_in_clear_is_forgotten() {
 
 #[tokio::test]
 async fn capabilities_are_told_anew() {
-    let before = format!("{GREETING}{HEAD}STLS\r\nTOP\r\nUIDL\r\n.\r\n+OK begin\r\n");
+    let before = format!("{GREETING}{HEAD}STLS\r\nTOP\r\nUIDL\r\nUTF8 USER\r\n.\r\n+OK begin\r\n");
     let after = format!(
-        "{HEAD}SASL LOGIN PLAIN SCRAM-SHA-256\r\nTOP\r\nUIDL\r\nUSER\r\n.\r\n\
+        "{HEAD}SASL LOGIN PLAIN SCRAM-SHA-256\r\nTOP\r\nUIDL\r\nUSER\r\nUTF8 USER\r\n.\r\n\
          -ERR the connection is encrypted already\r\n+OK goodbye\r\n"
     );
     check("CAPA\r\nSTLS\r\n", "CAPA\r\nSTLS\r\nQUIT\r\n", [&before, &after]).await;

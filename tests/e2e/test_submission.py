@@ -1,10 +1,16 @@
 """Letters of our own users: who may send as whom, how much, when; what is added; signatures that others verify."""
 
+import collections
+import contextlib
 import imaplib
+import itertools
 import json
+import os
+import random
 import re
 import smtplib
 import subprocess
+import threading
 import time
 import unittest
 
@@ -326,6 +332,63 @@ class Limits(Sender):
         [received] = fields(stored, "Received")
         self.assertTrue(received.startswith(b" from localhost\r\n"), received)
         self.assertNotIn(b"127.0.0.1", stored.split(b"\r\n\r\n")[0])
+
+
+class Crash(Sender):
+    """`kill -9` while letters come in, at once into mailboxes and through the queue, with reports of success."""
+
+    more = "letters_per_hour = 0\nrecipients_per_day = 0"
+    rounds, threads = 6, 8
+
+    def send(self, numbers, acknowledged):
+        """Letters, one after the other, until the server is gone."""
+        with contextlib.suppress(OSError, smtplib.SMTPException):
+            session = smtplib.SMTP("127.0.0.1", self.server.port("submission"), timeout=20)
+            session.login(ALICE, PASSWORD)
+            while True:
+                number = next(numbers)
+                wanted = ["NOTIFY=SUCCESS"] if number % 2 else []
+                letter = f"From: {ALICE}\r\nSubject: number {number}\r\n\r\nhello\r\n"
+                session.sendmail(ALICE, [BOB], letter, [], wanted)
+                acknowledged.append(number)
+
+    def counted(self, who, pattern):
+        """How often each number is in the inbox."""
+        with imaplib.IMAP4("127.0.0.1", self.server.port("imap")) as imap:
+            imap.login(who, PASSWORD)
+            imap.select("INBOX", readonly=True)
+            parts = imap.fetch("1:*", "(BODY.PEEK[])")[1]
+            letters = [part[1] for part in parts if isinstance(part, tuple)]
+            return collections.Counter(int(re.search(pattern, letter)[1]) for letter in letters)
+
+    def test_none_lost_and_none_twice(self):
+        seed = int(os.environ.get("E2E_SEED", time.time_ns()))
+        dice, numbers, acknowledged = random.Random(seed), itertools.count(1), []
+        for _ in range(self.rounds):
+            workers = [threading.Thread(target=self.send, args=(numbers, acknowledged)) for _ in range(self.threads)]
+            for worker in workers:
+                worker.start()
+            time.sleep(dice.uniform(0.3, 1.2))
+            self.server.kill()
+            for worker in workers:
+                worker.join()
+            type(self).server = self.enterClassContext(Server(config=self.config))
+
+        def empty():
+            return run("queue", "list", "--config", self.config).stdout.count("\n") <= 1
+
+        self.assertTrue(wait_until(empty, 60), run("queue", "list", "--config", self.config).stdout[:2000])
+        letters = self.counted(BOB, rb"\nSubject: number (\d+)\r\n")
+        reports = self.counted(ALICE, rb"\nSubject: number (\d+)\r\n")
+        said = f"E2E_SEED={seed}, {len(acknowledged)} letters"
+        self.assertGreater(len(acknowledged), 100, said)
+        lost = [number for number in acknowledged if letters[number] == 0]
+        twice = [number for number, count in letters.items() if count > 1]
+        self.assertEqual((lost, twice), ([], []), said)
+        unsaid = [number for number in acknowledged if number % 2 and reports[number] == 0]
+        again = [number for number, count in reports.items() if count > 1]
+        self.assertEqual((unsaid, again), ([], []), said)
+        print(f"submission: {said} acknowledged in {self.rounds} crashes, none lost, none twice")
 
 
 del Sender

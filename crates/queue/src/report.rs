@@ -150,6 +150,8 @@ impl About<'_> {
     fn is_whole(&self) -> bool {
         let failed = self.told.iter().any(|t| matches!(t.action, Action::Failed | Action::Expired));
         let most_bytes = match self.envelope.ret {
+            // RFC 8689 §5: what may never go in clear is not sent back, even if that was asked for.
+            _ if self.envelope.require_tls => 0,
             Some(Return::Full) => WHOLE_MOST_BYTES,
             Some(Return::Headers) => 0,
             None => WHOLE_BYTES,
@@ -390,6 +392,15 @@ mod tests {
         };
         let (envelope, bytes) = write(&about, "4K7Q-R2");
         (envelope, String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn what_may_not_go_in_clear_does_not_come_back() {
+        let (envelope, text) = report(|envelope, _| {
+            (envelope.require_tls, envelope.ret) = (true, Some(Return::Full));
+        });
+        assert!(envelope.require_tls && !text.contains("The text."), "{text}");
+        assert!(text.contains("Content-Type: text/rfc822-headers"), "{text}");
     }
 
     #[test]

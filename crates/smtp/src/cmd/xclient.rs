@@ -14,6 +14,7 @@ use crate::session::{Hello, Session};
 use crate::{Kind, Service};
 use auth::Identity;
 use std::net::{IpAddr, Ipv6Addr};
+use types::Peer;
 
 /// What XCLIENT understands here, as EHLO tells it.
 pub(crate) const NAMES: &str = "NAME ADDR PORT PROTO HELO LOGIN";
@@ -106,15 +107,20 @@ async fn take_over(session: &mut Session, attributes: Vec<Attribute>) -> Result<
             _ => {}
         }
     }
-    if let Some(login) = login {
-        session.identity = match login {
-            Some(user) => vouched(&session.service, &user).await?,
-            None => None,
-        };
+    let identity = match &login {
+        Some(Some(user)) => vouched(&session.service, user).await?,
+        _ => None,
+    };
+    // Another client is not who logged in before.
+    if login.is_some() || ip.is_some() {
+        session.identity = identity;
     }
     if let Some(ip) = ip {
         tracing::debug!(front = %session.front, %ip, "another client");
-        session.peer.ip = ip;
+        // Its way to the front is unknown to us: a password on it may have been heard.
+        let private = session.is_encrypted() || Peer::plain(ip).private && session.peer.private;
+        session.peer = Peer { ip, private };
+        (session.known, session.unknown) = (0, 0);
     }
     let before = session.hello.take();
     let extended = proto.or(before.as_ref().map(|hello| hello.extended)).unwrap_or(true);

@@ -112,6 +112,39 @@ async fn a_login_in_front() {
     }
 }
 
+/// Who logged in was the client before, and a password of the next one may have been heard on its way.
+#[tokio::test]
+async fn another_client_has_not_logged_in() {
+    let world = world().await;
+    let mut client = world.connect_from(Submission, Peer::LOCAL);
+    client.steps("S: 220 *\nC: EHLO c").await;
+    while client.line().await.starts_with("250-") {}
+    client
+        .play(
+            r"C: AUTH PLAIN AGFsaWNlAHNlY3JldA==
+              S: 235 *
+              C: XCLIENT ADDR=192.0.2.7 HELO=c PROTO=ESMTP
+              S: 220 *
+              C: MAIL FROM:<alice@example.test>
+              S: 530 5.7.0 *
+              C: AUTH PLAIN AGFsaWNlAHNlY3JldA==
+              S: 538 5.7.11 *
+              C: XCLIENT LOGIN=alice HELO=c
+              S: 220 *
+              C: MAIL FROM:<alice@example.test>
+              S: 250 *
+              C: RSET
+              S: 250 *
+              C: XCLIENT ADDR=192.0.2.8 HELO=c
+              S: 220 *
+              C: MAIL FROM:<alice@example.test>
+              S: 530 5.7.0 *
+              C: QUIT
+              S: 221 *",
+        )
+        .await;
+}
+
 #[tokio::test]
 async fn strangers_may_not_say_it() {
     let world = world().await;

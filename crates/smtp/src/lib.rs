@@ -1,4 +1,4 @@
-//! SMTP in, submission and LMTP: one dialogue, three kinds. Knows nothing about mailboxes, storage, or who owns the
+//! SMTP in, submission and LMTP: one dialogue, three kinds; and SMTP out. Knows nothing about mailboxes, storage, or who owns the
 //! listening socket.
 //!
 //! A [`Service`] is made once for each kind and runs one session for each connection that it is handed. Mail goes
@@ -24,6 +24,7 @@
 //! | `dots` | where DATA ends; `path`: addresses of commands; `params`: values of their parameters |
 //! | `gate` | who may come in: the limits of strangers; `network`: who is trusted, who is counted together |
 //! | `deliver` | from a body to its replies; `submit`: the same for our own users |
+//! | `relay` | the client: mail to other servers |
 //! | `reply` | every refusal's code in one place |
 
 mod cmd;
@@ -40,6 +41,8 @@ mod reply;
 mod session;
 mod submit;
 mod wire;
+
+pub mod relay;
 
 pub use commands::{COMMANDS, Command, Run, Waiting, When};
 pub use extensions::{EXTENSIONS, Extension};

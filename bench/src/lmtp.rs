@@ -118,26 +118,31 @@ pub(crate) fn deliver_to(address: SocketAddr, to: &str, pool: &Pool, count: u64)
     })
 }
 
-struct Connection {
+pub(crate) struct Connection {
     stream: BufReader<TcpStream>,
     line: String,
 }
 
 impl Connection {
     fn open(address: SocketAddr) -> Result<Self> {
+        Self::open_with(address, "LHLO")
+    }
+
+    /// The same for SMTP, with `EHLO`.
+    pub(crate) fn open_with(address: SocketAddr, hello: &str) -> Result<Self> {
         let stream =
             TcpStream::connect(address).with_context(|| format!("cannot reach {address}"))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         let mut connection = Self { stream: BufReader::new(stream), line: String::new() };
         connection.expect('2', "the greeting")?;
-        connection.send(b"LHLO load.example.test\r\n")?;
-        connection.expect('2', "LHLO")?;
+        connection.send(format!("{hello} load.example.test\r\n").as_bytes())?;
+        connection.expect('2', hello)?;
         Ok(connection)
     }
 
     /// Sends one letter to one recipient; it is durable when this returns.
-    fn deliver(&mut self, to: &str, mut letter: Vec<u8>) -> Result<()> {
+    pub(crate) fn deliver(&mut self, to: &str, mut letter: Vec<u8>) -> Result<()> {
         let envelope = format!("MAIL FROM:<s@sender.example.test>\r\nRCPT TO:<{to}>\r\nDATA\r\n");
         self.send(envelope.as_bytes())?;
         self.expect('2', "MAIL")?;

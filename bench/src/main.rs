@@ -15,14 +15,17 @@ mod bound;
 mod cpu;
 mod dovecot;
 mod figures;
+mod fronts;
 mod idle;
 mod imap;
 mod imap_load;
+mod latency;
 mod letters;
 mod lmtp;
 mod load;
 mod packing;
 mod peer;
+mod postfix;
 mod reads;
 mod search;
 mod server;
@@ -57,6 +60,11 @@ static BENCHES: &[Bench] = &[
         run: reads::fill_and_die,
     },
     Bench {
+        name: "fronts",
+        about: "LMTP, SMTP and POP3 beside a private Postfix and Dovecot",
+        run: fronts::run,
+    },
+    Bench {
         name: "idle",
         about: "memory and news of 2,000 waiting IMAP connections, SELECT of 100,000 messages",
         run: idle::run,
@@ -65,6 +73,11 @@ static BENCHES: &[Bench] = &[
         name: "imap",
         about: "IMAP sessions and commands beside a private Dovecot",
         run: imap_load::run,
+    },
+    Bench {
+        name: "latency",
+        about: "how long a letter takes when 300 come in every second",
+        run: latency::run,
     },
     Bench {
         name: "lmtp",

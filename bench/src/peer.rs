@@ -18,10 +18,22 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 /// Where Debian puts it; not in everybody's PATH.
 const BINARY: &str = "/usr/sbin/dovecot";
 
+/// Debian's package dovecot-pop3d.
+const POP3: &str = "/usr/lib/dovecot/pop3";
+
+#[derive(Clone, Copy)]
+struct Ports {
+    lmtp: SocketAddr,
+    imap: SocketAddr,
+    pop3: SocketAddr,
+}
+
 pub(crate) struct Dovecot {
     child: Child,
     pub(crate) lmtp: SocketAddr,
     pub(crate) imap: SocketAddr,
+    /// Nobody answers there without Debian's dovecot-pop3d.
+    pub(crate) pop3: SocketAddr,
     folder: PathBuf,
 }
 
@@ -35,7 +47,7 @@ impl Dovecot {
         );
         let is_root = getuid().is_root();
         let owner = if is_root { (NOBODY, NOBODY) } else { (getuid().as_raw(), getgid().as_raw()) };
-        let (lmtp, imap) = (free_port()?, free_port()?);
+        let ports = Ports { lmtp: free_port()?, imap: free_port()?, pop3: free_port()? };
         for part in ["", "run", "state", "mail", "home"] {
             let path = folder.join(part);
             std::fs::create_dir_all(&path)
@@ -43,7 +55,7 @@ impl Dovecot {
             chown(&path, Some(owner.0), Some(owner.1))?;
         }
         let path = folder.join("dovecot.conf");
-        std::fs::write(&path, config(folder, owner, lmtp, imap, fsync)?)?;
+        std::fs::write(&path, config(folder, owner, ports, fsync)?)?;
         let mut command = Command::new(BINARY);
         command.arg("-F").arg("-c").arg(&path).stdin(Stdio::null());
         command.stdout(Stdio::null()).stderr(Stdio::inherit());
@@ -51,7 +63,8 @@ impl Dovecot {
             command.gid(owner.1).uid(owner.0);
         }
         let child = command.spawn().with_context(|| format!("cannot start {BINARY}"))?;
-        let mut server = Self { child, lmtp, imap, folder: folder.to_owned() };
+        let Ports { lmtp, imap, pop3 } = ports;
+        let mut server = Self { child, lmtp, imap, pop3, folder: folder.to_owned() };
         server.wait_ready()?;
         Ok(server)
     }
@@ -103,26 +116,23 @@ impl Drop for Dovecot {
     }
 }
 
-fn free_port() -> Result<SocketAddr> {
+pub(crate) fn free_port() -> Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").context("no free port on 127.0.0.1")?;
     Ok(listener.local_addr()?)
 }
 
 /// Debian's defaults but for places, users, ports, and processes: those of IMAP stay for many sessions, as a large
 /// site has it; those of LMTP as they do by default.
-fn config(
-    folder: &Path,
-    (user, group): (u32, u32),
-    lmtp: SocketAddr,
-    imap: SocketAddr,
-    fsync: &str,
-) -> Result<String> {
+#[expect(clippy::too_many_lines, reason = "one file, shown as it is")]
+fn config(folder: &Path, (user, group): (u32, u32), ports: Ports, fsync: &str) -> Result<String> {
     let folder = folder.canonicalize()?;
     let folder = folder.to_str().context("the folder's name is not UTF-8")?;
     let (user_name, group_name) = (name("passwd", user)?, name("group", group)?);
-    let (lmtp, imap) = (lmtp.port(), imap.port());
+    let (lmtp, imap, pop3) = (ports.lmtp.port(), ports.imap.port(), ports.pop3.port());
+    let has_pop3 = Path::new(POP3).exists();
+    let protocols = if has_pop3 { "imap lmtp pop3" } else { "imap lmtp" };
     Ok(format!(
-        "protocols = imap lmtp
+        "protocols = {protocols}
 listen = 127.0.0.1
 base_dir = {folder}/run
 state_dir = {folder}/state
@@ -164,6 +174,22 @@ service imap-login {{
   }}
 }}
 service imap {{
+  service_count = 256
+  process_min_avail = 4
+}}
+service pop3-login {{
+  chroot =
+  service_count = 0
+  process_min_avail = 2
+  client_limit = 2000
+  inet_listener pop3 {{
+    port = {pop3}
+  }}
+  inet_listener pop3s {{
+    port = 0
+  }}
+}}
+service pop3 {{
   service_count = 256
   process_min_avail = 4
 }}

@@ -15,8 +15,10 @@ pub(crate) const USERS: u64 = 200;
 /// LMTP of `openpoczta demo` without an offset.
 const LMTP_PORT: u16 = 1124;
 const IMAP_PORT: u16 = 1143;
+const SMTP_PORT: u16 = 1125;
+const POP3_PORT: u16 = 1110;
 /// All ports of the demo; the offset is chosen so that none is taken.
-const PORTS: &[u16] = &[1110, LMTP_PORT, 1125, IMAP_PORT, 1190, 1587, 8080];
+const PORTS: &[u16] = &[POP3_PORT, LMTP_PORT, SMTP_PORT, IMAP_PORT, 1190, 1587, 8080];
 
 /// Making the accounts takes a password hash; a slow disk some syncs.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
@@ -28,6 +30,8 @@ pub(crate) struct Server {
     lines: Receiver<String>,
     pub(crate) lmtp: SocketAddr,
     pub(crate) imap: SocketAddr,
+    pub(crate) smtp: SocketAddr,
+    pub(crate) pop3: SocketAddr,
 }
 
 impl Server {
@@ -42,9 +46,9 @@ impl Server {
             .spawn()
             .with_context(|| format!("cannot start {}; is it built?", binary.display()))?;
         let lines = lines_of(child.stdout.take().context("the server has no output")?);
-        let lmtp = SocketAddr::from(([127, 0, 0, 1], LMTP_PORT + offset));
-        let imap = SocketAddr::from(([127, 0, 0, 1], IMAP_PORT + offset));
-        let mut server = Self { child, lines, lmtp, imap };
+        let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port + offset));
+        let (lmtp, imap, smtp, pop3) = (at(LMTP_PORT), at(IMAP_PORT), at(SMTP_PORT), at(POP3_PORT));
+        let mut server = Self { child, lines, lmtp, imap, smtp, pop3 };
         server.wait_ready()?;
         Ok(server)
     }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     match arguments.first().map(String::as_str) {
-        Some("dovecot" | "idle" | "imap" | "lmtp") => lmtp(arguments),
+        Some("dovecot" | "fronts" | "idle" | "imap" | "latency" | "lmtp") => lmtp(arguments),
         Some("mime") => mime(arguments),
         Some("python") => bench_python::run(arguments),
         Some("pack" | "search" | "storage") => storage(arguments),

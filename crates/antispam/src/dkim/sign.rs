@@ -407,6 +407,30 @@ Joe.
         }
     }
 
+    /// Blanks, folds and line ends in all places: the signer and the plain verifier read them alike.
+    #[test]
+    fn any_blanks_and_line_ends() {
+        let signer = Signer::new(vec![brisbane()]);
+        let mut state = 1_u64;
+        let mut pick = |pieces: &[&str], most: usize| -> String {
+            let mut text = String::new();
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let count = usize::try_from(state >> 33).unwrap() % most;
+            for _ in 0..count {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                text += pieces[usize::try_from(state >> 33).unwrap() % pieces.len()];
+            }
+            text
+        };
+        for _ in 0..2000 {
+            let subject = pick(&["a", "B:", " ", "\t", "\r\n ", "\r\n\t", "\u{17c}"], 12);
+            let body = pick(&["a", " ", "\t", "\r\n", "\r\n", "\r", "\n", ". "], 30);
+            let letter = format!("From: a@b\r\nSUBJECT \t:{subject}\r\n\r\n{body}");
+            let signed = signer.sign(letter.as_bytes(), "football.example.com", NOW) + &letter;
+            assert_eq!(verify(&signed, 0, BRISBANE), Ok(()), "{letter:?}");
+        }
+    }
+
     #[test]
     fn what_nobody_can_add_or_change() {
         let signed = sign(

@@ -1,4 +1,5 @@
-//! How many sessions a stranger may have: at once and in a minute, from one address and from its neighbourhood.
+//! How many sessions a stranger may have, at once and in a minute, and how many letters; from one address and from its
+//! neighbourhood.
 
 use crate::network::Network;
 use std::collections::HashMap;
@@ -15,6 +16,9 @@ pub struct Guard {
     /// Sessions begun in a minute by one address.
     pub address_rate: u32,
     pub network_rate: u32,
+    /// Letters begun in a minute by one address.
+    pub address_letters: u32,
+    pub network_letters: u32,
     /// How long the greeting waits; who speaks before it is a program that does not listen.
     pub greeting_delay_ms: u64,
     /// Unknown recipients in one session, where they are more than those known: somebody is guessing.
@@ -32,6 +36,8 @@ impl Guard {
         network_sessions: 0,
         address_rate: 0,
         network_rate: 0,
+        address_letters: 0,
+        network_letters: 0,
         greeting_delay_ms: 0,
         unknown_recipients: 0,
         session_timeout_ms: 0,
@@ -47,6 +53,8 @@ impl Default for Guard {
             network_sessions: 200,
             address_rate: 300,
             network_rate: 1200,
+            address_letters: 1200,
+            network_letters: 6000,
             greeting_delay_ms: 1000,
             unknown_recipients: 20,
             session_timeout_ms: 60 * 60 * 1000,
@@ -78,7 +86,16 @@ struct Count {
     open: u32,
     /// Begun in `minute`.
     begun: u32,
+    letters: u32,
     minute: i64,
+}
+
+impl Count {
+    fn turn_to(&mut self, minute: i64) {
+        if self.minute != minute {
+            (self.minute, self.begun, self.letters) = (minute, 0, 0);
+        }
+    }
 }
 
 /// A session that is inside; it is counted until this goes.
@@ -90,8 +107,9 @@ pub(crate) struct Pass {
 /// Why somebody has to wait outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Full {
-    TooMany,
-    TooOften,
+    Sessions,
+    Rate,
+    Letters,
 }
 
 impl Gate {
@@ -116,18 +134,16 @@ impl Gate {
         counts.sweep(minute);
         let is_new = !counts.of.contains_key(&Network::host(ip));
         if is_new && !again && counts.of.len() >= ENTRIES {
-            return Err(Full::TooMany);
+            return Err(Full::Sessions);
         }
         let mut full = None;
         for (network, sessions, rate) in rows {
             let count = counts.of.entry(network).or_default();
-            if count.minute != minute {
-                (count.minute, count.begun) = (minute, 0);
-            }
+            count.turn_to(minute);
             if over(count.open, sessions) {
-                full = full.or(Some(Full::TooMany));
+                full = full.or(Some(Full::Sessions));
             } else if over(count.begun, rate) {
-                full = full.or(Some(Full::TooOften));
+                full = full.or(Some(Full::Rate));
             }
             // Also who is turned away has knocked.
             count.begun = count.begun.saturating_add(u32::from(!again));
@@ -140,6 +156,27 @@ impl Gate {
         }
         drop(counts);
         Ok(Pass { gate: Arc::clone(self), ip })
+    }
+
+    /// One more letter of a session that is inside.
+    pub(crate) fn letter(&self, ip: IpAddr, now_unix_ms: i64) -> Result<(), Full> {
+        let minute = now_unix_ms.div_euclid(MINUTE_MS);
+        let rows = [
+            (Network::host(ip), self.guard.address_letters),
+            (Network::neighbours(ip), self.guard.network_letters),
+        ];
+        let mut counts = self.lock();
+        let mut full = Ok(());
+        for (network, most) in rows {
+            // It has an entry as long as it is inside.
+            let Some(count) = counts.of.get_mut(&network) else { continue };
+            count.turn_to(minute);
+            if over(count.letters, most) {
+                full = Err(Full::Letters);
+            }
+            count.letters = count.letters.saturating_add(1);
+        }
+        full
     }
 
     fn leave(&self, ip: IpAddr) {
@@ -197,9 +234,9 @@ mod tests {
         let gate = gate(Guard { address_sessions: 2, network_sessions: 3, ..Guard::OFF });
         let enter = |last| gate.enter(ip(last), 0, false);
         let (first, _second) = (enter(1).ok().unwrap(), enter(1).ok().unwrap());
-        assert_eq!(enter(1).err(), Some(Full::TooMany));
+        assert_eq!(enter(1).err(), Some(Full::Sessions));
         let _third = enter(2).ok().unwrap();
-        assert_eq!(enter(3).err(), Some(Full::TooMany), "the network is full");
+        assert_eq!(enter(3).err(), Some(Full::Sessions), "the network is full");
         let _elsewhere = gate.enter([198, 51, 100, 1].into(), 0, false).ok().unwrap();
         let again = gate.enter(ip(1), 0, true).ok().unwrap();
         drop((first, again));
@@ -211,10 +248,20 @@ mod tests {
         let gate = gate(Guard { address_rate: 2, network_rate: 3, ..Guard::OFF });
         let enter = |last, ms| gate.enter(ip(last), ms, false).err();
         assert_eq!([enter(1, 0), enter(1, 59_999)], [None, None]);
-        assert_eq!(enter(1, 59_999), Some(Full::TooOften));
-        assert_eq!(enter(2, 59_999), Some(Full::TooOften), "all of the network have knocked");
+        assert_eq!(enter(1, 59_999), Some(Full::Rate));
+        assert_eq!(enter(2, 59_999), Some(Full::Rate), "all of the network have knocked");
         assert_eq!(enter(1, 60_000), None);
         assert!(gate.enter(ip(1), 60_000, true).is_ok());
+    }
+
+    #[test]
+    fn letters() {
+        let gate = gate(Guard { address_letters: 2, network_letters: 3, ..Guard::OFF });
+        let _inside = [1, 2].map(|last| gate.enter(ip(last), 0, false).ok().unwrap());
+        let letter = |last, ms| gate.letter(ip(last), ms);
+        assert_eq!([letter(1, 0), letter(1, 1), letter(1, 2)][2], Err(Full::Letters));
+        assert_eq!(letter(2, 3), Err(Full::Letters), "all of the network have written");
+        assert_eq!([letter(2, 60_000), letter(1, 60_000)], [Ok(()), Ok(())]);
     }
 
     #[test]

@@ -91,9 +91,15 @@ impl Reply {
 
     /// Of a stranger who has to wait outside.
     pub(crate) fn of_full(full: Full) -> Self {
+        if full == Full::Letters {
+            let text = "too many letters from your network in a minute, try again later";
+            return Self::new(451, "4.7.0", text);
+        }
         let text = match full {
-            Full::TooMany => "too many connections from your network, try again later",
-            Full::TooOften => "too many connections from your network in a minute, try again later",
+            Full::Sessions => "too many connections from your network, try again later",
+            Full::Rate | Full::Letters => {
+                "too many connections from your network in a minute, try again later"
+            }
         };
         Self::new(421, "4.7.0", text).closing()
     }

@@ -158,6 +158,15 @@ impl Session {
         limit > 0 && self.unknown >= limit && self.unknown > self.known
     }
 
+    /// A stranger begins a letter.
+    pub(crate) fn count_letter(&self) -> Result<(), Reply> {
+        if self.guard_of_strangers().is_none() {
+            return Ok(());
+        }
+        let now_unix_ms = self.service.clock.now_unix_ms();
+        self.service.gate.letter(self.peer.ip, now_unix_ms).map_err(Reply::of_full)
+    }
+
     /// From here on the letter has to come at some pace.
     pub(crate) fn begin_letter(&mut self) {
         let slowest = self.guard().map_or(0, |guard| guard.slowest_bytes_per_s);

@@ -37,6 +37,7 @@ async fn begin(session: &mut Session, arg: &str) -> Result<Reply, Reply> {
         return Err(not_here());
     }
     allowed(session, &mail)?;
+    session.count_letter()?;
     if session.kind() == Kind::Submission {
         submit::sender(session, &mail).await?;
     }

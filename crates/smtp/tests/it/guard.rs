@@ -51,6 +51,16 @@ async fn too_many_in_a_minute() {
 }
 
 #[tokio::test]
+async fn too_many_letters() {
+    let world = world(Guard { address_letters: 2, ..Guard::OFF }).await;
+    let letters = "S: 220 *\nC: HELO c\nS: 250 *\nC: MAIL FROM:<>\nS: 250 *\nC: RSET\nS: 250 *
+        C: MAIL FROM:<>\nS: 250 *\nC: RSET\nS: 250 *\nC: MAIL FROM:<>\nS: ";
+    let bye = "\nC: QUIT\nS: 221 *";
+    world.talk(Smtp, &format!("{letters}451 4.7.0 too many letters *{bye}")).await;
+    world.connect_from(Smtp, Peer::LOCAL).play(&format!("{letters}250 *{bye}")).await;
+}
+
+#[tokio::test]
 async fn only_where_anybody_may_come() {
     let world = world(Guard { address_sessions: 1, greeting_delay_ms: 60_000, ..Guard::OFF }).await;
     for kind in [Lmtp, Submission] {

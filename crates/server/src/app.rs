@@ -4,13 +4,15 @@ use crate::config::Config;
 use crate::dkim;
 use crate::listeners::{Answers, Bound, Encryption, LISTENERS, ListenerRow, Protocol, Service};
 use crate::metrics::{self, ListenerFigures, Process};
+use crate::out;
 use crate::place::Place;
 use crate::router::{self, Router};
 use crate::tls::Tls;
 use antispam::dkim::Signer;
 use anyhow::{Context, Result, ensure};
 use prometheus_client::registry::Registry;
-use queue::Queue;
+use queue::{Queue, Transport};
+use smtp::relay::Relay;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -36,6 +38,7 @@ pub(crate) async fn serve(config: &Config, file: &Path) -> Result<()> {
         tracing::warn!("{warning}");
     }
     let signer = Arc::new(dkim::signer(config, file)?);
+    let relay = out::open(config, file)?;
     let mut bound = Vec::new();
     for row in LISTENERS {
         let fix = format!("change {} in {}", row.key, file.display());
@@ -54,6 +57,7 @@ pub(crate) async fn serve(config: &Config, file: &Path) -> Result<()> {
         config: config.clone(),
         store,
         queue,
+        relay,
         domains,
         clock,
         browsers_use_tls: true,
@@ -91,6 +95,8 @@ pub(crate) struct App {
     pub(crate) store: Store,
     /// `None`: mail for other servers is not taken.
     pub(crate) queue: Option<Queue>,
+    /// The way to other servers; `None`: nothing leaves this machine.
+    pub(crate) relay: Option<Arc<Relay>>,
     pub(crate) domains: Vec<String>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Browsers reach us over HTTPS, ours or that of a proxy, and by our host name.
@@ -147,7 +153,8 @@ impl App {
                 Ok(serving) => drop(loops.spawn(async move { drop(serving.await) })),
                 Err(error) => tracing::warn!(%error, "`openpoczta queue` cannot ask this server"),
             }
-            let sending = queue.start(Router::new(services.mda, None), stopping);
+            let relay = self.relay.map(|relay| relay as Arc<dyn Transport>);
+            let sending = queue.start(Router::new(services.mda, relay), stopping);
             loops.spawn(async move { drop(sending.await) });
         }
         let (store, queue) = (self.store, self.queue);
@@ -207,6 +214,9 @@ impl App {
         store.register(ours);
         if let Some(queue) = &self.queue {
             queue.register(ours);
+        }
+        if let Some(relay) = &self.relay {
+            relay.register(ours);
         }
         mda.register(ours);
         smtp.register(ours);
@@ -345,7 +355,17 @@ mod tests {
         let domains = vec!["example.test".to_owned()];
         let signer = Arc::default();
         let (queue, tls) = (None, Some(tls));
-        App { config, store, queue, domains, clock, browsers_use_tls: true, tls, signer }
+        App {
+            config,
+            store,
+            queue,
+            relay: None,
+            domains,
+            clock,
+            browsers_use_tls: true,
+            tls,
+            signer,
+        }
     }
 
     /// Says each line, and reads until the answer holds what is expected; gives back all that was heard.

@@ -11,9 +11,11 @@
 
 use crate::listeners::{Encryption, LISTENERS, ListenerRow, Protocol};
 use crate::logs::Format;
+use crate::out::{RouteRow, Server, Settings};
 use crate::place::Place;
 use crate::tls::{Minimum, Pair};
 use antispam::dkim::Signer;
+use smtp::relay::Protection;
 use smtp::{Guard, Network, NoNetwork};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -66,6 +68,8 @@ pub(crate) struct Config {
     pub(crate) fronts: Vec<Network>,
     /// What strangers may do on smtp.
     pub(crate) guard: Guard,
+    /// Mail to other servers.
+    pub(crate) relay: Settings,
 }
 
 /// A key that signs letters of a domain.
@@ -113,6 +117,7 @@ impl Default for Config {
             proxies: Vec::new(),
             fronts: Vec::new(),
             guard: Guard::default(),
+            relay: Settings::default(),
         }
     }
 }
@@ -135,6 +140,7 @@ impl Config {
 
     pub(crate) fn outgoing(&self, signer: Arc<Signer>) -> mda::Outgoing {
         mda::Outgoing {
+            stays_here: !self.relay.enabled,
             hide_client: self.hide_client,
             letters_per_hour: self.letters_per_hour,
             recipients_per_day: self.recipients_per_day,
@@ -217,6 +223,12 @@ static KEYS: &[Key] = &[
         about: "What signs letters of our people, such as [{ domain = \"example.test\", selector = \"s2026\", file = \"/etc/openpoczta/dkim.pem\" }]; one domain may have several. Empty: no signatures.",
         get: |c| dkim_keys(&c.dkim_keys),
         set: |c, v| v.dkim_keys().map(|keys| c.dkim_keys = keys),
+    },
+    Key {
+        name: "dns.servers",
+        about: "Resolvers that know where mail for other domains goes, such as [\"127.0.0.1:53\"]; one that checks DNSSEC, on this machine, is best. Empty: those of /etc/resolv.conf.",
+        get: |c| list(c.relay.dns_servers.iter()),
+        set: |c, v| v.list("[\"127.0.0.1:53\"]").map(|servers| c.relay.dns_servers = servers),
     },
     Key {
         name: "jmap.session_url",
@@ -328,6 +340,68 @@ static KEYS: &[Key] = &[
         set: |c, v| v.networks().map(|networks| c.proxies = networks),
     },
     Key {
+        name: "relay.enabled",
+        about: "Mail of our people for other domains is taken and sent there; false: it is refused.",
+        get: |c| c.relay.enabled.to_string(),
+        set: |c, v| v.yes_or_no().map(|enabled| c.relay.enabled = enabled),
+    },
+    Key {
+        name: "relay.host",
+        about: "A server that takes all mail for other domains, such as \"smart.example.test:587\". Empty: mail goes to the servers of its domain (MX).",
+        get: |c| quote(&c.relay.host.as_ref().map(ToString::to_string).unwrap_or_default()),
+        set: |c, v| v.server().map(|host| c.relay.host = host),
+    },
+    Key {
+        name: "relay.user",
+        about: "Who we are to relay.host. Empty: it does not ask.",
+        get: |c| quote(&c.relay.user),
+        set: |c, v| v.text_or_nothing().map(|text| c.relay.user = text),
+    },
+    Key {
+        name: "relay.password_file",
+        about: "A file with the password of relay.user in its first line.",
+        get: |c| quote(&c.relay.password_file.to_string_lossy()),
+        set: |c, v| v.text_or_nothing().map(|text| c.relay.password_file = text.into()),
+    },
+    Key {
+        name: "relay.tls",
+        about: "TLS to relay.host: opportunistic (where it is offered, whatever the certificate), required (STARTTLS and a good certificate, or no mail), implicit (from the first byte on, with a good certificate).",
+        get: |c| quote(protection_name(c.relay.tls)),
+        set: |c, v| v.protection().map(|tls| c.relay.tls = tls),
+    },
+    Key {
+        name: "relay.routes",
+        about: "Servers for certain domains, before relay.host and MX, such as [{ domain = \"else.example.test\", host = \"10.0.0.7:25\", tls = \"opportunistic\" }]; tls may be left out.",
+        get: |c| routes(&c.relay.routes),
+        set: |c, v| v.routes().map(|routes| c.relay.routes = routes),
+    },
+    Key {
+        name: "relay.port",
+        about: "The port of the servers of a domain (MX).",
+        get: |c| c.relay.port.to_string(),
+        set: |c, v| v.integer(1, 65535).map(|port| c.relay.port = port),
+    },
+    Key {
+        name: "relay.source",
+        about: "Addresses of this machine to send from, one for IPv4, one for IPv6. Empty: the system chooses.",
+        get: |c| list(c.relay.source.iter()),
+        set: |c, v| {
+            v.list("[\"192.0.2.25\", \"2001:db8::25\"]").map(|source| c.relay.source = source)
+        },
+    },
+    Key {
+        name: "relay.authorities",
+        about: "A PEM file of those whose signature makes a certificate good: for relay.tls, and for letters that ask for REQUIRETLS.",
+        get: |c| quote(&c.relay.authorities.to_string_lossy()),
+        set: |c, v| v.text().map(|text| c.relay.authorities = text.into()),
+    },
+    Key {
+        name: "relay.letters_per_connection",
+        about: "Letters that are sent over one connection before it is closed.",
+        get: |c| c.relay.letters_per_connection.to_string(),
+        set: |c, v| v.integer(1, 100_000).map(|n| c.relay.letters_per_connection = n),
+    },
+    Key {
         name: "spam.junk_points",
         about: "From this score on, a letter goes to Junk.",
         get: |c| format!("{:?}", c.junk_points),
@@ -390,6 +464,18 @@ static KEYS: &[Key] = &[
         about: "Sessions begun by the addresses around it in a minute.",
         get: |c| c.guard.network_rate.to_string(),
         set: |c, v| v.integer(0, 10_000_000).map(|n| c.guard.network_rate = n),
+    },
+    Key {
+        name: "smtp.address_letters",
+        about: "Letters begun by one address in a minute; more are put off (451).",
+        get: |c| c.guard.address_letters.to_string(),
+        set: |c, v| v.integer(0, 10_000_000).map(|n| c.guard.address_letters = n),
+    },
+    Key {
+        name: "smtp.network_letters",
+        about: "Letters begun by the addresses around it in a minute.",
+        get: |c| c.guard.network_letters.to_string(),
+        set: |c, v| v.integer(0, 10_000_000).map(|n| c.guard.network_letters = n),
     },
     Key {
         name: "smtp.greeting_delay_ms",
@@ -475,6 +561,7 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Config, Problems> {
             reader.table("", table.get_ref());
             reader.passwords_stay_private();
             reader.issuer_is_whole();
+            reader.relay_is_whole();
         }
         Err(error) => {
             let at = error.span().map_or(0, |span| span.start);
@@ -581,6 +668,13 @@ impl Reader<'_> {
                 at,
                 "oauth.issuer wants oauth.audience, oauth.claim and oauth.keys beside it",
             );
+        }
+    }
+
+    fn relay_is_whole(&mut self) {
+        if let Some(mistake) = self.config.relay.mistake() {
+            let at = self.text.find("[relay]").unwrap_or(0);
+            self.problem(at, &format!("relay.{mistake}"));
         }
     }
 
@@ -779,6 +873,55 @@ impl Value<'_> {
         array.iter().map(one).collect()
     }
 
+    /// Texts that are all of one kind.
+    fn list<T: std::str::FromStr>(&self, example: &str) -> Result<Vec<T>, String> {
+        let Some(array) = self.0.as_array() else {
+            let kind = self.0.type_str();
+            return Err(format!("must be a list, not a {kind}: write one such as {example}"));
+        };
+        let one = |item: &toml::Spanned<DeValue<'_>>| {
+            let text = Value(item.get_ref()).text()?;
+            let wrong = format!("cannot be {text:?}: write a list such as {example}");
+            text.parse().map_err(|_| wrong)
+        };
+        array.iter().map(one).collect()
+    }
+
+    fn server(&self) -> Result<Option<Server>, String> {
+        let text = self.text_or_nothing()?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let wrong = || {
+            format!(
+                "cannot be {text:?}: write a name or an address and a port, such as \"smart.example.test:587\""
+            )
+        };
+        Server::parse(&text).map(Some).ok_or_else(wrong)
+    }
+
+    fn protection(&self) -> Result<Protection, String> {
+        Ok(match self.one_of(&["opportunistic", "required", "implicit"])? {
+            "required" => Protection::Required,
+            "implicit" => Protection::Implicit,
+            _ => Protection::Opportunistic,
+        })
+    }
+
+    fn routes(&self) -> Result<Vec<RouteRow>, String> {
+        match self.0 {
+            DeValue::Table(table) => Ok(vec![route(table)?]),
+            DeValue::Array(items) => {
+                let one = |item: &toml::Spanned<DeValue<'_>>| match item.get_ref() {
+                    DeValue::Table(table) => route(table),
+                    other => Err(format!("holds a {}: {ROUTE_EXAMPLE}", other.type_str())),
+                };
+                items.iter().map(one).collect()
+            }
+            other => Err(format!("must be a list, not a {}: {ROUTE_EXAMPLE}", other.type_str())),
+        }
+    }
+
     /// Permissions in octal, as chmod takes them.
     fn mode(&self) -> Result<u32, String> {
         let text = self.text()?;
@@ -856,6 +999,46 @@ fn dkim_keys(keys: &[DkimKey]) -> String {
         format!("{{ domain = {domain}, selector = {selector}, file = {file} }}")
     };
     format!("[{}]", keys.iter().map(one).collect::<Vec<_>>().join(", "))
+}
+
+const ROUTE_EXAMPLE: &str =
+    "write [{ domain = \"else.example.test\", host = \"10.0.0.7:25\" }] with your own";
+
+fn route(table: &DeTable<'_>) -> Result<RouteRow, String> {
+    let find = |wanted: &str| {
+        let found = table.iter().find(|(key, _)| key.get_ref() == wanted);
+        found.map(|(_, value)| Value(value.get_ref()))
+    };
+    let field =
+        |wanted: &str| find(wanted).ok_or_else(|| format!("lacks {wanted}: {ROUTE_EXAMPLE}"));
+    let host = field("host")?.server().map_err(|e| format!("has a host that {e}"))?;
+    let tls = find("tls").map_or(Ok(Protection::Opportunistic), |tls| tls.protection());
+    let row = RouteRow {
+        domain: field("domain")?.hostname().map_err(|e| format!("has a domain that {e}"))?,
+        host: host.ok_or_else(|| format!("lacks host: {ROUTE_EXAMPLE}"))?,
+        tls: tls.map_err(|e| format!("has a tls that {e}"))?,
+    };
+    let known = |key: &str| matches!(key, "domain" | "host" | "tls");
+    match table.iter().find(|(key, _)| !known(key.get_ref())) {
+        Some((other, _)) => Err(format!("knows no {:?}: {ROUTE_EXAMPLE}", other.get_ref())),
+        None => Ok(row),
+    }
+}
+
+fn routes(rows: &[RouteRow]) -> String {
+    let one = |row: &RouteRow| {
+        let (domain, host) = (quote(&row.domain), quote(&row.host.to_string()));
+        format!("{{ domain = {domain}, host = {host}, tls = {} }}", quote(protection_name(row.tls)))
+    };
+    format!("[{}]", rows.iter().map(one).collect::<Vec<_>>().join(", "))
+}
+
+fn protection_name(tls: Protection) -> &'static str {
+    match tls {
+        Protection::Opportunistic => "opportunistic",
+        Protection::Required => "required",
+        Protection::Implicit => "implicit",
+    }
 }
 
 fn pairs(pairs: &[Pair]) -> String {
@@ -961,8 +1144,12 @@ mod tests {
             [tls]\ncertificates = [{cert = 'a b', key = 'c'}, {key = 'd', cert = 'e'}]\nminimum = '1.3'\n\
             [imap]\nlisten = ['[::1]:143', '0.0.0.0:144']\n[https]\nlisten = ['0.0.0.0:443']\n\
             [proxy]\nfrom = ['10.0.0.0/8']\n[lmtp]\nlisten = ['unix:/run/lmtp', '127.0.0.1:24']\nsocket_mode = '0600'\n\
+            [dns]\nservers = ['127.0.0.1:5353']\n[relay]\nenabled = false\nhost = 'Smart.example.test:587'\n\
+            user = 'u'\npassword_file = '/etc/p'\ntls = 'required'\nport = 2525\nsource = ['127.0.0.2']\n\
+            authorities = '/etc/ca.pem'\nletters_per_connection = 7\n\
+            routes = [{domain = 'A.test', host = '[::1]:25'}, {domain = 'b.test', host = 'c:26', tls = 'implicit'}]\n\
             [smtp]\nlisten = ['0.0.0.0:25']\nfronts = ['127.0.0.1', '::1']\naddress_sessions = 1\nnetwork_sessions = 2\n\
-            address_rate = 3\nnetwork_rate = 4\ngreeting_delay_ms = 5\nunknown_recipients = 6\n\
+            address_rate = 3\nnetwork_rate = 4\naddress_letters = 9\nnetwork_letters = 10\ngreeting_delay_ms = 5\nunknown_recipients = 6\n\
             session_timeout_ms = 7\nslowest_bytes_per_s = 8\n[pop3]\nlisten = []\n";
         let config = parse("x.toml", text).unwrap();
         let default = Config::default();
@@ -1097,6 +1284,26 @@ mod tests {
             2,
             &["knows no \"bits\""],
         );
+        check(
+            "[relay]\nhost = 'smart'",
+            2,
+            &["relay.host cannot be \"smart\"", "smart.example.test:587"],
+        );
+        check(
+            "[relay]\nhost = 'a.test:25'\nuser = 'u'\npassword_file = 'p'",
+            1,
+            &["relay.tls must be"],
+        );
+        check("[relay]\nhost = 'a.test:25'\nuser = 'u'", 1, &["belong together"]);
+        check("[relay]\nuser = 'u'\npassword_file = 'p'", 1, &["give relay.host"]);
+        check("[relay]\nroutes = ['a']", 2, &["relay.routes holds a string", "domain = "]);
+        check("[relay]\nroutes = [{ domain = 'a.test' }]", 2, &["lacks host"]);
+        check(
+            "[relay]\nroutes = [{ domain = 'a', host = 'b:1', tls = 'x' }]",
+            2,
+            &["has a tls that"],
+        );
+        check("[dns]\nservers = ['127.0.0.1']", 2, &["dns.servers cannot be", "127.0.0.1:53"]);
         check("[submission]\nletters_per_hour = -1", 2, &["whole number from 0"]);
         check("[tls]\nminimum = '1.1'", 2, &["tls.minimum cannot be \"1.1\"", "1.2, 1.3"]);
         check("[tls.cert]\nfile = 'x'", 1, &["unknown section [tls.cert]"]);

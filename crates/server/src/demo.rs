@@ -58,7 +58,8 @@ async fn start(arguments: &DemoArguments, bound: Vec<Bound>, folder: &Path) -> R
         store.is_empty() || store.starts_with("postgres://"),
         "--store takes the address of a database: postgres://USER:PASSWORD@HOST:PORT/DATABASE"
     );
-    let config = Config { data_folder: folder.to_owned(), store, ..Config::default() };
+    let relay = crate::out::Settings { enabled: false, ..crate::out::Settings::default() };
+    let config = Config { data_folder: folder.to_owned(), store, relay, ..Config::default() };
     let store = Store::open(&config.storage_options(), clock.clone())?;
     let fresh = fill(arguments, &store, &*clock).await?;
     let domains = vec![DOMAIN.to_owned()];
@@ -67,6 +68,7 @@ async fn start(arguments: &DemoArguments, bound: Vec<Bound>, folder: &Path) -> R
         config,
         store,
         queue,
+        relay: None,
         domains,
         clock,
         browsers_use_tls: false,

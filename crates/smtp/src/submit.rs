@@ -34,7 +34,7 @@ pub(crate) fn may_address(session: &Session, mail: &Transaction) -> Result<(), R
 
 /// RCPT of another domain: through the queue.
 pub(crate) fn elsewhere(session: &Session, wanted: queue::Recipient) -> Result<Accepted, Reply> {
-    if !session.service.mda.has_queue() {
+    if !session.service.mda.relays() {
         let text =
             "this server sends no mail to other domains; send it with the server of your provider";
         return Err(Reply::new(554, "5.7.1", text));

@@ -36,6 +36,8 @@ use types::{AccountId, Address};
 /// What the operator decides about letters of our own users.
 #[derive(Debug, Clone, Default)]
 pub struct Outgoing {
+    /// Nothing leaves for other servers: mail for other domains is not taken.
+    pub stays_here: bool,
     /// `Received` does not say from which address the client came.
     pub hide_client: bool,
     /// Letters of one account in an hour; 0: no limit.

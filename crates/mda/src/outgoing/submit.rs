@@ -54,9 +54,14 @@ impl Mda {
         self.domains.contains(address.domain())
     }
 
-    /// Letters to other domains are taken, and letters can wait.
+    /// Letters can wait, and reports are written.
     pub fn has_queue(&self) -> bool {
         self.queue.get().is_some()
+    }
+
+    /// Letters to other domains are taken and sent there.
+    pub fn relays(&self) -> bool {
+        self.has_queue() && !self.outgoing.stays_here
     }
 
     /// Takes a letter back that waits: the account's own, and none of it is sent any more (undo send).

@@ -9,6 +9,7 @@ import os
 import random
 import re
 import smtplib
+import socketserver
 import subprocess
 import threading
 import time
@@ -41,7 +42,7 @@ print(json.dumps(said))
 class Sender(unittest.TestCase):
     """A server with two keys and an alias."""
 
-    more = ""
+    more = config_more = ""
 
     @classmethod
     def setUpClass(cls):
@@ -56,7 +57,8 @@ class Sender(unittest.TestCase):
             f"{{ domain = 'example.test', selector = '{selector}', file = '{file}' }}"
             for selector, file in (("s2026", rsa), ("e2026", ed25519))
         )
-        cls.config = write_config(cls.folder, [cls.certificate], f"[dkim]\nkeys = [{keys}]\n")
+        more = f"[dkim]\nkeys = [{keys}]\n{cls.config_more}"
+        cls.config = write_config(cls.folder, [cls.certificate], more)
         if cls.more:
             text = cls.config.read_text()
             cls.config.write_text(text.replace("[submission]\n", f"[submission]\n{cls.more}\n"))
@@ -332,6 +334,88 @@ class Limits(Sender):
         [received] = fields(stored, "Received")
         self.assertTrue(received.startswith(b" from localhost\r\n"), received)
         self.assertNotIn(b"127.0.0.1", stored.split(b"\r\n\r\n")[0])
+
+
+class FarAway(socketserver.ThreadingTCPServer):
+    """Another mail server: takes everything and keeps it."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), FarAway.Session)
+        self.letters = []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def __exit__(self, *error):
+        self.shutdown()
+        super().__exit__(*error)
+
+    class Session(socketserver.StreamRequestHandler):
+        def handle(self):
+            say = lambda text: self.wfile.write(f"{text}\r\n".encode())
+            say("220 far.test ESMTP")
+            recipients = []
+            while line := self.rfile.readline().decode().strip():
+                verb = line.split()[0].upper()
+                if verb == "EHLO":
+                    say("250-far.test\r\n250-8BITMIME\r\n250 PIPELINING")
+                elif verb == "RCPT":
+                    recipients.append(line.split("<")[1].split(">")[0])
+                    say("250 ok")
+                elif verb == "DATA":
+                    say("354 go")
+                    lines = []
+                    while (text := self.rfile.readline()) != b".\r\n":
+                        lines.append(text.removeprefix(b"."))
+                    self.server.letters.append((recipients, b"".join(lines)))
+                    recipients = []
+                    say("250 taken")
+                elif verb == "QUIT":
+                    return say("221 bye")
+                else:
+                    say("250 ok")
+
+
+class Elsewhere(Sender):
+    """What leaves for another server."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.far = cls.enterClassContext(FarAway())
+        cls.config_more = f"[relay]\nhost = '127.0.0.1:{cls.far.server_address[1]}'\n"
+        super().setUpClass()
+
+    def arrived(self, subject, patience_s=10):
+        found = []
+
+        def there():
+            found[:] = [one for one in self.far.letters if f"Subject: {subject}\r\n".encode() in one[1]]
+            return found
+
+        wait_until(there, patience_s)
+        self.assertLessEqual(len(found), 1, "a letter came twice")
+        return found[0] if found else (None, None)
+
+    def test_here_and_there(self):
+        letter = f"From: {ALICE}\r\nTo: x@far.test\r\nBcc: {BOB}\r\nSubject: both\r\n\r\n.a\r\nza\u017c\u00f3\u0142\u0107  \r\n\r\n"
+        with self.session() as session:
+            refused = session.sendmail(ALICE, [BOB, "x@far.test", "y@far.test"], letter.encode(), ["BODY=8BITMIME"])
+            self.assertEqual(refused, {})
+        recipients, there = self.arrived("both")
+        self.assertEqual(recipients, ["x@far.test", "y@far.test"])
+        here = self.letter_with("both")
+        for stored in (here, there):
+            self.assertEqual(self.verified(stored), [True, True])
+            self.assertEqual(fields(stored, "Bcc"), [])
+        self.assertEqual(fields(there, "Return-Path"), [])
+        self.assertTrue(here.endswith(there), "the same letter, but for what our mailbox puts in front")
+
+    def test_held(self):
+        letter = f"From: {ALICE}\r\nSubject: far and later\r\n\r\nhello\r\n"
+        with self.session() as session:
+            session.sendmail(ALICE, ["x@far.test"], letter, ["HOLDFOR=3"])
+        self.assertIsNone(self.arrived("far and later", patience_s=1.5)[1])
+        self.assertIsNotNone(self.arrived("far and later", patience_s=15)[1])
 
 
 class Crash(Sender):

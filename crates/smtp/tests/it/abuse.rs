@@ -204,3 +204,81 @@ async fn an_end_in_the_middle_stores_nothing() {
     }
     assert!(world.inbox("alice").await.is_empty());
 }
+
+/// Commands put together at random from good and bad pieces: whatever is said, the session ends by itself, every reply is
+/// a reply, and the store is sound. The seed of a failing one is in the message.
+#[tokio::test]
+async fn whatever_is_said() {
+    const PIECES: [&[u8]; 34] = [
+        b"EHLO c",
+        b"LHLO c",
+        b"HELO",
+        b"MAIL FROM:<a@b.test>",
+        b"MAIL FROM:<",
+        b"RCPT TO:<alice@example.test>",
+        b"RCPT TO:<\"",
+        b"DATA",
+        b"BDAT 5",
+        b"BDAT 99999999999999999999",
+        b"BDAT 3 LAST",
+        b"RSET",
+        b"QUIT",
+        b"STARTTLS",
+        b"AUTH PLAIN AGFsaWNlAHNlY3JldA==",
+        b"AUTH LOGIN",
+        b"XCLIENT ADDR=IPV6:",
+        b"XFORWARD HELO=+",
+        b"NOTIFY=NEVER,SUCCESS",
+        b"ORCPT=;+",
+        b" ENVID=+4",
+        b"HOLDUNTIL=2026-11-22T18:00:00\xc5\xbc",
+        b" SIZE=-",
+        b" BODY=BINARYMIME",
+        b" SMTPUTF8",
+        b"\r\n",
+        b"\r\n",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b".\r\n",
+        b"\0",
+        b"\xff\xfe",
+        b" ",
+    ];
+    let mut world = World::new().await;
+    world.has_queue = true;
+    world.trusted = vec!["0.0.0.0/0".parse().unwrap()];
+    world.limits.message_bytes = 1000;
+    world.limits.idle_timeout_ms = 2000;
+    let mut seen = std::collections::BTreeSet::new();
+    for seed in 1..=1000_u64 {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut next = |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state % below as u64).unwrap()
+        };
+        let kind = [Smtp, Lmtp, Kind::Submission][next(3)];
+        let mut said = Vec::new();
+        for _ in 0..next(60) {
+            said.extend_from_slice(PIECES[next(PIECES.len())]);
+            if next(4) > 0 {
+                said.extend_from_slice(b"\r\n");
+            }
+        }
+        let mut client = world.connect(kind);
+        client.send(&said).await;
+        let heard = client.rest().await;
+        for line in heard.lines() {
+            let code = line.get(..3).and_then(|code| code.parse::<u16>().ok());
+            let is_reply = code.is_some_and(|c| (200..600).contains(&c));
+            assert!(is_reply, "seed {seed}: {said:?}: {line:?}");
+            seen.insert(code.unwrap());
+        }
+    }
+    // It went beyond the first line.
+    for code in [220, 221, 235, 250, 334, 354, 500, 501, 502, 503, 530, 550, 553] {
+        assert!(seen.contains(&code), "{code} is not among {seen:?}");
+    }
+}

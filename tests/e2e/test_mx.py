@@ -25,6 +25,7 @@ Where each kind of bad input is tested (`it`: crates/smtp/tests/it, with a real 
 
 import contextlib
 import imaplib
+import os
 import pathlib
 import socket
 import struct
@@ -33,6 +34,7 @@ import threading
 import time
 import unittest
 
+import test_postfix
 from harness import BINARY, PASSWORD, Certificate, Folder, Server, Talk, split_trace, user
 
 NAME = "mx.example.test"
@@ -428,6 +430,38 @@ class Fronts(unittest.TestCase):
             with Server(config=second) as again:
                 self.assertIn(f"lmtp=unix:{path}", again.ready_line)
             self.assertFalse(path.exists(), "it tidies up")
+
+
+@unittest.skipIf(os.geteuid() != 0, "Postfix starts as root only")
+class Behind(unittest.TestCase):
+    def test_postfix_says_where_letters_come_from_and_leaves_reports_to_us(self):
+        with contextlib.ExitStack() as stack:
+            at = test_postfix.World(stack, ["alice", "bob"])
+            config = at.config.read_text()
+            self.assertIn("[smtp]\n", config)
+            at.config.write_text(config.replace("[smtp]\n", "[smtp]\nfronts = ['127.0.0.1']\n"))
+            with (at.postfix.config / "main.cf").open("a") as main:
+                main.write("lmtp_send_xforward_command = yes\n")
+            stack.enter_context(at)
+            smtp = at.client(source="127.0.0.2")
+            smtp.docmd("EHLO", "client.other.test")
+            # One of Postfix's networks: it may ask for reports.
+            smtp.sendmail(user("bob"), [user("alice")], f"From: {user('bob')}\r\nSubject: hello\r\n\r\nsecret words\r\n",
+                          mail_options=["ENVID=QQ+2B1", "RET=HDRS"], rcpt_options=["NOTIFY=SUCCESS,FAILURE"])
+            smtp.quit()
+            at.until_empty()
+            end = time.monotonic() + 20
+            while not (reports := letters(at.server, "bob")):
+                self.assertLess(time.monotonic(), end, "no report came")
+                time.sleep(0.1)
+            self.assertEqual(len(reports), 1, "one report, by us or by Postfix")
+            for line in (b"Action: delivered", b"Original-Envelope-Id: QQ+1", b"Final-Recipient: rfc822; alice@example.test",
+                         b"Reporting-MTA: dns; mail.example.test"):
+                self.assertIn(line, reports[0])
+            self.assertNotIn(b"secret words", reports[0])
+            self.assertEqual(len(letters(at.server)), 1)
+            log = at.server.stderr()
+            self.assertRegex(log, r'letter kind="lmtp" ip=127\.0\.0\.2 .*front_id="[0-9A-Z]+"')
 
 
 class Strangers(unittest.TestCase):

@@ -150,7 +150,7 @@ pub(crate) mod tests {
 
     /// Takes a letter through one step, as ala with the alias sales, and gives back what it became.
     pub(crate) fn step<T>(
-        run: fn(&mut Leaving<'_>) -> Result<(), Objection>,
+        run: impl Fn(&mut Leaving<'_>) -> Result<(), Objection>,
         raw: &str,
         look: impl FnOnce(&Leaving<'_>) -> T,
     ) -> Result<T, Objection> {

@@ -14,13 +14,13 @@ has() { command -v "$1" >/dev/null 2>&1; }
 # Tools installed by rustup lie here, also when the shell's profile does not say so.
 PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
 
+has_package() { dpkg-query --show --showformat='${Status}' "$1" 2>/dev/null | grep -q 'ok installed'; }
+
 # apt_install PACKAGE... : installs the Debian packages that are not there yet.
 apt_install() {
   local missing=() package as_root=()
   for package in "$@"; do
-    if ! dpkg-query --show --showformat='${Status}' "$package" 2>/dev/null | grep -q 'ok installed'; then
-      missing+=("$package")
-    fi
+    has_package "$package" || missing+=("$package")
   done
   [ ${#missing[@]} -gt 0 ] || return 0
   has apt-get || fail "this needs ${missing[*]} (Debian's names), and there is no apt-get here to install them."
@@ -34,6 +34,29 @@ apt_install() {
   # The lists of a fresh machine are empty or old.
   "${as_root[@]}" apt-get update -q </dev/null >/dev/null || fail "apt-get update failed: is there a network?"
   "${as_root[@]}" "${install[@]}" </dev/null >/dev/null || fail "apt could not install ${missing[*]}."
+}
+
+# apt_install_servers PACKAGE... : the same for servers, which this machine does not start; the tests start their own.
+apt_install_servers() {
+  local policy=/usr/sbin/policy-rc.d package missing="" as_root=() code=0
+  for package in "$@"; do
+    has_package "$package" || missing=yes
+  done
+  [ -n "$missing" ] || return 0
+  [ "$(id -u)" = 0 ] || as_root=(sudo)
+  if ! has_package postfix && has debconf-set-selections; then
+    echo "postfix postfix/main_mailer_type select No configuration" | "${as_root[@]}" debconf-set-selections
+  fi
+  # Debian asks this program whether a service may be started: 101 is no.
+  if [ -e "$policy" ]; then
+    apt_install "$@"
+    return
+  fi
+  printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+  "${as_root[@]}" chmod 755 "$policy"
+  (apt_install "$@") || code=1
+  "${as_root[@]}" rm -f "$policy"
+  return "$code"
 }
 
 need_cargo() {

@@ -38,11 +38,11 @@ apt_install() {
 
 # apt_install_servers PACKAGE... : the same for servers, which this machine does not start; the tests start their own.
 apt_install_servers() {
-  local policy=/usr/sbin/policy-rc.d package missing="" as_root=() code=0
+  local policy=/usr/sbin/policy-rc.d package absent="" as_root=() code=0
   for package in "$@"; do
-    has_package "$package" || missing=yes
+    has_package "$package" || absent=yes
   done
-  [ -n "$missing" ] || return 0
+  [ -n "$absent" ] || return 0
   [ "$(id -u)" = 0 ] || as_root=(sudo)
   if ! has_package postfix && has debconf-set-selections; then
     echo "postfix postfix/main_mailer_type select No configuration" | "${as_root[@]}" debconf-set-selections

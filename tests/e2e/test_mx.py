@@ -50,7 +50,7 @@ def serving(folder, socket_path=None, room_bytes=None, **sections):
     alice's mailbox holds."""
     certificate = Certificate(folder, NAME, NAME, "localhost")
     keys = {name: {"listen": "['127.0.0.1:0']"} for name in LISTENERS}
-    keys["smtp"] |= {"fronts": f"['{FRONT}']", "greeting_delay_ms": 0}
+    keys["smtp"] |= {"xclient_from": f"['{FRONT}']", "greeting_delay_ms": 0}
     keys["proxy"] = {"from": f"['{PROXY}']"}
     if socket_path:
         keys["lmtp"]["listen"] = f"['127.0.0.1:0', 'unix:{socket_path}']"

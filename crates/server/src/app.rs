@@ -181,7 +181,8 @@ impl App {
             let config = smtp::Config {
                 hostname: hostname.clone(),
                 limits: *limits,
-                trusted: self.config.fronts.clone(),
+                fronts: self.config.fronts.clone(),
+                xclient_from: self.config.xclient_from.clone(),
                 guard: self.config.guard.clone(),
                 has_queue: mda.has_queue(),
             };

@@ -64,8 +64,10 @@ pub(crate) struct Config {
     pub(crate) socket_mode: u32,
     /// Proxies that say for whom they speak, on every listener.
     pub(crate) proxies: Vec<Network>,
-    /// Mail servers in front, which may use XCLIENT and XFORWARD.
+    /// Mail servers in front, which may use XFORWARD.
     pub(crate) fronts: Vec<Network>,
+    /// Those which may use XCLIENT.
+    pub(crate) xclient_from: Vec<Network>,
     /// What strangers may do on smtp.
     pub(crate) guard: Guard,
     /// Mail to other servers.
@@ -116,6 +118,7 @@ impl Default for Config {
             socket_mode: 0o660,
             proxies: Vec::new(),
             fronts: Vec::new(),
+            xclient_from: Vec::new(),
             guard: Guard::default(),
             relay: Settings::default(),
         }
@@ -437,9 +440,15 @@ static KEYS: &[Key] = &[
     },
     Key {
         name: "smtp.fronts",
-        about: "Mail servers and proxies in front that may say for whom they speak (XCLIENT, XFORWARD), on smtp, lmtp and submission. The limits below do not hold for them.",
+        about: "Mail servers in front that may say where a letter comes from (XFORWARD), on smtp and lmtp. The limits below do not hold for them.",
         get: |c| list(c.fronts.iter()),
         set: |c, v| v.networks().map(|networks| c.fronts = networks),
+    },
+    Key {
+        name: "smtp.xclient_from",
+        about: "Proxies in front that may also say for whom they speak (XCLIENT), on smtp, lmtp and submission: up to who has logged in, without a password.",
+        get: |c| list(c.xclient_from.iter()),
+        set: |c, v| v.networks().map(|networks| c.xclient_from = networks),
     },
     Key {
         name: "smtp.address_sessions",
@@ -868,7 +877,12 @@ impl Value<'_> {
         };
         let one = |item: &toml::Spanned<DeValue<'_>>| {
             let text = Value(item.get_ref()).text()?;
-            text.parse().map_err(|NoNetwork| format!("cannot be {text:?}: {example}"))
+            let network: Network =
+                text.parse().map_err(|NoNetwork| format!("cannot be {text:?}: {example}"))?;
+            if network.is_everybody() {
+                return Err(format!("cannot be {text:?}: that is everybody; {example}"));
+            }
+            Ok(network)
         };
         array.iter().map(one).collect()
     }
@@ -1148,7 +1162,7 @@ mod tests {
             user = 'u'\npassword_file = '/etc/p'\ntls = 'required'\nport = 2525\nsource = ['127.0.0.2']\n\
             authorities = '/etc/ca.pem'\nletters_per_connection = 7\n\
             routes = [{domain = 'A.test', host = '[::1]:25'}, {domain = 'b.test', host = 'c:26', tls = 'implicit'}]\n\
-            [smtp]\nlisten = ['0.0.0.0:25']\nfronts = ['127.0.0.1', '::1']\naddress_sessions = 1\nnetwork_sessions = 2\n\
+            [smtp]\nlisten = ['0.0.0.0:25']\nfronts = ['127.0.0.1', '::1']\nxclient_from = ['10.0.0.1']\naddress_sessions = 1\nnetwork_sessions = 2\n\
             address_rate = 3\nnetwork_rate = 4\naddress_letters = 9\nnetwork_letters = 10\ngreeting_delay_ms = 5\nunknown_recipients = 6\n\
             session_timeout_ms = 7\nslowest_bytes_per_s = 8\n[pop3]\nlisten = []\n";
         let config = parse("x.toml", text).unwrap();
@@ -1230,6 +1244,7 @@ mod tests {
         check("[lmtp]\nsocket_mode = '0999'", 2, &["cannot be \"0999\"", "\"0660\""]);
         check("[proxy]\nfrom = ['10.0.0.0/33']", 2, &["cannot be \"10.0.0.0/33\"", "10.0.0.0/8"]);
         check("[proxy]\nfrom = '10.0.0.0/8'", 2, &["proxy.from must be a list"]);
+        check("[smtp]\nxclient_from = ['::/0']", 2, &["that is everybody"]);
         check("[smtp]\nfronts = [10]", 2, &["smtp.fronts must be a text in quotes"]);
         check("hostname = 'a b'", 1, &["such as \"mail.example.test\""]);
         check("hostname = ", 1, &["not TOML"]);

@@ -103,9 +103,9 @@ fn starttls(session: &Session) -> Option<String> {
     (session.opening == Opening::Encryptable).then(String::new)
 }
 
-/// Only to a server in front.
+/// Only to a server in front that is trusted so far.
 fn xclient(session: &Session) -> Option<String> {
-    session.is_from_a_front().then(|| format!(" {}", cmd::xclient::NAMES))
+    session.may_speak_for_others().then(|| format!(" {}", cmd::xclient::NAMES))
 }
 
 fn xforward(session: &Session) -> Option<String> {

@@ -55,6 +55,7 @@ use gate::Gate;
 use mda::Mda;
 use metrics::Metrics;
 use prometheus_client::registry::Registry;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -90,8 +91,10 @@ pub struct Config {
     pub limits: Limits,
     /// The mda has a queue: letters of our own users can wait, and reports are written.
     pub has_queue: bool,
-    /// Servers in front, which may say for whom they speak (XCLIENT, XFORWARD).
-    pub trusted: Vec<Network>,
+    /// Servers in front, which may say where a letter comes from (XFORWARD).
+    pub fronts: Vec<Network>,
+    /// Those which may also say for whom they speak, up to who has logged in (XCLIENT).
+    pub xclient_from: Vec<Network>,
     pub guard: Guard,
 }
 
@@ -142,6 +145,11 @@ impl Service {
 
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    fn is_front(&self, ip: IpAddr) -> bool {
+        let Config { fronts, xclient_from, .. } = &self.config;
+        fronts.iter().chain(xclient_from).any(|network| network.contains(ip))
     }
 
     /// Adds the counters, under `lmtp_`, `smtp_` or `submission_`.

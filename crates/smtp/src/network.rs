@@ -44,6 +44,11 @@ impl Network {
         Self::new(ip, if ip.to_canonical().is_ipv4() { 24 } else { 48 })
     }
 
+    /// The whole of IPv4 or of IPv6.
+    pub fn is_everybody(&self) -> bool {
+        self.bits == 0
+    }
+
     pub fn contains(&self, ip: IpAddr) -> bool {
         ip.to_canonical().is_ipv4() == self.first.is_ipv4() && Self::new(ip, self.bits) == *self
     }

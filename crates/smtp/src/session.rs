@@ -134,17 +134,21 @@ impl Session {
         matches!(self.opening, Opening::Encrypted | Opening::Implicit)
     }
 
-    /// A server in front, which may say for whom it speaks.
+    /// A server in front, which may say where a letter comes from.
     pub(crate) fn is_from_a_front(&self) -> bool {
-        self.service.config.trusted.iter().any(|network| network.contains(self.front))
+        self.service.is_front(self.front)
+    }
+
+    /// One that may say for whom it speaks.
+    pub(crate) fn may_speak_for_others(&self) -> bool {
+        self.service.config.xclient_from.iter().any(|network| network.contains(self.front))
     }
 
     /// What holds for who is neither on this machine nor a server in front.
     fn guard(&self) -> Option<&Guard> {
-        let config = &self.service.config;
-        let near = self.peer.ip.to_canonical().is_loopback()
-            || config.trusted.iter().any(|network| network.contains(self.peer.ip));
-        (!near).then_some(&config.guard)
+        let ip = self.peer.ip.to_canonical();
+        let near = ip.is_loopback() || self.service.is_front(ip);
+        (!near).then_some(&self.service.config.guard)
     }
 
     /// The same where anybody may come.

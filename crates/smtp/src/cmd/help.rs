@@ -7,10 +7,10 @@ use crate::{COMMANDS, Command, Opening};
 pub(crate) fn run(session: &mut Session, _arg: &str) -> Reply {
     let kind = session.kind();
     let tls = session.opening == Opening::Encryptable;
-    let front = session.is_from_a_front();
     let offered = |name: &str| match name {
         "STARTTLS" => tls,
-        "XCLIENT" | "XFORWARD" => front,
+        "XCLIENT" => session.may_speak_for_others(),
+        "XFORWARD" => session.is_from_a_front(),
         _ => true,
     };
     let here = |c: &&Command| c.kinds.contains(&kind) && offered(c.name);

@@ -25,7 +25,8 @@ const ATTRIBUTES: usize = 16;
 
 pub(crate) fn run<'a>(session: &'a mut Session, arg: &'a str) -> Waiting<'a> {
     Box::pin(async move {
-        let reply = match allowed(session).and_then(|()| attributes(arg, NAMES)) {
+        let said = allowed(session, session.may_speak_for_others());
+        let reply = match said.and_then(|()| attributes(arg, NAMES)) {
             Ok(attributes) => take_over(session, attributes).await,
             Err(reply) => Err(reply),
         };
@@ -38,8 +39,8 @@ pub(crate) fn run<'a>(session: &'a mut Session, arg: &'a str) -> Waiting<'a> {
 }
 
 /// Also of XFORWARD.
-pub(super) fn allowed(session: &Session) -> Result<(), Reply> {
-    if !session.is_from_a_front() {
+pub(super) fn allowed(session: &Session, trusted: bool) -> Result<(), Reply> {
+    if !trusted {
         return Err(Reply::new(550, "5.7.0", "only a server in front may say that"));
     }
     if session.mail.is_some() {

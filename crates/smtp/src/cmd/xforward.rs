@@ -15,7 +15,8 @@ use crate::session::{Forwarded, Session};
 pub(crate) const NAMES: &str = "NAME ADDR PORT PROTO HELO IDENT SOURCE";
 
 pub(crate) fn run(session: &mut Session, arg: &str) -> Reply {
-    match allowed(session).and_then(|()| attributes(arg, NAMES)) {
+    let said = allowed(session, session.is_from_a_front());
+    match said.and_then(|()| attributes(arg, NAMES)) {
         Ok(attributes) => {
             let forwarded = session.forwarded.get_or_insert_default();
             for attribute in attributes {

@@ -248,7 +248,7 @@ const PIECES: [&[u8]; 34] = [
 async fn whatever_is_said() {
     let mut world = World::new().await;
     world.has_queue = true;
-    world.trusted = vec!["0.0.0.0/0".parse().unwrap()];
+    world.xclient_from = vec!["0.0.0.0/0".parse().unwrap()];
     world.limits.message_bytes = 1000;
     world.limits.idle_timeout_ms = 2000;
     let mut seen = std::collections::BTreeSet::new();

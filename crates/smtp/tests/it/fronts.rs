@@ -9,7 +9,7 @@ const FRONT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 5));
 
 async fn world() -> World {
     let mut world = World::new().await;
-    world.trusted = vec!["10.0.0.0/8".parse().unwrap(), "127.0.0.1".parse().unwrap()];
+    world.xclient_from = vec!["10.0.0.0/8".parse().unwrap(), "127.0.0.1".parse().unwrap()];
     world
 }
 
@@ -179,6 +179,35 @@ async fn strangers_may_not_say_it() {
         .await;
     let client = world.connect_from(Smtp, STRANGER);
     client.play("S: 220 *\nC: XCLIENT\nS: 550 5.7.0 *\nC: QUIT\nS: 221 *").await;
+}
+
+/// Who may name a client to the log cannot log in as anybody.
+#[tokio::test]
+async fn less_trust() {
+    let mut world = World::new().await;
+    world.fronts = vec!["10.0.0.5".parse().unwrap()];
+    let mut client = world.connect_from(Smtp, Peer::plain(FRONT));
+    client.steps("S: 220 *\nC: EHLO c").await;
+    let mut line = client.line().await;
+    while line.starts_with("250-") {
+        assert!(!line.contains("XCLIENT"), "{line}");
+        line = client.line().await;
+    }
+    assert!(line.starts_with("250 XFORWARD "), "{line}");
+    client
+        .play(
+            "C: XFORWARD ADDR=192.0.2.7
+             S: 250 *
+             C: XCLIENT ADDR=192.0.2.7
+             S: 550 5.7.0 *
+             C: HELP
+             S: 214 2.0.0 * VRFY XFORWARD
+             C: QUIT
+             S: 221 *",
+        )
+        .await;
+    let client = world.connect_from(Submission, Peer::plain(FRONT));
+    client.play("S: 220 *\nC: XCLIENT LOGIN=alice\nS: 550 5.7.0 *\nC: QUIT\nS: 221 *").await;
 }
 
 #[tokio::test]

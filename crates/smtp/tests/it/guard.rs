@@ -33,7 +33,7 @@ async fn too_many_at_once() {
 #[tokio::test]
 async fn too_many_in_a_minute() {
     let mut world = world(Guard { address_rate: 2, ..Guard::OFF }).await;
-    world.trusted = vec!["10.0.0.5".parse().unwrap()];
+    world.xclient_from = vec!["10.0.0.5".parse().unwrap()];
     let service = world.service(Smtp);
     let connect = |peer| Client::new(service.clone(), peer);
     for _ in 0..2 {
@@ -87,7 +87,7 @@ async fn who_speaks_before_the_greeting() {
 #[tokio::test]
 async fn guessing() {
     let mut world = world(Guard { unknown_recipients: 3, ..Guard::OFF }).await;
-    world.trusted = vec!["10.0.0.5".parse().unwrap()];
+    world.xclient_from = vec!["10.0.0.5".parse().unwrap()];
     let begin = "S: 220 *\nC: HELO c\nS: 250 *\nC: MAIL FROM:<>\nS: 250 *\n";
     let ghost = "C: RCPT TO:<ghost@example.test>\nS: 550 5.1.1 *\n";
     let known = "C: RCPT TO:<alice@example.test>\nS: 250 *\n";

@@ -23,7 +23,8 @@ pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) limits: Limits,
     pub(crate) has_queue: bool,
-    pub(crate) trusted: Vec<Network>,
+    pub(crate) fronts: Vec<Network>,
+    pub(crate) xclient_from: Vec<Network>,
     /// Off, but where a test is about it.
     pub(crate) guard: Guard,
     pub(crate) mda: Arc<mda::Mda>,
@@ -78,7 +79,8 @@ impl World {
             auth: auth::Auth::new(store.index(), clock.clone()),
             limits: Limits::default(),
             has_queue: false,
-            trusted: Vec::new(),
+            fronts: Vec::new(),
+            xclient_from: Vec::new(),
             guard: Guard::OFF,
             store,
             clock,
@@ -92,7 +94,8 @@ impl World {
             hostname: "mx.example.test".to_owned(),
             limits: self.limits,
             has_queue: self.has_queue,
-            trusted: self.trusted.clone(),
+            fronts: self.fronts.clone(),
+            xclient_from: self.xclient_from.clone(),
             guard: self.guard.clone(),
         };
         Service::new(kind, self.mda.clone(), self.auth.clone(), config, self.clock.clone())

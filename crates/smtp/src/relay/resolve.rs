@@ -120,7 +120,11 @@ impl Directory {
         if let Some(answer) = self.exchanges.get(domain) {
             return answer;
         }
-        let found = self.resolve.mx(domain).await;
+        let mut found = self.resolve.mx(domain).await;
+        if let Ok(found) = &mut found {
+            // The best of many, not any.
+            found.records.sort_by_key(|exchange| exchange.preference);
+        }
         self.exchanges.put(domain, found, HOSTS)
     }
 
@@ -338,6 +342,17 @@ pub(super) mod tests {
         check("[ipv6:::1]", Ok(&["::1"])).await;
         check("[::1]", Err("0 5.1.2")).await;
         check("[ip]", Err("0 5.1.2")).await;
+    }
+
+    #[tokio::test]
+    async fn the_best_of_many() {
+        let rows: Vec<(&str, Row)> = (0..60)
+            .rev()
+            .map(|n| ("many.test", Row::Mx(n, if n == 0 { "best" } else { "other" })))
+            .collect();
+        let directory = Directory::new(Box::new(Table::of(&rows)));
+        let targets = directory.targets("many.test", "us.test").await.unwrap();
+        assert_eq!((targets.len(), &targets[0]), (HOSTS, &Target::Host("best".to_owned())));
     }
 
     #[tokio::test]

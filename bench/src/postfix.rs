@@ -34,6 +34,10 @@ impl Postfix {
         );
         ensure!(geteuid().is_root(), "only root can start a Postfix of its own");
         let smtp = free_port()?;
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
+        // Its processes work in the queue's folder.
+        let folder = &folder.canonicalize()?;
         let (config, queue, data) = (folder.join("etc"), folder.join("queue"), folder.join("data"));
         for path in [&config, &queue, &data] {
             std::fs::create_dir_all(path)
@@ -140,7 +144,7 @@ daemon_directory = {DAEMONS}
 mail_owner = postfix
 setgid_group = postdrop
 maillog_file = {folder}/postfix.log
-maillog_file_prefixes = /
+maillog_file_prefixes = {folder}
 alias_maps =
 alias_database =
 local_recipient_maps =
@@ -148,7 +152,6 @@ virtual_mailbox_domains = example.test
 virtual_transport = lmtp:inet:{lmtp}
 smtpd_client_connection_count_limit = 0
 smtpd_client_connection_rate_limit = 0
-import_environment =
 "
     ))
 }

@@ -131,13 +131,14 @@ impl Queue {
         Ok(())
     }
 
-    /// Tells the sender of a letter that never was in the queue that it is in the mailboxes of these recipients, by their
-    /// place in the envelope (RFC 3461 §5.2.3). Durable as [`Self::accept`]; nothing to do where there is no sender.
+    /// Tells the sender of a letter that never was in the queue that it is in the mailboxes of `delivered`, and that others
+    /// have it for `relayed`: recipients by their place in the envelope (RFC 3461 §5.2.2, §5.2.3). Durable as [`Self::accept`]; nothing to do where there is no sender.
     pub async fn tell_delivered(
         &self,
         id: &str,
         envelope: &Envelope,
-        recipients: &[usize],
+        delivered: &[usize],
+        relayed: &[usize],
         letter: &Bytes,
     ) -> Result<()> {
         let Some(sender) = &envelope.sender else { return Ok(()) };
@@ -145,17 +146,17 @@ impl Queue {
         let answer = Answer {
             code: 250,
             enhanced: "2.1.5".to_owned(),
-            text: "delivered".to_owned(),
+            text: "taken".to_owned(),
             host: Some(shared.options.hostname.clone()),
             reports: false,
         };
-        let tell = |recipient: &usize| Told {
-            recipient: *recipient,
-            action: Action::Delivered,
-            answer: answer.clone(),
-            retry_until_unix_s: None,
+        let tell = |(recipient, action)| {
+            let answer = answer.clone();
+            Told { recipient, action, answer, retry_until_unix_s: None }
         };
-        let told: Vec<Told> = recipients.iter().map(tell).collect();
+        let of = |places: &[usize], action| places.iter().map(move |at| (*at, action)).collect();
+        let both: [Vec<_>; 2] = [of(delivered, Action::Delivered), of(relayed, Action::Relayed)];
+        let told: Vec<Told> = both.into_iter().flatten().map(tell).collect();
         let now_unix_s = shared.clock.now_unix_s();
         let about = report::About {
             options: &shared.options,

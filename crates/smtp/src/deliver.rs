@@ -70,13 +70,15 @@ async fn take_in(
         return answers;
     }
     // Of Junk nobody is told: whoever sends it learns nothing from us, and is seldom whom it names.
-    let told: Vec<usize> = (0..)
-        .zip(answers.iter().zip(&asked.recipients))
-        .filter(|(_, (answer, to))| **answer == Ok(Delivered::Inbox) && to.notify.success)
-        .map(|(place, _)| place)
-        .collect();
-    if !told.is_empty()
-        && let Err(error) = queue.tell_delivered(id, &asked, &told, &letter).await
+    let of = |into: Delivered| -> Vec<usize> {
+        let each = (0..).zip(answers.iter().zip(&asked.recipients));
+        let told = each.filter(|(_, (answer, to))| **answer == Ok(into) && to.notify.success);
+        told.map(|(place, _)| place).collect()
+    };
+    let (here, elsewhere) = (of(Delivered::Inbox), of(Delivered::Forwarded));
+    let nothing = here.is_empty() && elsewhere.is_empty();
+    if !nothing
+        && let Err(error) = queue.tell_delivered(id, &asked, &here, &elsewhere, &letter).await
     {
         tracing::error!(id, %error, "the letter is delivered, and its sender could not be told so");
     }

@@ -347,3 +347,38 @@ async fn a_success_is_reported_to_who_asked() {
     assert!(!report.contains("bob@") && !report.contains("secret words"), "{report}");
     queue.close().await;
 }
+
+/// Who forwards a letter cannot know its end, and says so (RFC 3461 §5.2.2).
+#[tokio::test]
+async fn a_letter_that_is_forwarded_is_reported_as_handed_on() {
+    let mut world = World::new().await;
+    let queue = world.with_queue();
+    world.store.put_alias("away@example.test", &["x@else.test".to_owned()]).await.unwrap();
+    let mut client = world.connect(Lmtp);
+    client.steps("S: 220 *\nC: LHLO front.test").await;
+    while client.line().await.starts_with("250-") {}
+    client
+        .play(
+            "C: MAIL FROM:<a@b.test>
+             S: 250 *
+             C: RCPT TO:<away@example.test> NOTIFY=SUCCESS
+             S: 250 *
+             C: DATA
+             S: 354 *
+             C: From: a@b.test
+             C: .
+             S: 250 2.1.5 <away@example.test> *
+             C: QUIT
+             S: 221 *",
+        )
+        .await;
+    let waiting = queue.list(None, 0, 10).unwrap();
+    let to = |entry: &queue::Entry| entry.envelope.recipients[0].address.to_string();
+    assert_eq!(waiting.len(), 2);
+    let report = waiting.iter().find(|entry| to(entry) == "a@b.test").unwrap();
+    let (_, report) = queue.show(&report.id).unwrap();
+    let report = String::from_utf8_lossy(&report).into_owned();
+    assert!(report.contains("Final-Recipient: rfc822; away@example.test"), "{report}");
+    assert!(report.contains("Action: relayed") && !report.contains("x@else.test"), "{report}");
+    queue.close().await;
+}

@@ -43,6 +43,8 @@ tools() {
   apt_install isync libsasl2-modules offlineimap3 fetchmail getmail6 mpop procmail maildrop
   # Dialogues with XCLIENT and over a Unix socket; see tests/e2e/test_mx.py.
   apt_install swaks
+  # The far ends of outgoing mail: Postfix's sink, and a name server with a zone of its own; see tests/e2e/test_outgoing.py.
+  apt_install_servers nsd postfix
   # The tests start a cluster of their own; any version from 13 on will do.
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || has initdb || apt_install postgresql-15
   if ! cargo nextest --version >/dev/null 2>&1; then

@@ -142,8 +142,12 @@ impl Connection {
     }
 
     /// Sends one letter to one recipient; it is durable when this returns.
-    pub(crate) fn deliver(&mut self, to: &str, mut letter: Vec<u8>) -> Result<()> {
-        let envelope = format!("MAIL FROM:<s@sender.example.test>\r\nRCPT TO:<{to}>\r\nDATA\r\n");
+    pub(crate) fn deliver(&mut self, to: &str, letter: Vec<u8>) -> Result<()> {
+        self.deliver_from("s@sender.example.test", to, letter)
+    }
+
+    pub(crate) fn deliver_from(&mut self, from: &str, to: &str, mut letter: Vec<u8>) -> Result<()> {
+        let envelope = format!("MAIL FROM:<{from}>\r\nRCPT TO:<{to}>\r\nDATA\r\n");
         self.send(envelope.as_bytes())?;
         self.expect('2', "MAIL")?;
         self.expect('2', "RCPT")?;
@@ -151,6 +155,12 @@ impl Connection {
         letter.extend_from_slice(b".\r\n");
         self.send(&letter)?;
         self.expect('2', "the letter")
+    }
+
+    /// A command and its answer.
+    pub(crate) fn say(&mut self, command: &str, class: char) -> Result<()> {
+        self.send(format!("{command}\r\n").as_bytes())?;
+        self.expect(class, command.split(' ').next().unwrap_or_default())
     }
 
     fn send(&mut self, bytes: &[u8]) -> Result<()> {

@@ -23,6 +23,7 @@ mod latency;
 mod letters;
 mod lmtp;
 mod load;
+mod outgoing;
 mod packing;
 mod peer;
 mod postfix;
@@ -88,6 +89,11 @@ static BENCHES: &[Bench] = &[
         name: "pack",
         about: "disk that packed letters take, reading them, and deliveries beside the packer",
         run: packing::run,
+    },
+    Bench {
+        name: "queue",
+        about: "100,000 letters to 1,000 other domains: CPU and memory",
+        run: outgoing::run,
     },
     Bench {
         name: "reads",

@@ -15,12 +15,14 @@ use std::path::{Path, PathBuf};
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     match arguments.first().map(String::as_str) {
-        Some("dovecot" | "fronts" | "idle" | "imap" | "latency" | "lmtp") => lmtp(arguments),
+        Some("dovecot" | "fronts" | "idle" | "imap" | "latency" | "lmtp" | "queue") => {
+            lmtp(arguments)
+        }
         Some("mime") => mime(arguments),
         Some("python") => bench_python::run(arguments),
         Some("pack" | "search" | "storage") => storage(arguments),
         _ => bail!(
-            "write `cargo xtask bench dovecot`, `idle`, `imap`, `lmtp`, `mime`, `pack`, `python`, `search` or `storage`, with `--save` to add the rows to bench/baseline.tsv"
+            "write `cargo xtask bench dovecot`, `idle`, `imap`, `lmtp`, `mime`, `pack`, `python`, `queue`, `search` or `storage`, with `--save` to add the rows to bench/baseline.tsv"
         ),
     }
 }

@@ -9,7 +9,7 @@
 //! listen = ["127.0.0.1:143"]
 //! ```
 
-use crate::listeners::{Encryption, LISTENERS, ListenerRow, Protocol};
+use crate::listeners::{Encryption, LISTENERS, ListenerRow};
 use crate::logs::Format;
 use crate::out::{RouteRow, Server, Settings};
 use crate::place::Place;
@@ -60,7 +60,7 @@ pub(crate) struct Config {
     pub(crate) recipients_per_day: u32,
     /// Where each listener listens, by its name; nowhere: it is off.
     pub(crate) listen: BTreeMap<&'static str, Vec<Place>>,
-    /// Of the Unix sockets of LMTP.
+    /// Of the Unix sockets.
     pub(crate) socket_mode: u32,
     /// Proxies that say for whom they speak, on every listener.
     pub(crate) proxies: Vec<Network>,
@@ -434,7 +434,7 @@ static KEYS: &[Key] = &[
     },
     Key {
         name: "lmtp.socket_mode",
-        about: "Who may use a Unix socket of `listen`, such as [\"unix:/run/openpoczta/lmtp\"]: its permissions as chmod has them.",
+        about: "Who may use a Unix socket of `listen`, such as [\"unix:/run/openpoczta/lmtp\"]: its permissions as chmod has them; of socketmap and sasl too.",
         get: |c| quote(&format!("{:04o}", c.socket_mode)),
         set: |c, v| v.mode().map(|mode| c.socket_mode = mode),
     },
@@ -954,8 +954,10 @@ impl Value<'_> {
             let place: Place = text
                 .parse()
                 .map_err(|()| format!("cannot be {text:?}: {example}, an IP address and a port"))?;
-            if place.tcp().is_none() && row.protocol != Protocol::Lmtp {
-                return Err(format!("cannot be {text:?}: only lmtp has Unix sockets; {example}"));
+            if place.tcp().is_none() && !row.may_be_unix() {
+                return Err(format!(
+                    "cannot be {text:?}: only lmtp, socketmap and sasl have Unix sockets; {example}"
+                ));
             }
             list.push(place);
         }
@@ -1239,7 +1241,11 @@ mod tests {
         check("log = 'info'", 1, &["log is a section: write [log]"]);
         check("[smtp]\nlisten = ['25']", 2, &["cannot be \"25\"", "127.0.0.1:25"]);
         check("[smtp]\nlisten = '0.0.0.0:25'", 2, &["must be a list"]);
-        check("[smtp]\nlisten = ['unix:/run/x']", 2, &["only lmtp has Unix sockets"]);
+        check(
+            "[smtp]\nlisten = ['unix:/run/x']",
+            2,
+            &["only lmtp, socketmap and sasl have Unix sockets"],
+        );
         check("[lmtp]\nlisten = ['unix:run/x']", 2, &["cannot be \"unix:run/x\""]);
         check("[lmtp]\nsocket_mode = '0999'", 2, &["cannot be \"0999\"", "\"0660\""]);
         check("[proxy]\nfrom = ['10.0.0.0/33']", 2, &["cannot be \"10.0.0.0/33\"", "10.0.0.0/8"]);

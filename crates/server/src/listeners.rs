@@ -201,6 +201,11 @@ pub(crate) static LISTENERS: &[ListenerRow] = &[
 ];
 
 impl ListenerRow {
+    /// Only servers on this machine ask here, which may prefer a Unix socket.
+    pub(crate) fn may_be_unix(&self) -> bool {
+        matches!(self.protocol, Protocol::Lmtp | Protocol::Tables | Protocol::Passwords)
+    }
+
     /// This machine only, but for mail from the world. Nowhere without a certificate.
     pub(crate) fn default_places(&self) -> Vec<Place> {
         let ip = match (self.encryption, self.protocol) {

@@ -21,6 +21,8 @@ pub(crate) struct Dns(StubResolver);
 
 /// One record that was asked for: how long it holds, and what it says.
 type Record<T> = (Duration, T);
+/// Those of one kind, of the name at the end of the CNAMEs.
+type Pick<T> = fn(&Message<bytes::Bytes>, &Name<Vec<u8>>) -> Vec<Record<T>>;
 
 impl Dns {
     /// Without servers those of `/etc/resolv.conf`, as it is now.
@@ -35,12 +37,7 @@ impl Dns {
         Self(StubResolver::from_conf(conf))
     }
 
-    async fn look<T>(
-        &self,
-        name: &str,
-        kind: Rtype,
-        pick: fn(&Message<bytes::Bytes>, &Name<Vec<u8>>) -> Vec<Record<T>>,
-    ) -> Result<Found<T>, Missing> {
+    async fn look<T>(&self, name: &str, kind: Rtype, pick: Pick<T>) -> Result<Found<T>, Missing> {
         // A name that cannot be asked for does not exist.
         let mut name: Name<Vec<u8>> = Name::vec_from_str(name).map_err(|_| Missing::NoName)?;
         for _ in 0..ALIASES {

@@ -104,7 +104,7 @@ impl Settings {
     pub(crate) fn mistake(&self) -> Option<&'static str> {
         let has_password = !self.password_file.as_os_str().is_empty();
         let is_open = self.tls == Protection::Opportunistic;
-        if self.user.is_empty() != !has_password {
+        if self.user.is_empty() == has_password {
             return Some("user and relay.password_file belong together: give both, or none");
         }
         if self.user.is_empty() {

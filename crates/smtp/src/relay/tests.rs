@@ -489,3 +489,249 @@ async fn logins() {
         "4.7.11 gets no password: the connection is not protected by TLS with a good certificate";
     check(&offering("AUTH PLAIN"), false, Err(clear)).await;
 }
+
+/// A server on a socket that plays one script for each connection, in their order; then nobody is there.
+async fn server(
+    address: &str,
+    scripts: Vec<String>,
+) -> (u16, tokio::task::JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind(address).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serving = tokio::spawn(async move {
+        let mut problems = Vec::new();
+        for script in scripts {
+            let (stream, _) = listener.accept().await.unwrap();
+            problems.extend(play(stream, &script).await.err());
+        }
+        problems
+    });
+    (port, serving)
+}
+
+fn relay(port: u16, rows: &[(&'static str, Row)]) -> Arc<Relay> {
+    let config = Config {
+        hostname: "us.test".to_owned(),
+        port,
+        idle: Duration::from_millis(300),
+        letters_per_connection: 2,
+        patience: patience(),
+        ..Config::default()
+    };
+    Relay::new(config, Box::new(Table::of(rows))).unwrap()
+}
+
+async fn send(relay: &Relay, envelope: Envelope) -> Vec<String> {
+    let route = relay.route(&envelope.recipients[0].address);
+    let attempt = Attempt { route, ..attempt(envelope, PLAIN.as_bytes()) };
+    relay.attempt(attempt).await.iter().map(shown).collect()
+}
+
+const TWO: &[(&str, Row)] = &[
+    ("far.test", Row::Mx(1, "a.far.test")),
+    ("far.test", Row::Mx(2, "b.far.test")),
+    ("a.far.test", Row::Ip("127.0.0.1")),
+    ("b.far.test", Row::Ip("127.0.0.1")),
+];
+
+/// Both hosts are the same server, which hears from us once for each.
+async fn check_hosts(first: &str, second: &str, expect: &[&str]) {
+    let scripts = [first, second].into_iter().filter(|s| !s.is_empty()).map(str::to_owned);
+    let (port, serving) = server("127.0.0.1:0", scripts.collect()).await;
+    let to = ["bob@far.test", "carol@far.test"];
+    let found = send(&relay(port, TWO), envelope(to.get(..expect.len()).unwrap())).await;
+    assert_eq!(found, expect, "{first}\n--\n{second}");
+    assert_eq!(serving.await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_next_host() {
+    let good = script(&[HELLO, MAIL, RCPT, LETTER, "S: 250 ok"]);
+    for first in ["S!", "S#", "S: 421 busy", "S: 450 later", "S: 554 go away", "S: SSH-2.0-x"] {
+        check_hosts(first, &good, &["delivered 2.0.0 ok"]).await;
+    }
+    for end in ["S: 421 bye", "S!"] {
+        let at_mail = script(&[HELLO, "C: MAIL FROM:<alice@us.test>", end]);
+        let at_rcpt = script(&[HELLO, MAIL, "C: RCPT TO:<bob@far.test>", end]);
+        for first in [at_mail, at_rcpt] {
+            check_hosts(&first, &good, &["delivered 2.0.0 ok"]).await;
+        }
+    }
+    // Only as long as nobody can have taken it.
+    let lost = script(&[HELLO, MAIL, RCPT, LETTER, "S!"]);
+    let twice =
+        "later 4.4.2 closed the connection after the whole letter was sent; it may arrive twice";
+    check_hosts(&lost, "", &[twice]).await;
+    // An answer is an answer.
+    let no =
+        script(&[HELLO, MAIL, "C: RCPT TO:<bob@far.test>\nS: 450 4.2.0 grey\nC: RSET\nS: 250 ok"]);
+    check_hosts(&no, "", &["later 4.2.0 grey"]).await;
+    // The first said no to bob and went away: only carol is asked for again.
+    let first = script(&[BATCH, "S: 250 ok\nS: 550 5.1.1 who\nS: 421 bye"]);
+    let second = script(&[HELLO, MAIL, &RCPT.replace("bob", "carol"), LETTER, "S: 250 ok"]);
+    check_hosts(&first, &second, &["never 5.1.1 who", "delivered 2.0.0 ok"]).await;
+    // No and no is no; no and not now is not now.
+    check_hosts("S: 554 no", "S: 521 no", &["never 5.1.10 no"]).await;
+    check_hosts("S: 554 no", "S: 421 no", &["later! 4.3.2 no"]).await;
+}
+
+#[tokio::test]
+async fn nobody_is_there() {
+    let (port, serving) = server("127.0.0.1:0", vec![]).await;
+    serving.await.unwrap();
+    let found = send(&relay(port, TWO), envelope(&["bob@far.test"])).await;
+    let found = found.first().unwrap();
+    assert!(found.starts_with("later! 4.4.1 127.0.0.1:") && found.contains("refused"), "{found}");
+    let rows = [
+        (
+            ("lost.test", Row::Mx(1, "nowhere.test")),
+            "never 5.4.4 has mail sent to it, but does not exist",
+        ),
+        (("x.test", Row::Broken), "later! 4.4.3 the DNS does not say where x.test is: SERVFAIL"),
+    ];
+    for (row, expect) in rows {
+        let to = format!("bob@{}", row.0);
+        assert_eq!(send(&relay(port, &[row]), envelope(&[&to])).await, [expect]);
+    }
+}
+
+#[tokio::test]
+async fn connections_are_kept_a_moment() {
+    let letter = script(&[MAIL, RCPT, LETTER, "S: 250 ok"]);
+    // Two letters and goodbye, as configured; then one that is left alone, and closed.
+    let scripts = vec![
+        [HELLO, &letter, &letter, "C: QUIT\nS: 221 bye"].join("\n"),
+        [HELLO, &letter, "C: QUIT\nS: 221 bye"].join("\n"),
+        // This one goes away while it waits: the next letter finds out in time.
+        [HELLO, &letter, "S!"].join("\n"),
+        [HELLO, &letter].join("\n"),
+    ];
+    let (port, serving) = server("127.0.0.1:0", scripts).await;
+    let relay = relay(port, TWO);
+    for pause_ms in [0, 0, 500, 100, 0] {
+        assert_eq!(send(&relay, envelope(&["bob@far.test"])).await, ["delivered 2.0.0 ok"]);
+        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+    }
+    drop(relay);
+    assert_eq!(serving.await.unwrap(), Vec::<String>::new());
+}
+
+/// A certificate for `a.far.test` by nobody in particular, and its key.
+fn certificate(folder: &std::path::Path) -> rustls::ServerConfig {
+    use rustls::pki_types::pem::PemObject;
+    let arguments = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout key.pem \
+         -out cert.pem -days 30 -subj /CN=far -addext subjectAltName=DNS:a.far.test \
+         -addext basicConstraints=critical,CA:FALSE";
+    let done = std::process::Command::new("openssl")
+        .args(arguments.split_ascii_whitespace())
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let cert = rustls::pki_types::CertificateDer::from_pem_file(folder.join("cert.pem")).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::from_pem_file(folder.join("key.pem")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(rustls::DEFAULT_VERSIONS)
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert], key)
+        .unwrap()
+}
+
+/// What one connection does: a script in clear, a handshake, a script inside it.
+type Stage = (String, Option<String>);
+
+async fn tls_server(
+    config: rustls::ServerConfig,
+    stages: Vec<Stage>,
+) -> (u16, tokio::task::JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let serving = tokio::spawn(async move {
+        let mut problems = Vec::new();
+        for (clear, inside) in stages {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let Some(inside) = inside else {
+                problems.extend(play(stream, &clear).await.err());
+                continue;
+            };
+            // The script in clear ends where the handshake begins: nothing may be read ahead.
+            for step in clear.lines().map(str::trim_start).filter(|step| !step.is_empty()) {
+                if let Some(text) = step.strip_prefix("S: ") {
+                    stream.write_all(format!("{text}\r\n").as_bytes()).await.unwrap();
+                } else {
+                    let mut heard = vec![0; step.len() - 3 + 2];
+                    stream.read_exact(&mut heard).await.unwrap();
+                    assert_eq!(String::from_utf8(heard).unwrap().trim_end(), &step[3..]);
+                }
+            }
+            match acceptor.accept(stream).await {
+                Ok(stream) => problems.extend(play(stream, &inside).await.err()),
+                Err(error) => problems.push(error.to_string()),
+            }
+        }
+        problems
+    });
+    (port, serving)
+}
+
+async fn check_tls(
+    stages: &[(&str, Option<&str>)],
+    require_tls: bool,
+    trusted: bool,
+    expect: &str,
+) {
+    use rustls::pki_types::pem::PemObject;
+    let folder = tempfile::tempdir().unwrap();
+    let config = certificate(folder.path());
+    let mut roots = RootCertStore::empty();
+    if trusted {
+        let file = folder.path().join("cert.pem");
+        roots.add(rustls::pki_types::CertificateDer::from_pem_file(file).unwrap()).unwrap();
+    }
+    let owned = |(clear, inside): &(&str, Option<&str>)| -> Stage {
+        ((*clear).to_owned(), inside.map(str::to_owned))
+    };
+    let (port, serving) = tls_server(config, stages.iter().map(owned).collect()).await;
+    let wait = Duration::from_secs(5);
+    let config = Config {
+        hostname: "us.test".to_owned(),
+        port,
+        roots,
+        idle: SOON,
+        patience: Patience { greeting: wait, command: wait, ..patience() },
+        ..Config::default()
+    };
+    let rows = [("far.test", Row::Mx(1, "a.far.test")), ("a.far.test", Row::Ip("127.0.0.1"))];
+    let relay = Relay::new(config, Box::new(Table::of(&rows))).unwrap();
+    let envelope = Envelope { require_tls, ..envelope(&["bob@far.test"]) };
+    let found = send(&relay, envelope).await;
+    assert!(found[0].starts_with(expect), "{expect}: {found:?}");
+    drop(relay);
+    let problems = serving.await.unwrap();
+    // Whoever is not trusted hears so in the handshake.
+    assert!(problems.is_empty() || found[0].contains("5.7.5"), "{expect}: {problems:?}");
+}
+
+#[tokio::test]
+async fn tls_where_it_can_be_had() {
+    let offer = "S: 220 x\nC: EHLO us.test\nS: 250-x\nS: 250 STARTTLS\nC: STARTTLS\nS: 220 go";
+    let begin = "C: EHLO us.test\nS: 250-x\nS: 250 REQUIRETLS";
+    let plain = script(&[HELLO, MAIL, RCPT, LETTER, "S: 250 ok"]);
+    let inside = script(&[begin, MAIL, RCPT, LETTER, "S: 250 ok"]);
+    let guarded = inside.replace("us.test>", "us.test> REQUIRETLS");
+    let broken = format!("{offer}\nS!");
+    let (taken, no_tls) = ("delivered 2.0.0 ok", "never 5.7.5 TLS could not be begun");
+    // Nobody vouches for the certificate, and nobody asks.
+    check_tls(&[(offer, Some(&inside))], false, false, taken).await;
+    // The handshake fails: in clear, on a connection of its own.
+    check_tls(&[(&broken, None), (&plain, None)], false, false, taken).await;
+    // What must not travel in clear (RFC 8689).
+    check_tls(&[(offer, Some(&guarded))], true, true, taken).await;
+    let no_promise = "never 5.7.30 does not promise";
+    check_tls(&[(offer, Some("C: EHLO us.test\nS: 250 x"))], true, true, no_promise).await;
+    check_tls(&[(offer, Some(""))], true, false, no_tls).await;
+    check_tls(&[(&broken, None)], true, true, no_tls).await;
+    check_tls(&[(HELLO, None)], true, true, "never 5.7.10 offers no TLS").await;
+}

@@ -381,6 +381,10 @@ impl State {
     /// The route failed as a whole: the next try on it is the only one until it works.
     pub(crate) fn route_failed(&mut self, route: &Route, now_unix_s: i64) {
         let Some(line) = self.lines.get_mut(route) else { return };
+        if line.open_again_unix_s > now_unix_s {
+            // Many were under way when it broke: that is one failure.
+            return;
+        }
         let wait_s = DOWN_FIRST_S << line.failures.min(10);
         line.failures = line.failures.saturating_add(1);
         line.open_again_unix_s = now_unix_s + wait_s.min(DOWN_MOST_S);

@@ -134,6 +134,24 @@ async fn of_a_route_that_is_down_one_letter_tries() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_route_that_breaks_under_many_attempts_broke_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let slow = Script { takes: Some(Duration::from_millis(300)), ..Script::default() };
+    let world = World::with(options(folder.path()), slow, START_UNIX_S);
+    world.script.answer("b@else.test", std::iter::repeat_with(down).take(10));
+    for n in 0..10 {
+        world.accept(&format!("A{n}"), letter("a@example.test", &["b@else.test"]), text(n)).await;
+    }
+    world.until(|w| w.script.seen().len() == 10).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    world.pass(61).await;
+    world.until(|w| w.script.seen().len() > 10).await;
+    world.until(|w| w.queue.is_empty()).await;
+    assert_eq!(world.script.seen().len(), 20);
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn letters_nobody_tries_grow_old_too() {
     let folder = tempfile::tempdir().unwrap();
     let mut options = options(folder.path());

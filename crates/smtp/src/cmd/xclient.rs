@@ -101,6 +101,8 @@ async fn take_over(session: &mut Session, attributes: Vec<Attribute>) -> Result<
                 let ip_or = found.ok_or_else(|| Reply::syntax("ADDR is no IP address"));
                 ip = Some(ip_or?);
             }
+            // Not whom it spoke for before.
+            ("ADDR", None) => ip = Some(session.front),
             ("HELO", value) => helo = Some(value),
             ("PROTO", Some(value)) => proto = Some(dialect(&value)?),
             ("LOGIN", value) => login = Some(value),

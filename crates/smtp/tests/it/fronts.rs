@@ -135,7 +135,7 @@ async fn another_client_has_not_logged_in() {
               S: 250 *
               C: RSET
               S: 250 *
-              C: XCLIENT ADDR=192.0.2.8 HELO=c
+              C: XCLIENT ADDR=[UNAVAILABLE] HELO=c
               S: 220 *
               C: MAIL FROM:<alice@example.test>
               S: 530 5.7.0 *

@@ -371,7 +371,10 @@ async fn parameters() {
     dsn.recipients[0].notify = Notify::NEVER;
     dsn.recipients[0].original = Some("utf-8;ż@far.test".to_owned());
     dsn.envelope_id = None;
-    check("DSN", &dsn, PLAIN, "<alice@us.test> RET=HDRS", "<bob@far.test> NOTIFY=NEVER").await;
+    let rcpt = "<bob@far.test> NOTIFY=NEVER ORCPT=utf-8;\\x{17C}@far.test";
+    check("DSN", &dsn, PLAIN, "<alice@us.test> RET=HDRS", rcpt).await;
+    let rcpt = "<bob@far.test> NOTIFY=NEVER ORCPT=utf-8;ż@far.test";
+    check("DSN, SMTPUTF8", &dsn, PLAIN, "<alice@us.test> RET=HDRS", rcpt).await;
 
     let utf8 = Envelope { utf8: true, ..plain.clone() };
     check("SMTPUTF8", &utf8, PLAIN, alice, bob).await;

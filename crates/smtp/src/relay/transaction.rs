@@ -421,12 +421,20 @@ impl Session {
             let wanted = if wanted.is_empty() { "NEVER".to_owned() } else { wanted.join(",") };
             let _ = write!(line, " NOTIFY={wanted}");
         }
-        // RFC 6533 §3: characters outside ASCII only where SMTPUTF8 is.
-        let original = recipient.original.as_deref().filter(|o| self.offers.utf8 || o.is_ascii());
-        if let Some(original) = original.filter(|o| !o.contains([' ', '\t'])) {
-            let _ = write!(line, " ORCPT={original}");
+        if let Some(original) = &recipient.original {
+            let _ = write!(line, " ORCPT={}", self.original(original));
         }
         line
+    }
+
+    /// RFC 6533 §3: characters outside ASCII stand for themselves only where SMTPUTF8 is.
+    fn original(&self, text: &str) -> String {
+        let one = |c: char| match c {
+            ' ' | '\t' => format!("+{:02X}", u32::from(c)),
+            c if self.offers.utf8 || c.is_ascii() => c.to_string(),
+            c => format!("\\x{{{:X}}}", u32::from(c)),
+        };
+        text.chars().map(one).collect()
     }
 
     /// An address as this server can read it: the domain in ASCII unless it knows SMTPUTF8 (RFC 6531 §3.2).

@@ -4,6 +4,7 @@ use super::session::Session;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::task::AbortHandle;
 
 /// Of all routes together; each holds a socket and some kilobytes, TLS included some 50.
 const WAITING: usize = 200;
@@ -16,9 +17,16 @@ pub(super) struct Pool {
 
 #[derive(Default)]
 struct Waiting {
-    sessions: HashMap<Arc<str>, Vec<(u64, Session)>>,
+    sessions: HashMap<Arc<str>, Vec<Kept>>,
     count: usize,
     next: u64,
+}
+
+struct Kept {
+    number: u64,
+    session: Session,
+    /// Ends the wait.
+    timer: AbortHandle,
 }
 
 impl Pool {
@@ -30,42 +38,42 @@ impl Pool {
     pub(super) fn take(&self, route: &Arc<str>) -> Option<Session> {
         let mut waiting = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let sessions = waiting.sessions.get_mut(route)?;
-        let (_, session) = sessions.pop()?;
+        let kept = sessions.pop()?;
+        // Else a busy route would have a sleeping task for each letter of the last seconds.
+        kept.timer.abort();
         if sessions.is_empty() {
             waiting.sessions.remove(route);
         }
         waiting.count -= 1;
-        Some(session)
+        Some(kept.session)
     }
 
     /// Until somebody takes it, or the time is over.
     pub(super) fn put(&self, route: &Arc<str>, session: Session) {
-        let number = {
-            let mut waiting = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-            if waiting.count >= WAITING {
-                drop(waiting);
-                return session.quit();
-            }
-            waiting.count += 1;
-            waiting.next += 1;
-            let number = waiting.next;
-            waiting.sessions.entry(route.clone()).or_default().push((number, session));
-            number
-        };
-        let (pool, route) = (self.clone(), route.clone());
-        tokio::spawn(async move {
+        let mut waiting = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.count >= WAITING {
+            drop(waiting);
+            return session.quit();
+        }
+        waiting.count += 1;
+        waiting.next += 1;
+        let number = waiting.next;
+        let (pool, name) = (self.clone(), route.clone());
+        let ending = tokio::spawn(async move {
             tokio::time::sleep(pool.idle).await;
-            if let Some(session) = pool.remove(&route, number) {
+            if let Some(session) = pool.remove(&name, number) {
                 session.quit();
             }
         });
+        let kept = Kept { number, session, timer: ending.abort_handle() };
+        waiting.sessions.entry(route.clone()).or_default().push(kept);
     }
 
     fn remove(&self, route: &Arc<str>, number: u64) -> Option<Session> {
         let mut waiting = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let sessions = waiting.sessions.get_mut(route)?;
-        let at = sessions.iter().position(|(other, _)| *other == number)?;
-        let (_, session) = sessions.swap_remove(at);
+        let at = sessions.iter().position(|kept| kept.number == number)?;
+        let session = sessions.remove(at).session;
         if sessions.is_empty() {
             waiting.sessions.remove(route);
         }

@@ -291,7 +291,7 @@ impl Session {
         stuffed: &[u8],
     ) -> Result<Reply, Stopped> {
         // Until the last piece is on its way, nobody can have taken the letter.
-        let (text, end) = stuffed.split_at(stuffed.len().saturating_sub(END_BYTES));
+        let (text, end) = in_two(stuffed);
         if let Err(broken) = self.wire.send(text, self.patience.block).await {
             return Err(self.interrupted(broken).await);
         }
@@ -308,7 +308,7 @@ impl Session {
         flushed.map_err(|broken| self.stopped(broken))?;
         let content = letter.content.clone();
         let raw = content.raw();
-        let (text, end) = raw.split_at(raw.len().saturating_sub(END_BYTES));
+        let (text, end) = in_two(raw);
         if let Err(broken) = self.wire.send(text, self.patience.block).await {
             return Err(self.interrupted(broken).await);
         }
@@ -463,6 +463,14 @@ fn refused_recipient(reply: &Reply, answer: Answer) -> Result<Outcome, Outcome> 
 
 /// CRLF, dot, CRLF; of BDAT as many bytes.
 const END_BYTES: usize = 5;
+/// A letter of at most this leaves in one piece.
+const SMALL_BYTES: usize = 16 * 1024;
+
+/// What nobody can take for a whole letter, and the rest.
+fn in_two(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let small = bytes.len() <= SMALL_BYTES;
+    bytes.split_at(if small { 0 } else { bytes.len() - END_BYTES })
+}
 
 /// RFC 3461 §4
 fn xtext(text: &str) -> String {

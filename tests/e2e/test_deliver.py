@@ -40,7 +40,7 @@ def config(folder, more="", lmtp="127.0.0.1:0"):
 def mail(server, name="alice", mailbox="INBOX"):
     """All letters of a mailbox."""
     imap = imaplib.IMAP4("127.0.0.1", server.port("imap"))
-    imap.login(user(name), PASSWORD)
+    imap.login(name if "@" in name else user(name), PASSWORD)
     imap.select(mailbox)
     _, data = imap.uid("FETCH", "1:*", "(BODY.PEEK[])")
     imap.logout()

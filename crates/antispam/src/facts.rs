@@ -1,5 +1,6 @@
 //! What the rules ask about, gathered once for each letter.
 
+use crate::authentication::{Authentication, Listed};
 use crate::links::{Page, read_page};
 use mparser::{DefectKind, Message, NamedAddress, PartKind};
 use std::net::IpAddr;
@@ -19,6 +20,15 @@ pub struct Evidence<'a> {
     /// `None`: the null sender of bounces.
     pub sender: Option<&'a Address>,
     pub recipients: &'a [Address],
+    /// The letter came over TLS.
+    pub tls: bool,
+    /// `None`: nobody looked.
+    pub authentication: Option<&'a Authentication>,
+    /// Lists in the DNS that know the client, or a domain in the letter.
+    pub listed: &'a [Listed],
+    /// What a virus scanner calls what it found.
+    pub virus: Option<&'a str>,
+    pub now_unix_s: i64,
 }
 
 /// What a rule may look at.

@@ -14,12 +14,16 @@
 //! assert!(verdict.header_value().starts_with("Yes, score="));
 //! ```
 
+mod authentication;
 pub mod dkim;
 mod facts;
 mod links;
 mod rules;
 mod verdict;
 
+pub use authentication::{
+    Arc, Authentication, Dkim, Dmarc, DmarcPolicy, Listed, Outcome, Spf,
+};
 pub use facts::Evidence;
 pub use rules::{Example, GTUBE, JUNK_STRING, RULES, Rule, TEST_STRING};
 pub use verdict::{Action, Hit, Thresholds, Verdict, score};

@@ -452,6 +452,7 @@ mod tests {
             helo: Some(example.helo),
             sender: None,
             recipients: &recipients,
+            ..Evidence::default()
         };
         let verdict = score(&message, &evidence, &Thresholds::default());
         let hit = verdict.symbols.iter().any(|hit| hit.symbol == rule.symbol);

@@ -14,6 +14,8 @@ pub(super) fn run(passage: &mut Passage<'_>) -> Result<(), Refusal> {
         helo: Some(origin.map_or(&envelope.helo, |origin| &origin.helo)),
         sender: envelope.sender.as_ref(),
         recipients: &recipients,
+        now_unix_s: passage.now_unix_s,
+        ..Evidence::default()
     };
     let verdict = antispam::score(&passage.message, &evidence, passage.thresholds);
     tracing::debug!(

@@ -193,6 +193,7 @@ impl Desk {
         self.ahead.bind(told.touched.into_iter(), synced.lsn, ids);
         group.changed.extend(told.changed);
         commits.announce(&group.changed, synced.lsn);
+        commits.listeners.clicks.tell(told.clicks);
         if told.commit_at_once {
             pending.commit()?;
             state.figures.commits.inc();

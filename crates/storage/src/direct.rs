@@ -134,6 +134,7 @@ impl Direct {
         state.figures.letter_bytes.inc_by(done.letter_bytes);
         let changed: Vec<_> = done.told.changed.into_iter().collect();
         self.listeners.tell(&changed);
+        self.listeners.clicks.tell(done.told.clicks);
         if let Some(letters) = self.index.letters() {
             letters.announce(&changed);
         }

@@ -19,6 +19,7 @@
 mod ahead;
 mod alone;
 mod applier;
+mod clicks;
 mod commit;
 mod direct;
 mod error;
@@ -43,6 +44,7 @@ mod view;
 mod watch;
 mod writer;
 
+pub use clicks::Click;
 pub use db::{
     AccountRow as Account, AliasRow as Alias, Amount, ChangeKind, ChangeRow as Change,
     MailboxRow as Mailbox, MessageRow as Message, NoteRow as Note,

@@ -18,7 +18,7 @@ use crate::search::{Query, search};
 use crate::view::View;
 use crate::watch::{Listeners, Watch};
 use crate::writer::{Facts, Intent, Writer};
-use crate::{Error, Options, Result, folder};
+use crate::{Click, Error, Options, Result, folder};
 use bytes::Bytes;
 use db::{
     AccountRow, AliasRow, Amount, Index, MailboxRow, MessageRow, NoteRow, Read, SEEN_BY, Txn,
@@ -776,6 +776,11 @@ impl Store {
     /// Told at once when a change of the account is durable; who reads then sees it.
     pub fn watch(&self, account: AccountId) -> Watch {
         self.0.listeners.listen(account)
+    }
+
+    /// What people say about letters by moving them into Junk and out of it, once that is durable. For the first who asks.
+    pub fn clicks(&self) -> Option<tokio::sync::mpsc::Receiver<Click>> {
+        self.0.listeners.clicks.listen()
     }
 
     // --- the two ways in

@@ -1,5 +1,6 @@
 //! Tells listeners that an account changed, and readers whether it did since they looked.
 
+use crate::clicks::Clicks;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,13 +36,19 @@ pub(crate) struct Moment(pub(crate) u64);
 pub(crate) struct Listeners {
     channels: Mutex<HashMap<AccountId, watch::Sender<ModSeq>>>,
     counters: Box<[AtomicU64]>,
+    pub(crate) clicks: Clicks,
     hasher: RandomState,
 }
 
 impl Default for Listeners {
     fn default() -> Self {
         let counters = (0..COUNTERS).map(|_| AtomicU64::new(1)).collect();
-        Self { channels: Mutex::default(), counters, hasher: RandomState::new() }
+        Self {
+            channels: Mutex::default(),
+            counters,
+            clicks: Clicks::default(),
+            hasher: RandomState::new(),
+        }
     }
 }
 

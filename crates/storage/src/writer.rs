@@ -8,6 +8,7 @@
 use crate::ahead::Ahead;
 use crate::alone::ShortWay;
 use crate::applier::{Applier, Way};
+use crate::clicks::Click;
 use crate::commit::{Commits, Desk, Gathering, Locked, Trouble};
 use crate::log::{Log, Read, Segments};
 use crate::pending::Hidden;
@@ -69,6 +70,8 @@ pub(crate) struct Facts<'a> {
 #[derive(Default)]
 pub(crate) struct Told {
     pub(crate) changed: HashMap<AccountId, ModSeq>,
+    /// What people say about letters by this.
+    pub(crate) clicks: Vec<Click>,
     /// Accounts there are facts about.
     pub(crate) touched: HashSet<AccountId>,
     /// Who asks for an account by its key, for an alias, or for a note in all accounts, reads the index as it is

@@ -1,5 +1,6 @@
 //! COPY and MOVE (RFC 9051 §6.4.7, §6.4.8): rows only, never bytes.
 
+use crate::clicks;
 use crate::writer::{Facts, Intent};
 use crate::{Error, Result};
 use db::{Amount, Op};
@@ -30,7 +31,7 @@ impl Intent for Copy {
 
     fn resolve(&self, facts: &mut Facts<'_>) -> Result<Copied> {
         let account = self.account;
-        facts.mailbox(account, self.from)?;
+        let source = facts.mailbox(account, self.from)?;
         let target = facts.mailbox(account, self.to)?;
         let rows = facts.txn.messages(account, self.from, &self.uids)?;
         let mut uids = Vec::with_capacity(rows.len());
@@ -45,10 +46,12 @@ impl Intent for Copy {
             let more = rows.iter().map(Amount::of).fold(Amount::default(), Amount::plus);
             facts.check_quota(account, more)?;
         }
+        let said = clicks::of_move(source.special_use, target.special_use);
         let modseq = facts.next_change(account)?;
         for row in &rows {
             let copy = facts.add_copy(account, self.to, modseq, row)?;
             uids.push((row.uid, copy.uid));
+            facts.click(account, row.email, said);
         }
         if self.remove {
             let uids = rows.iter().map(|row| row.uid).collect();

@@ -1,5 +1,6 @@
 //! Changes of an email wherever it is (RFC 8621 §4.6).
 
+use crate::clicks;
 use crate::writer::{Facts, Intent};
 use crate::{Error, Result};
 use db::{Amount, MessageRow, Op};
@@ -37,8 +38,11 @@ impl Intent for PatchEmail {
             Some(wanted) => wanted.iter().copied().collect(),
             None => homes.iter().map(|(mailbox, _)| *mailbox).collect::<BTreeSet<_>>(),
         };
+        let mut to = Vec::with_capacity(wanted.len());
         for mailbox in &wanted {
-            facts.mailbox(account, *mailbox)?.uid_next.ok_or(Error::UidsExhausted)?;
+            let row = facts.mailbox(account, *mailbox)?;
+            row.uid_next.ok_or(Error::UidsExhausted)?;
+            to.push(row.special_use);
         }
         let template = homes.first().map(|(_, row)| row.clone()).ok_or(Error::NoMessage)?;
         let is_home = |mailbox: &&MailboxId| homes.iter().any(|(home, _)| home == *mailbox);
@@ -48,6 +52,10 @@ impl Intent for PatchEmail {
             let messages = (added - removed) as u64;
             let size_bytes = messages.saturating_mul(template.size_bytes.into());
             facts.check_quota(account, Amount { size_bytes, messages })?;
+        }
+        let mut from = Vec::with_capacity(homes.len());
+        for (mailbox, _) in &homes {
+            from.push(facts.mailbox(account, *mailbox)?.special_use);
         }
         let modseq = facts.next_change(account)?;
         let flags = |row: &MessageRow| match &self.patch.flags {
@@ -60,7 +68,11 @@ impl Intent for PatchEmail {
                 facts.put_flags(account, *mailbox, modseq, &[new])?;
             }
         }
+        let before = template.flags.clone();
         let template = MessageRow { flags: flags(&template), ..template };
+        let said =
+            clicks::of_homes(&from, &to).or_else(|| clicks::of_flags(&before, &template.flags));
+        facts.click(account, self.email, said);
         for mailbox in &wanted {
             if !homes.iter().any(|(home, _)| home == mailbox) {
                 facts.add_copy(account, *mailbox, modseq, &template)?;

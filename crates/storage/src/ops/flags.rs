@@ -1,6 +1,7 @@
 //! STORE (RFC 9051 §6.4.6), with UNCHANGEDSINCE (RFC 7162 §3.1.3).
 
 use crate::Result;
+use crate::clicks;
 use crate::writer::{Facts, Intent};
 use db::{MessageRow, Op};
 use types::{AccountId, Flag, FlagChange, MailboxId, ModSeq, UidSet};
@@ -57,6 +58,7 @@ impl Intent for StoreFlags {
             if row.flags == before {
                 continue;
             }
+            facts.click(self.account, row.email, clicks::of_flags(&before, &row.flags));
             let mut kept = row.flags.clone();
             if seen.is_some() {
                 match (before.contains(Flag::Seen), kept.contains(Flag::Seen)) {

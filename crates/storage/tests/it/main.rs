@@ -8,6 +8,7 @@ mod bad_input;
 mod behind;
 mod bit_flips;
 mod changes;
+mod clicks;
 mod crash;
 mod dump;
 mod fixtures;

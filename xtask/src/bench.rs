@@ -22,7 +22,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         Some("python") => bench_python::run(arguments),
         Some("pack" | "search" | "storage") => storage(arguments),
         _ => bail!(
-            "write `cargo xtask bench dovecot`, `idle`, `imap`, `lmtp`, `mime`, `pack`, `python`, `queue`, `search` or `storage`, with `--save` to add the rows to bench/baseline.tsv"
+            "write `cargo xtask bench dovecot`, `fronts`, `idle`, `imap`, `latency`, `lmtp`, `mime`, `pack`, `python`, `queue`, `search` or `storage`, with `--save` to add the rows to bench/baseline.tsv"
         ),
     }
 }

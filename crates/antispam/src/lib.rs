@@ -21,9 +21,7 @@ mod links;
 mod rules;
 mod verdict;
 
-pub use authentication::{
-    Arc, Authentication, Dkim, Dmarc, DmarcPolicy, Listed, Outcome, Spf,
-};
+pub use authentication::{Arc, Authentication, Dkim, Dmarc, DmarcPolicy, Listed, Outcome, Spf};
 pub use facts::Evidence;
 pub use rules::{Example, GTUBE, JUNK_STRING, RULES, Rule, TEST_STRING};
 pub use verdict::{Action, Hit, Thresholds, Verdict, score};

@@ -16,7 +16,7 @@ struct Row {
 
 /// Everything that is a library of ours, for `server`, which wires it all.
 const ALL: &[&str] = &[
-    "antispam", "api", "auth", "db", "front", "imap", "mda", "mparser", "ocache", "pop3", "queue",
+    "antispam", "api", "auth", "db", "filter", "front", "imap", "mda", "mparser", "ocache", "pop3", "queue",
     "smtp", "storage", "types",
 ];
 
@@ -26,9 +26,10 @@ static CRATES: &[Row] = &[
     Row { name: "auth", may_use: &["types", "db"] },
     Row { name: "bench", may_use: &["types", "storage", "db", "queue"] },
     Row { name: "db", may_use: &["types"] },
+    Row { name: "filter", may_use: &["types", "mparser", "antispam", "storage"] },
     Row { name: "front", may_use: &["types", "mda", "auth"] },
     Row { name: "imap", may_use: &["types", "mparser", "storage", "auth"] },
-    Row { name: "mda", may_use: &["types", "mparser", "storage", "antispam", "queue"] },
+    Row { name: "mda", may_use: &["types", "mparser", "storage", "antispam", "filter", "queue"] },
     Row { name: "mparser", may_use: &["types"] },
     Row { name: "ocache", may_use: &["types"] },
     Row { name: "pop3", may_use: &["types", "storage", "auth"] },

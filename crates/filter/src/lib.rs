@@ -1,0 +1,18 @@
+//! The spam filter at work: it asks the network about senders, keeps what people taught it, and says what becomes of a
+//! letter. What spam is, `antispam` knows; this crate has the disk, the clock and the network for it.
+//!
+//! What is learned is a letter like any other: a mailbox of a hidden account in the store, one lesson a letter. So it is
+//! as durable as mail is, is backed up with it, and several servers over one database read each other's lessons.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `journal` | lessons in the store: written, read in their order by every server |
+//! | `stored` | a letter as it came, out of one as it is stored |
+
+mod error;
+mod journal;
+mod stored;
+
+pub use error::{Error, Result};
+pub use journal::{ACCOUNT, Entry, Journal, State};
+pub use stored::{Stored, as_it_came};

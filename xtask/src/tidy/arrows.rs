@@ -16,8 +16,8 @@ struct Row {
 
 /// Everything that is a library of ours, for `server`, which wires it all.
 const ALL: &[&str] = &[
-    "antispam", "api", "auth", "db", "filter", "front", "imap", "mda", "mparser", "ocache", "pop3", "queue",
-    "smtp", "storage", "types",
+    "antispam", "api", "auth", "db", "filter", "front", "imap", "mda", "mparser", "ocache", "pop3",
+    "queue", "smtp", "storage", "types",
 ];
 
 static CRATES: &[Row] = &[

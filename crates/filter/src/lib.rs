@@ -6,16 +6,19 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `filter` | [`Filter`]: what becomes of a letter |
 //! | `history` | the last verdicts, for people who ask why |
 //! | `journal` | lessons in the store: written, read in their order by every server |
 //! | `stored` | a letter as it came, out of one as it is stored |
 
 mod error;
+mod filter;
 mod history;
 mod journal;
 mod stored;
 
 pub use error::{Error, Result};
+pub use filter::{Connection, Filter, Judgement, Looked, Options};
 pub use history::{History, Judged, Reason, look_up};
 pub use journal::{ACCOUNT, Entry, Journal, State};
 pub use stored::{Stored, as_it_came};

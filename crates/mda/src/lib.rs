@@ -58,6 +58,7 @@ pub use refusal::Refusal;
 pub use steps::{Passage, STEPS, Step};
 
 use bytes::Bytes;
+use filter::{Filter, Looked};
 use metrics::{Metrics, Outcome};
 use outgoing::Rates;
 use prometheus_client::registry::Registry;
@@ -65,6 +66,7 @@ use queue::Queue;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
+use steps::verdict::Asked;
 use storage::{Amount, Arrived, Into, Letter, Store, Target};
 use types::{AccountId, Address, Clock, Flags, SpecialUse};
 
@@ -78,6 +80,8 @@ pub struct Config {
     /// The domains that live here. Mail for others is not taken. The first one is meant where none is given.
     pub domains: Vec<String>,
     pub thresholds: Thresholds,
+    /// `None`: the rules alone, and nobody is asked.
+    pub filter: Option<Arc<Filter>>,
     pub outgoing: Outgoing,
 }
 
@@ -87,7 +91,7 @@ pub struct Mda {
     hostname: String,
     domains: HashSet<String>,
     default_domain: String,
-    thresholds: Thresholds,
+    filter: Arc<Filter>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     rates: Rates,
@@ -109,7 +113,7 @@ pub enum Delivered {
 /// A letter on its way from the steps to storage and the queue.
 struct Prepared {
     letter: Letter,
-    into: Delivered,
+    into: Places,
     /// For each recipient that forwards it what stands before that copy.
     traces: HashMap<usize, Vec<u8>>,
     came_back: BTreeSet<usize>,
@@ -117,12 +121,17 @@ struct Prepared {
 
 impl Mda {
     pub fn new(store: Store, config: Config, clock: Arc<dyn Clock>) -> Arc<Self> {
+        let filter = config.filter.unwrap_or_else(|| {
+            let thresholds = config.thresholds;
+            let options = filter::Options { thresholds, ..filter::Options::default() };
+            Arc::new(Filter::new(options, clock.clone()))
+        });
         Arc::new(Self {
             store,
             default_domain: config.domains.first().unwrap_or(&config.hostname).clone(),
             domains: config.domains.iter().map(|d| d.to_lowercase()).collect(),
             hostname: config.hostname,
-            thresholds: config.thresholds,
+            filter,
             rates: Rates::new(config.outgoing.letters_per_hour, config.outgoing.recipients_per_day),
             outgoing: config.outgoing,
             queue: OnceLock::new(),
@@ -221,25 +230,34 @@ impl Mda {
         envelope: &Arc<Envelope>,
         raw: Bytes,
     ) -> Result<Prepared, Refusal> {
+        let asked = Asked::of(envelope);
+        let looked = self.filter.look(&asked.connection(envelope), &raw).await;
         if raw.len() < LARGE_BYTES {
-            return self.take_steps(envelope, &raw);
+            return self.take_steps(envelope, &raw, looked);
         }
         let (mda, envelope) = (Arc::clone(self), Arc::clone(envelope));
-        tokio::task::spawn_blocking(move || mda.take_steps(&envelope, &raw))
+        tokio::task::spawn_blocking(move || mda.take_steps(&envelope, &raw, looked))
             .await
             .unwrap_or(Err(Refusal::Unavailable))
     }
 
     /// Everything before storage: no waiting, no disk.
-    fn take_steps(&self, envelope: &Envelope, raw: &[u8]) -> Result<Prepared, Refusal> {
+    fn take_steps(
+        &self,
+        envelope: &Envelope,
+        raw: &[u8],
+        looked: Looked,
+    ) -> Result<Prepared, Refusal> {
         let mut passage = Passage {
             envelope,
             hostname: &self.hostname,
-            thresholds: &self.thresholds,
+            filter: &self.filter,
+            looked,
             now_unix_s: self.clock.now_unix_s(),
             message: mparser::Message::parse(raw),
             verdict: None,
             into: Delivered::Inbox,
+            own: Vec::new(),
             came_back: BTreeSet::new(),
             trace: Vec::new(),
         };
@@ -252,7 +270,8 @@ impl Mda {
         let aliases = recipients.filter(|(_, to)| matches!(to.leads, Leads::Alias(_)));
         let traces =
             aliases.map(|(n, to)| (n, steps::trace::forwarded(&passage, &to.address))).collect();
-        let (into, came_back) = (passage.into, std::mem::take(&mut passage.came_back));
+        let into = Places { all: passage.into, own: std::mem::take(&mut passage.own) };
+        let came_back = std::mem::take(&mut passage.came_back);
         let letter = Letter::with_trace(&passage.trace, raw, passage.message.into_index());
         Ok(Prepared { letter, into, traces, came_back })
     }
@@ -266,7 +285,7 @@ impl Mda {
         raw: Bytes,
     ) -> Vec<Result<Delivered, Refusal>> {
         let Prepared { letter, into, traces, came_back } = prepared;
-        let stored = self.store(envelope, letter, into, &came_back).await;
+        let stored = self.store(envelope, letter, &into, &came_back).await;
         let mut answers = Vec::with_capacity(envelope.recipients.len());
         for (place, recipient) in envelope.recipients.iter().enumerate() {
             let answer = if came_back.contains(&place) {
@@ -274,13 +293,17 @@ impl Mda {
                 Err(Refusal::Loop)
             } else {
                 match stored.of(recipient) {
-                    Ok(to) if to.is_empty() => Ok(into),
+                    Ok(to) if to.is_empty() => Ok(into.of_recipient(recipient)),
                     // One after the other: each is a copy of the letter in memory.
                     Ok(to) => {
                         let trace = traces.get(&place).map(Vec::as_slice).unwrap_or_default();
                         let copy = [trace, &raw].concat();
                         let has_mailbox = recipient.leads.accounts().next().is_some();
-                        let answer = if has_mailbox { into } else { Delivered::Forwarded };
+                        let answer = if has_mailbox {
+                            into.of_recipient(recipient)
+                        } else {
+                            Delivered::Forwarded
+                        };
                         self.send_on(envelope, recipient, to, copy.into()).await.map(|()| answer)
                     }
                     Err(refusal) => Err(refusal),
@@ -296,7 +319,7 @@ impl Mda {
         &self,
         envelope: &Envelope,
         letter: Letter,
-        into: Delivered,
+        into: &Places,
         came_back: &BTreeSet<usize>,
     ) -> Stored {
         let mut places: HashMap<AccountId, usize> = HashMap::new();
@@ -305,7 +328,7 @@ impl Mda {
         for (_, recipient) in recipients.filter(|(place, _)| !came_back.contains(place)) {
             for account in recipient.leads.accounts() {
                 places.entry(account).or_insert_with(|| {
-                    targets.push(target(account, into));
+                    targets.push(target(account, into.of(account)));
                     targets.len() - 1
                 });
             }
@@ -318,6 +341,26 @@ impl Mda {
             Refusal::of_letter(&error)
         });
         Stored { places, outcomes }
+    }
+}
+
+/// Where a letter goes.
+struct Places {
+    all: Delivered,
+    own: Vec<(AccountId, Delivered)>,
+}
+
+impl Places {
+    fn of(&self, account: AccountId) -> Delivered {
+        let own = self.own.iter().find(|(of, _)| *of == account);
+        own.map_or(self.all, |(_, place)| *place)
+    }
+
+    fn of_recipient(&self, recipient: &Recipient) -> Delivered {
+        match &recipient.leads {
+            Leads::Account(account) => self.of(*account),
+            Leads::Alias(_) => self.all,
+        }
     }
 }
 

@@ -171,6 +171,7 @@ impl App {
             hostname: hostname.clone(),
             domains: self.domains.clone(),
             thresholds: self.config.thresholds(),
+            filter: None,
             outgoing: self.config.outgoing(self.signer.clone()),
         };
         let mda = mda::Mda::new(store.clone(), mda_config, clock.clone());

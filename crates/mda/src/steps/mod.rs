@@ -3,19 +3,25 @@
 
 mod loops;
 pub(crate) mod trace;
-mod verdict;
+pub(crate) mod verdict;
 
-use crate::{Delivered, Envelope, Refusal, Thresholds};
+use crate::{Delivered, Envelope, Refusal};
+use filter::{Filter, Looked};
 use std::collections::BTreeSet;
+use types::AccountId;
 
 /// A letter on its way, parsed once.
 pub struct Passage<'a> {
     pub envelope: &'a Envelope,
     pub hostname: &'a str,
-    pub thresholds: &'a Thresholds,
+    pub filter: &'a Filter,
+    /// What the filter had to ask others about it.
+    pub looked: Looked,
     pub now_unix_s: i64,
     pub message: mparser::Message<'a>,
     pub verdict: Option<antispam::Verdict>,
+    /// Accounts for which it goes elsewhere than for all.
+    pub own: Vec<(AccountId, Delivered)>,
     pub into: Delivered,
     /// Places of recipients who forwarded this letter before: it came back.
     pub came_back: BTreeSet<usize>,
@@ -41,7 +47,7 @@ pub static STEPS: &[Step] = &[
 pub(crate) mod tests {
     use super::*;
     use crate::{Leads, Recipient};
-    use types::AccountId;
+    use std::sync::Arc;
 
     pub(crate) fn envelope(sender: &str, recipients: &[&str]) -> Envelope {
         Envelope {
@@ -66,11 +72,15 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn passage<'a>(envelope: &'a Envelope, raw: &'a [u8]) -> Passage<'a> {
-        const THRESHOLDS: &Thresholds = &Thresholds { junk: 6.0, refuse: 15.0 };
         Passage {
             envelope,
             hostname: "mx.example.test",
-            thresholds: THRESHOLDS,
+            filter: Box::leak(Box::new(Filter::new(
+                filter::Options::default(),
+                Arc::new(types::ManualClock::at_unix_s(1_795_370_400)),
+            ))),
+            looked: Looked::default(),
+            own: Vec::new(),
             now_unix_s: 1_795_370_400,
             message: mparser::Message::parse(raw),
             verdict: None,

@@ -72,6 +72,7 @@ impl World {
             hostname: "mx.example.test".to_owned(),
             domains: vec!["example.test".to_owned(), "gęś.test".to_owned()],
             thresholds,
+            filter: None,
             outgoing: mda::Outgoing::default(),
         };
         Self {

@@ -30,6 +30,7 @@ mod postfix;
 mod reads;
 mod search;
 mod server;
+mod spam;
 mod storage;
 mod tree;
 
@@ -104,6 +105,11 @@ static BENCHES: &[Bench] = &[
         name: "search",
         about: "CPU of a substring search beside a plain scan of the same bytes",
         run: search::run,
+    },
+    Bench {
+        name: "spam",
+        about: "how well spam is told from other letters, beside bogofilter, and what a decision costs",
+        run: spam::run,
     },
     Bench {
         name: "storage",

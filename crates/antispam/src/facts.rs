@@ -48,7 +48,7 @@ pub struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    pub(crate) fn gather(message: &'a Message<'a>, evidence: &'a Evidence<'a>) -> Self {
+    pub fn gather(message: &'a Message<'a>, evidence: &'a Evidence<'a>) -> Self {
         let index = message.index();
         let attachments = index.attachments();
         let mut facts = Self {

@@ -24,7 +24,7 @@ static CRATES: &[Row] = &[
     Row { name: "antispam", may_use: &["types", "mparser"] },
     Row { name: "api", may_use: &["types", "mparser", "storage", "auth"] },
     Row { name: "auth", may_use: &["types", "db"] },
-    Row { name: "bench", may_use: &["types", "storage", "db", "queue"] },
+    Row { name: "bench", may_use: &["types", "mparser", "antispam", "storage", "db", "queue"] },
     Row { name: "db", may_use: &["types"] },
     Row { name: "filter", may_use: &["types", "mparser", "antispam", "storage"] },
     Row { name: "front", may_use: &["types", "mda", "auth"] },

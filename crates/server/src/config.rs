@@ -193,7 +193,7 @@ static KEYS: &[Key] = &[
     },
     Key {
         name: "data.store",
-        about: "`postgres://USER:PASSWORD@HOST/DATABASE`: mail is kept in that database, which several servers may share, and nothing in the folder.",
+        about: "`postgres://USER:PASSWORD@HOST/DATABASE`: mail is kept in that database, which several servers may share; the folder has only the queue of letters that leave.",
         get: |c| quote(&c.store),
         set: |c, v| v.database().map(|url| c.store = url),
     },

@@ -50,10 +50,14 @@ impl Linear {
         sums.sum::<f32>() + BIAS * load(&self.bias)
     }
 
-    /// One step towards the class, of a size between 0 and 1 times the usual.
-    pub(super) fn step(&self, features: &Features, class: Class, size: f32) {
+    /// One step towards the class, the larger the more the score was wrong.
+    pub(super) fn step(&self, features: &Features, class: Class) {
         let sign = if class == Class::Spam { 1.0 } else { -1.0 };
-        let gradient = size * sign / (1.0 + (sign * self.score(features)).exp());
+        self.push(features, sign / (1.0 + (sign * self.score(features)).exp()));
+    }
+
+    /// A step of this size, from -1 to 1.
+    pub(super) fn push(&self, features: &Features, gradient: f32) {
         store(&self.bias, load(&self.bias) + BIAS_STEP * gradient);
         for view in features.views.iter().take(TOKENS) {
             let gradient = gradient * share(view);

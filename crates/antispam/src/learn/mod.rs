@@ -156,7 +156,7 @@ impl Learner {
     pub fn learn(&self, features: &Features, class: Class) {
         let mut hams = self.hams.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.opinion(features);
-        self.linear.step(features, class, 1.0);
+        self.linear.step(features, class);
         self.tokens.learn(tokens(features), class);
         self.all.learn(all(features), class);
         self.lessons.fetch_add(1, Ordering::Relaxed);
@@ -167,10 +167,10 @@ impl Learner {
         }
     }
 
-    /// Takes back that a letter is of a class. Counts are exact; weights are moved half a step the other way.
+    /// Takes back that a letter is of a class. Counts are exact; weights go a step the other way.
     pub fn unlearn(&self, features: &Features, class: Class) {
         let _one = self.hams.lock().unwrap_or_else(PoisonError::into_inner);
-        self.linear.step(features, class.other(), 0.5);
+        self.linear.push(features, back(class));
         self.tokens.unlearn(tokens(features), class);
         self.all.unlearn(all(features), class);
         let lessons = self.lessons();
@@ -247,6 +247,11 @@ impl Learner {
 }
 
 const MAGIC: &[u8] = b"OPLEARN1";
+
+/// A step away from a class: how far it had moved is not known any more, so the largest there is.
+fn back(class: Class) -> f32 {
+    if class == Class::Spam { -1.0 } else { 1.0 }
+}
 
 fn tokens(features: &Features) -> impl Iterator<Item = &u32> {
     features.views.iter().skip(TOKENS).take(1).flatten()

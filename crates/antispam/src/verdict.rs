@@ -16,6 +16,18 @@ impl Default for Thresholds {
     }
 }
 
+impl Thresholds {
+    pub fn action(&self, score: f32) -> Action {
+        if score >= self.refuse {
+            Action::Refuse
+        } else if score >= self.junk {
+            Action::Junk
+        } else {
+            Action::Accept
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     Accept,
@@ -46,21 +58,17 @@ pub fn score(
     evidence: &Evidence<'_>,
     thresholds: &Thresholds,
 ) -> Verdict {
-    let facts = Facts::gather(message, evidence);
-    let hits = RULES.iter().filter(|rule| (rule.test)(&facts));
+    by_rules(&Facts::gather(message, evidence), thresholds)
+}
+
+pub(crate) fn by_rules(facts: &Facts<'_>, thresholds: &Thresholds) -> Verdict {
+    let hits = RULES.iter().filter(|rule| (rule.test)(facts));
     let mut symbols: Vec<Hit> =
         hits.map(|rule| Hit { symbol: rule.symbol, points: rule.points }).collect();
     symbols.sort_by(|a, b| b.points.total_cmp(&a.points));
     // `sum` of nothing is -0.0, which would be shown.
     let score = symbols.iter().fold(0.0, |sum, hit| sum + hit.points);
-    let action = if score >= thresholds.refuse {
-        Action::Refuse
-    } else if score >= thresholds.junk {
-        Action::Junk
-    } else {
-        Action::Accept
-    };
-    Verdict { action, score, required: thresholds.junk, symbols }
+    Verdict { action: thresholds.action(score), score, required: thresholds.junk, symbols }
 }
 
 /// RFC 5322 §2.1.1 wants lines of at most 78 characters.

@@ -25,9 +25,8 @@ const FIELD_BYTES: usize = 4_096;
 /// Features of one view that are read back; none of the limits above allows so many.
 const MOST: u64 = 200_000;
 
-/// The views in their order.
-pub(super) const BYTES: usize = 0;
-pub(super) const WORDS: usize = 1;
+/// Places of views.
+
 pub(super) const SHAPE: usize = 2;
 pub(super) const TOKENS: usize = 3;
 pub(super) const VIEWS: usize = 4;

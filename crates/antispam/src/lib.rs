@@ -28,6 +28,6 @@ pub use authentication::{Arc, Authentication, Dkim, Dmarc, DmarcPolicy, Listed, 
 pub use facts::{Evidence, Facts};
 pub use learn::{Class, Features, Learner, Opinion, Personal, Word};
 pub use lesson::Lesson;
-pub use model::{Judged, LEARNED, Learned, Model};
+pub use model::{Judged, LEARNED, Learned, Model, lesson_features};
 pub use rules::{Example, GTUBE, JUNK_STRING, RULES, Rule, TEST_STRING};
 pub use verdict::{Action, Hit, Thresholds, Verdict, score};

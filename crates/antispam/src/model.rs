@@ -59,7 +59,7 @@ impl Model {
 
     /// Looks at a letter once; [`Judged::verdict`] then says what it means for whom.
     pub fn judge(&self, facts: &Facts<'_>, thresholds: &Thresholds) -> Judged {
-        let rules = crate::verdict::by_rules(facts, thresholds);
+        let rules = crate::verdict::by_rules(facts, *thresholds);
         let features = Features::of(facts, &rules.symbols);
         let opinion = self.learner.opinion(&features);
         Judged { rules, features, opinion }
@@ -138,7 +138,7 @@ impl Judged {
             return verdict;
         }
         let always: f32 =
-            verdict.symbols.iter().filter(|hit| is_always(&hit.symbol)).map(|hit| hit.points).sum();
+            verdict.symbols.iter().filter(|hit| is_always(hit.symbol)).map(|hit| hit.points).sum();
         let rules = verdict.score - always;
         #[expect(clippy::cast_precision_loss, reason = "a count")]
         let lessons = opinion.lessons as f32;
@@ -154,6 +154,22 @@ impl Judged {
         verdict.action = thresholds.action(score);
         verdict
     }
+}
+
+/// What a lesson is made of: with the rules that hit when the letter came, as far as they are known.
+pub fn lesson_features(facts: &Facts<'_>, symbols: Option<&[&str]>) -> Features {
+    let Some(symbols) = symbols else {
+        return Features::of(
+            facts,
+            &crate::verdict::by_rules(facts, Thresholds::default()).symbols,
+        );
+    };
+    let hit = |symbol: &&str| {
+        let rule = RULES.iter().find(|rule| rule.symbol == *symbol)?;
+        Some(Hit { symbol: rule.symbol, points: rule.points })
+    };
+    let hits: Vec<Hit> = symbols.iter().filter_map(hit).collect();
+    Features::of(facts, &hits)
 }
 
 /// The symbol of what was learned.

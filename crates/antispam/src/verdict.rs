@@ -17,7 +17,7 @@ impl Default for Thresholds {
 }
 
 impl Thresholds {
-    pub fn action(&self, score: f32) -> Action {
+    pub fn action(self, score: f32) -> Action {
         if score >= self.refuse {
             Action::Refuse
         } else if score >= self.junk {
@@ -58,10 +58,10 @@ pub fn score(
     evidence: &Evidence<'_>,
     thresholds: &Thresholds,
 ) -> Verdict {
-    by_rules(&Facts::gather(message, evidence), thresholds)
+    by_rules(&Facts::gather(message, evidence), *thresholds)
 }
 
-pub(crate) fn by_rules(facts: &Facts<'_>, thresholds: &Thresholds) -> Verdict {
+pub(crate) fn by_rules(facts: &Facts<'_>, thresholds: Thresholds) -> Verdict {
     let hits = RULES.iter().filter(|rule| (rule.test)(facts));
     let mut symbols: Vec<Hit> =
         hits.map(|rule| Hit { symbol: rule.symbol, points: rule.points }).collect();

@@ -1,13 +1,32 @@
-//! What becomes of a letter, and how what people say about letters gets back into the next verdict.
+//! What becomes of a letter, and how what people say about letters gets into the next verdict.
 
 use crate::history::{History, Judged, Reason};
-use antispam::{Action, Authentication, Evidence, Listed, Thresholds, Verdict};
+use crate::journal::{Journal, State};
+use crate::people::People;
+use crate::{Result, as_it_came};
+use antispam::{
+    Action, Authentication, Class, Evidence, Facts, Lesson, Listed, Model, Personal, Thresholds,
+    Verdict, Word,
+};
 use mparser::Message;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
-use types::{AccountId, Address, Clock};
+use std::sync::{Arc, PoisonError, RwLock};
+use storage::{Click, Store};
+use tokio::sync::{Mutex, mpsc, watch};
+use types::{AccountId, Address, Clock, Uid};
+
+/// A state is kept after so many lessons: what is replayed at a start takes a fraction of a second.
+const LESSONS_PER_STATE: u32 = 1_000;
+/// Lessons that a state covers are kept for so long.
+const LESSONS_KEPT_S: i64 = 30 * 86_400;
+/// How often lessons of other servers are read.
+const OTHERS_EVERY: std::time::Duration = std::time::Duration::from_secs(2);
+/// Words of a verdict that are noted.
+const WORDS: usize = 12;
+/// A state unpacks to no more than this.
+const STATE_BYTES: usize = 64 << 20;
 
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -38,6 +57,8 @@ pub struct Looked {
     pub authentication: Option<Authentication>,
     pub listed: Vec<Listed>,
     pub virus: Option<String>,
+    /// What the accounts taught for themselves; most taught nothing.
+    pub own: Vec<(AccountId, Arc<Personal>)>,
 }
 
 /// What becomes of one letter.
@@ -45,32 +66,72 @@ pub struct Looked {
 pub struct Judgement {
     /// For all; what people taught it for themselves aside.
     pub verdict: Verdict,
+    /// That it is spam; `None`: nothing was learned yet.
+    pub probability: Option<f32>,
+    /// Words that say most; only of letters that are not accepted.
+    pub words: Vec<Word>,
     /// Accounts for which it is another one.
     pub own: Vec<(AccountId, Action)>,
 }
 
-impl Judgement {
-    pub fn action_for(&self, account: AccountId) -> Action {
-        let mut own = self.own.iter().filter(|(of, _)| *of == account);
-        own.next().map_or(self.verdict.action, |(_, action)| *action)
-    }
+/// What a lesson did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taught {
+    /// It was said before.
+    Already,
+    Learned,
+    /// It was taken for the opposite until now, by the same person.
+    Corrected,
 }
 
 /// The filter; cheap to share.
-pub struct Filter {
+#[derive(Clone)]
+pub struct Filter(Arc<Inner>);
+
+struct Inner {
     options: Options,
     clock: Arc<dyn Clock>,
     history: Option<History>,
+    model: RwLock<Arc<Model>>,
+    kept: Option<Kept>,
+}
+
+/// Where lessons are.
+struct Kept {
+    store: Store,
+    journal: Journal,
+    people: People,
+    /// Only one applies lessons at a time.
+    reached: Mutex<Reached>,
+}
+
+#[derive(Default)]
+struct Reached {
+    at: Option<Uid>,
+    since_state: u32,
 }
 
 impl fmt::Debug for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Filter").field("options", &self.options).finish_non_exhaustive()
+        f.debug_struct("Filter").field("options", &self.0.options).finish_non_exhaustive()
     }
 }
 
 impl Filter {
+    /// Rules only: what it is taught is forgotten with it.
     pub fn new(options: Options, clock: Arc<dyn Clock>) -> Self {
+        Self::with(options, clock, None)
+    }
+
+    /// Learns, and keeps what it learned in the store. [`Filter::restore`] brings back what is there.
+    pub fn on(store: Store, options: Options, clock: Arc<dyn Clock>) -> Self {
+        let journal = Journal::new(store.clone());
+        let people = People::new(store.clone());
+        let kept = Kept { store, journal, people, reached: Mutex::default() };
+        Self::with(options, clock, Some(kept))
+    }
+
+    fn with(options: Options, clock: Arc<dyn Clock>, kept: Option<Kept>) -> Self {
         let history = options.history.as_deref().and_then(|folder| {
             let opened = History::open(folder);
             let said = opened.inspect_err(|error| {
@@ -78,16 +139,51 @@ impl Filter {
             });
             said.ok()
         });
-        Self { options, clock, history }
+        let model = RwLock::new(Arc::new(Model::new()));
+        Self(Arc::new(Inner { options, clock, history, model, kept }))
+    }
+
+    pub fn model(&self) -> Arc<Model> {
+        self.0.model.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn hostname(&self) -> &str {
+        &self.0.options.hostname
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.0.clock
+    }
+
+    pub fn thresholds(&self) -> &Thresholds {
+        &self.0.options.thresholds
     }
 
     /// Asks others, for a bounded time. Never fails: what nobody answers is not known.
-    pub async fn look(&self, _connection: &Connection<'_>, _raw: &[u8]) -> Looked {
-        Looked::default()
+    pub async fn look(&self, connection: &Connection<'_>, _raw: &[u8]) -> Looked {
+        let mut looked = Looked::default();
+        if let Some(kept) = &self.0.kept {
+            for account in connection.accounts {
+                let own = kept.people.of(*account).await;
+                looked.own.extend(own.map(|own| (*account, own)));
+            }
+        }
+        looked
     }
 
-    /// No waiting, no disk.
+    /// No waiting, no disk. The verdict is noted for who asks later.
     pub fn judge(
+        &self,
+        connection: &Connection<'_>,
+        looked: &Looked,
+        message: &Message<'_>,
+    ) -> Judgement {
+        let judgement = self.weigh(connection, looked, message);
+        self.note(connection, &judgement, self.0.clock.now_unix_s());
+        judgement
+    }
+
+    pub(crate) fn weigh(
         &self,
         connection: &Connection<'_>,
         looked: &Looked,
@@ -102,37 +198,240 @@ impl Filter {
             authentication: looked.authentication.as_ref(),
             listed: &looked.listed,
             virus: looked.virus.as_deref(),
-            now_unix_s: self.clock.now_unix_s(),
+            now_unix_s: self.0.clock.now_unix_s(),
         };
-        let verdict = antispam::score(message, &evidence, &self.options.thresholds);
-        self.note(connection, &verdict, evidence.now_unix_s);
-        Judgement { verdict, own: Vec::new() }
+        let facts = Facts::gather(message, &evidence);
+        let (model, thresholds) = (self.model(), self.thresholds());
+        let judged = model.judge(&facts, thresholds);
+        let verdict = judged.verdict(&judged.opinion, thresholds);
+        let mut own = Vec::new();
+        for (account, taught) in &looked.own {
+            let opinion = model.opinion_of(&judged, taught);
+            let action = judged.verdict(&opinion, thresholds).action;
+            if action != verdict.action {
+                own.push((*account, action));
+            }
+        }
+        let words = if verdict.action == Action::Accept {
+            Vec::new()
+        } else {
+            model.learner.words(&facts, WORDS)
+        };
+        let probability = (judged.opinion.lessons > 0).then_some(judged.opinion.probability);
+        Judgement { verdict, probability, words, own }
     }
 
-    fn note(&self, connection: &Connection<'_>, verdict: &Verdict, at_unix_s: i64) {
-        let Some(history) = &self.history else { return };
-        let reasons = verdict.symbols.iter().map(|hit| Reason {
+    fn note(&self, connection: &Connection<'_>, judgement: &Judgement, at_unix_s: i64) {
+        let Some(history) = &self.0.history else { return };
+        history.note(judgement.for_people(connection, at_unix_s));
+    }
+
+    // --- learning
+
+    /// Reads what was learned. At the start, before mail comes.
+    pub async fn restore(&self) -> Result<()> {
+        let Some(kept) = &self.0.kept else { return Ok(()) };
+        let mut reached = kept.reached.lock().await;
+        if let Some(state) = kept.journal.state().await? {
+            if let Some(model) = unpack(&state) {
+                *self.0.model.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(model);
+                reached.at = Some(state.up_to);
+            } else {
+                tracing::error!("{}", crate::Error::DamagedState);
+            }
+        }
+        self.catch_up(kept, &mut reached).await
+    }
+
+    /// Somebody says what a stored letter is. Durable when it returns, and in the next verdict.
+    pub async fn learn(
+        &self,
+        account: Option<AccountId>,
+        stored: &[u8],
+        class: Class,
+    ) -> Result<Taught> {
+        let lesson = self.lesson(account, stored, class);
+        let before = self.model().told(lesson.letter, lesson.account);
+        if before == Some(class) {
+            return Ok(Taught::Already);
+        }
+        match &self.0.kept {
+            Some(kept) => {
+                let mut reached = kept.reached.lock().await;
+                kept.journal.append(&lesson.encode()).await?;
+                self.catch_up(kept, &mut reached).await?;
+                drop(reached);
+                if let Some(account) = account {
+                    self.learn_for(kept, account, &lesson, before, class).await?;
+                }
+            }
+            None => drop(self.model().apply(&lesson)),
+        }
+        Ok(if before.is_some() { Taught::Corrected } else { Taught::Learned })
+    }
+
+    async fn learn_for(
+        &self,
+        kept: &Kept,
+        account: AccountId,
+        lesson: &Lesson,
+        before: Option<Class>,
+        class: Class,
+    ) -> Result<()> {
+        let known = self.model().learner.opinion(&lesson.features).logit;
+        let change = |own: &mut Personal| {
+            if let Some(before) = before {
+                own.unlearn(&lesson.features, before);
+            }
+            own.learn(&lesson.features, class, known);
+        };
+        kept.people.change(account, change).await
+    }
+
+    /// The rules that hit when the letter came are in it; who only imported it never had a verdict.
+    fn lesson(&self, account: Option<AccountId>, stored: &[u8], class: Class) -> Lesson {
+        let came = as_it_came(stored, &self.0.options.hostname);
+        let message = Message::parse(came.original);
+        let evidence = Evidence {
+            client_ip: came.client_ip,
+            helo: came.helo,
+            sender: came.sender.as_ref(),
+            ..Evidence::default()
+        };
+        let facts = Facts::gather(&message, &evidence);
+        let features = antispam::lesson_features(&facts, came.symbols.as_deref());
+        let hash = blake3::hash(came.original);
+        let letter = hash.as_bytes().first_chunk::<8>().copied().unwrap_or_default();
+        Lesson {
+            letter: u64::from_le_bytes(letter),
+            account: account.map_or(0, |account| account.0),
+            class: Some(class),
+            at_unix_s: self.0.clock.now_unix_s(),
+            features,
+        }
+    }
+
+    async fn catch_up(&self, kept: &Kept, reached: &mut Reached) -> Result<()> {
+        let model = self.model();
+        loop {
+            let entries = kept.journal.after(reached.at).await?;
+            let Some(last) = entries.last() else { break };
+            reached.at = Some(last.at);
+            for entry in &entries {
+                match Lesson::decode(&entry.lesson) {
+                    Some(lesson) => drop(model.apply(&lesson)),
+                    None => {
+                        tracing::warn!(
+                            at = entry.at.get(),
+                            "a lesson of the spam filter is damaged and left out"
+                        );
+                    }
+                }
+                reached.since_state += 1;
+            }
+        }
+        if reached.since_state >= LESSONS_PER_STATE
+            && let Some(up_to) = reached.at
+        {
+            let bytes = pack(&model);
+            let since = self.0.clock.now_unix_s() - LESSONS_KEPT_S;
+            kept.journal.keep(&State { up_to, bytes: bytes.into() }, since).await?;
+            reached.since_state = 0;
+        }
+        Ok(())
+    }
+
+    /// Learns from moves into Junk and out of it, and from what other servers learn, until `shutdown` is true.
+    pub async fn run(self, mut clicks: mpsc::Receiver<Click>, mut shutdown: watch::Receiver<bool>) {
+        let Some(kept) = &self.0.kept else { return };
+        let mut others = tokio::time::interval(OTHERS_EVERY);
+        others.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let next = tokio::select! {
+                click = clicks.recv() => Next::Click(click),
+                _ = others.tick() => Next::Others,
+                _ = shutdown.wait_for(|stop| *stop) => Next::Stop,
+            };
+            match next {
+                Next::Click(Some(click)) => self.clicked(kept, click).await,
+                Next::Others => {
+                    let mut reached = kept.reached.lock().await;
+                    if let Err(error) = self.catch_up(kept, &mut reached).await {
+                        tracing::warn!(%error, "what other servers learned about spam cannot be read");
+                    }
+                }
+                Next::Click(None) | Next::Stop => return,
+            }
+        }
+    }
+
+    async fn clicked(&self, kept: &Kept, click: Click) {
+        let class = if click.spam { Class::Spam } else { Class::Ham };
+        match self.learn_stored(kept, click, class).await {
+            Ok(Some(taught)) => {
+                tracing::info!(account = %click.account, email = %click.email, ?class, ?taught, "the spam filter learned");
+            }
+            // Deleted since.
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(account = %click.account, email = %click.email, %error, "the spam filter did not learn");
+            }
+        }
+    }
+
+    async fn learn_stored(
+        &self,
+        kept: &Kept,
+        click: Click,
+        class: Class,
+    ) -> Result<Option<Taught>> {
+        let emails = kept.store.emails(click.account, &[click.email]).await?;
+        let Some(email) = emails.first() else { return Ok(None) };
+        let stored = kept.store.bytes(email).await?;
+        self.learn(Some(click.account), &stored, class).await.map(Some)
+    }
+}
+
+/// What [`Filter::run`] waits for.
+enum Next {
+    Click(Option<Click>),
+    Others,
+    Stop,
+}
+
+impl Judgement {
+    pub fn action_for(&self, account: AccountId) -> Action {
+        let mut own = self.own.iter().filter(|(of, _)| *of == account);
+        own.next().map_or(self.verdict.action, |(_, action)| *action)
+    }
+
+    /// As it is noted and shown.
+    pub fn for_people(&self, connection: &Connection<'_>, at_unix_s: i64) -> Judged {
+        let reasons = self.verdict.symbols.iter().map(|hit| Reason {
             symbol: hit.symbol.to_string(),
             points: hit.points,
-            says: says(&hit.symbol).to_owned(),
+            says: says(hit.symbol).to_owned(),
         });
-        history.note(Judged {
+        Judged {
             id: connection.id.to_owned(),
             at_unix_s,
             client: connection.client_ip.to_string(),
             sender: connection.sender.map_or_else(|| "<>".to_owned(), ToString::to_string),
-            action: word(verdict.action).to_owned(),
-            score: verdict.score,
-            required: verdict.required,
-            probability: None,
+            action: word(self.verdict.action).to_owned(),
+            score: self.verdict.score,
+            required: self.verdict.required,
+            probability: self.probability,
             symbols: reasons.collect(),
-            words: Vec::new(),
-        });
+            words: self.words.iter().map(|word| (word.text.clone(), word.weight)).collect(),
+        }
     }
 }
 
 /// The sentence of a rule of ours.
 fn says(symbol: &str) -> &'static str {
+    if symbol == antispam::LEARNED {
+        return "What people marked as spam, or said is none, is like this letter (points above zero) or unlike it.";
+    }
     antispam::RULES.iter().find(|rule| rule.symbol == symbol).map_or("", |rule| rule.says)
 }
 
@@ -142,4 +441,13 @@ fn word(action: Action) -> &'static str {
         Action::Junk => "junk",
         Action::Refuse => "refuse",
     }
+}
+
+fn pack(model: &Model) -> Vec<u8> {
+    // Memory to memory: it cannot fail but for want of memory.
+    zstd::bulk::compress(&model.save(), 1).unwrap_or_default()
+}
+
+fn unpack(state: &State) -> Option<Model> {
+    Model::load(&zstd::bulk::decompress(&state.bytes, STATE_BYTES).ok()?)
 }

@@ -6,19 +6,23 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `control` | questions of the person at the console |
 //! | `filter` | [`Filter`]: what becomes of a letter |
 //! | `history` | the last verdicts, for people who ask why |
 //! | `journal` | lessons in the store: written, read in their order by every server |
+//! | `people` | what accounts taught for themselves |
 //! | `stored` | a letter as it came, out of one as it is stored |
 
+pub mod control;
 mod error;
 mod filter;
 mod history;
 mod journal;
+mod people;
 mod stored;
 
 pub use error::{Error, Result};
-pub use filter::{Connection, Filter, Judgement, Looked, Options};
+pub use filter::{Connection, Filter, Judgement, Looked, Options, Taught};
 pub use history::{History, Judged, Reason, look_up};
 pub use journal::{ACCOUNT, Entry, Journal, State};
 pub use stored::{Stored, as_it_came};

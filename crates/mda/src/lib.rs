@@ -81,7 +81,7 @@ pub struct Config {
     pub domains: Vec<String>,
     pub thresholds: Thresholds,
     /// `None`: the rules alone, and nobody is asked.
-    pub filter: Option<Arc<Filter>>,
+    pub filter: Option<Filter>,
     pub outgoing: Outgoing,
 }
 
@@ -91,7 +91,7 @@ pub struct Mda {
     hostname: String,
     domains: HashSet<String>,
     default_domain: String,
-    filter: Arc<Filter>,
+    filter: Filter,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     rates: Rates,
@@ -124,7 +124,7 @@ impl Mda {
         let filter = config.filter.unwrap_or_else(|| {
             let thresholds = config.thresholds;
             let options = filter::Options { thresholds, ..filter::Options::default() };
-            Arc::new(Filter::new(options, clock.clone()))
+            Filter::new(options, clock.clone())
         });
         Arc::new(Self {
             store,

@@ -8,6 +8,7 @@ use crate::out;
 use crate::place::Place;
 use crate::router::{self, Router};
 use crate::tls::Tls;
+use ::filter::Filter;
 use antispam::dkim::Signer;
 use anyhow::{Context, Result, ensure};
 use prometheus_client::registry::Registry;
@@ -53,9 +54,11 @@ pub(crate) async fn serve(config: &Config, file: &Path) -> Result<()> {
         tracing::warn!("there is no account yet: `openpoczta account add` makes one");
     }
     let queue = Some(router::open(config, &domains, clock.clone())?);
+    let filter = filter(config, &store, clock.clone()).await?;
     let app = App {
         config: config.clone(),
         store,
+        filter,
         queue,
         relay,
         domains,
@@ -89,10 +92,30 @@ fn domains(config: &Config, store: &Store) -> Result<Vec<String>> {
     Ok(found.into_iter().collect())
 }
 
+/// Of the filter, in that of the mail: verdicts that were given, and the socket of `openpoczta spam`.
+pub(crate) const SPAM_FOLDER: &str = "spam";
+
+/// The spam filter, with what it has learned.
+pub(crate) async fn filter(
+    config: &Config,
+    store: &Store,
+    clock: Arc<dyn Clock>,
+) -> Result<Filter> {
+    let options = ::filter::Options {
+        hostname: config.hostname.clone(),
+        thresholds: config.thresholds(),
+        history: Some(config.data_folder.join(SPAM_FOLDER)),
+    };
+    let filter = Filter::on(store.clone(), options, clock);
+    filter.restore().await?;
+    Ok(filter)
+}
+
 /// All that is needed to start.
 pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) store: Store,
+    pub(crate) filter: Filter,
     /// `None`: mail for other servers is not taken.
     pub(crate) queue: Option<Queue>,
     /// The way to other servers; `None`: nothing leaves this machine.
@@ -147,6 +170,11 @@ impl App {
             };
             loops.spawn(bound.serve(answers, limit, figures.of(row.name), stopping.clone()));
         }
+        if let Some(clicks) = self.store.clicks() {
+            loops.spawn(self.filter.clone().run(clicks, stopping.clone()));
+            let folder = self.config.data_folder.join(SPAM_FOLDER);
+            loops.spawn(self.filter.clone().serve_control(folder, stopping.clone()));
+        }
         if let Some(queue) = &self.queue {
             // Without it letters are sent all the same; only `openpoczta queue` finds nobody to ask.
             match queue.serve_control(stopping.clone()) {
@@ -171,7 +199,7 @@ impl App {
             hostname: hostname.clone(),
             domains: self.domains.clone(),
             thresholds: self.config.thresholds(),
-            filter: None,
+            filter: Some(self.filter.clone()),
             outgoing: self.config.outgoing(self.signer.clone()),
         };
         let mda = mda::Mda::new(store.clone(), mda_config, clock.clone());
@@ -355,11 +383,13 @@ mod tests {
         let secret: Arc<str> = auth::hash_password(b"secret").unwrap().into();
         store.put_account("alice@example.test", &secret).await.unwrap();
         let domains = vec!["example.test".to_owned()];
+        let filter = filter(&config, &store, clock.clone()).await.unwrap();
         let signer = Arc::default();
         let (queue, tls) = (None, Some(tls));
         App {
             config,
             store,
+            filter,
             queue,
             relay: None,
             domains,

@@ -62,6 +62,9 @@ enum Command {
     Queue(tools::queue::QueueCommand),
     /// Make a data folder from a backup: all, one account, or as it was at some time
     Restore(tools::backup::RestoreArguments),
+    /// Why a letter was taken for spam, what the verdict on a file would be, teaching from files; the server may run
+    #[command(subcommand)]
+    Spam(tools::spam::SpamCommand),
 }
 
 #[derive(clap::Args)]
@@ -211,6 +214,7 @@ impl Command {
             Self::Deliver(arguments) => Ok(deliver::run(&arguments)?),
             Self::Backup(arguments) => tools::backup::run_backup(&arguments),
             Self::Queue(command) => runtime()?.block_on(tools::queue::run(&command)),
+            Self::Spam(command) => runtime()?.block_on(tools::spam::run(&command)),
             Self::Restore(arguments) => tools::backup::run_restore(&arguments),
             Self::Export(arguments) => tools::export::run(&arguments),
             Self::Import(arguments) => {

@@ -64,9 +64,11 @@ async fn start(arguments: &DemoArguments, bound: Vec<Bound>, folder: &Path) -> R
     let fresh = fill(arguments, &store, &*clock).await?;
     let domains = vec![DOMAIN.to_owned()];
     let queue = Some(router::open(&config, &domains, clock.clone())?);
+    let filter = crate::app::filter(&config, &store, clock.clone()).await?;
     let app = App {
         config,
         store,
+        filter,
         queue,
         relay: None,
         domains,

@@ -26,7 +26,6 @@ const FIELD_BYTES: usize = 4_096;
 const MOST: u64 = 200_000;
 
 /// Places of views.
-
 pub(super) const SHAPE: usize = 2;
 pub(super) const TOKENS: usize = 3;
 pub(super) const VIEWS: usize = 4;
@@ -64,7 +63,9 @@ impl Features {
             words::words(&page, &mut |hash| bag.put(hash));
             bag.next(shape_);
             shape::shape(&page, &mut |hash| bag.put(hash));
-            hits.iter().for_each(|hit| bag.put(hash(SYMBOL, hit.symbol.as_bytes())));
+            for hit in hits {
+                bag.put(hash(SYMBOL, hit.symbol.as_bytes()));
+            }
             bag.next(tokens);
             words::tokens(&page, &mut |prefix, word| bag.put(words::token(prefix, word)));
             bag.end();

@@ -23,12 +23,9 @@ pub(super) fn hash(seed: u64, bytes: &[u8]) -> u64 {
     mix(state ^ last)
 }
 
-/// The same for a list of words with something between them.
+/// Where the feature of this hash is in a table.
 pub(super) fn slot(hash: u64) -> u32 {
-    // Of a 64-bit number the top 20 bits remain.
-    #[expect(clippy::cast_possible_truncation, reason = "20 bits are left")]
-    let slot = (mix(hash) >> (64 - BITS)) as u32;
-    slot
+    (mix(hash) >> (64 - BITS)) as u32
 }
 
 /// The number of binary digits: sizes that are told apart by their magnitude only.

@@ -1,4 +1,4 @@
-//! Logistic regression with AdaGrad: every feature has a weight, and steps that get smaller the more it was seen, so that
+//! Logistic regression with `AdaGrad`: every feature has a weight, and steps that get smaller the more it was seen, so that
 //! rare features, which tell most, move far at once (Duchi, Hazan and Singer, 2011).
 
 use super::Class;

@@ -47,6 +47,7 @@ pub enum Class {
 }
 
 impl Class {
+    #[must_use]
     pub fn other(self) -> Self {
         match self {
             Self::Ham => Self::Spam,
@@ -233,7 +234,9 @@ impl Learner {
             return None;
         }
         let mut hams = HamScores::default();
-        scores.iter().for_each(|score| hams.add(f32::from_le_bytes(*score)));
+        for score in scores {
+            hams.add(f32::from_le_bytes(*score));
+        }
         *learner.hams.lock().unwrap_or_else(PoisonError::into_inner) = hams;
         let [slope, offset] = &learner.slope;
         let sound = [slope, offset, &learner.threshold].map(|number| load(number).is_finite());

@@ -49,10 +49,11 @@ fn fields(page: &Page<'_>, out: &mut Out<'_, impl FnMut(u64)>) {
         before = name;
         match name.as_slice() {
             b"message-id" => {
-                out.put("id form", &form(value.split(|b| *b == b'@').next().unwrap_or(value), true))
+                let left = value.split(|byte| *byte == b'@').next().unwrap_or(value);
+                out.put("id form", &form(left, true));
             }
             b"to" => {
-                let addresses = value.iter().filter(|byte| **byte == b'@').count();
+                let addresses = memchr::memchr_iter(b'@', value).count();
                 out.put("to", &[magnitude(addresses)]);
             }
             b"x-mailer" | b"user-agent" => {

@@ -75,7 +75,8 @@ mod tests {
         let mut state = 1_u64;
         let mut draw = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let uniform = ((state >> 40) as f32 + 0.5) / 16_777_216.0;
+            let uniform =
+                (f32::from(u16::try_from(state >> 48).unwrap()) * 256.0 + 0.5) / 16_777_216.0;
             -uniform.ln()
         };
         for _ in 0..30_000 {

@@ -142,7 +142,7 @@ fn is_delimiter(byte: u8) -> bool {
 fn is_ip(word: &[u8]) -> bool {
     (7..=15).contains(&word.len())
         && word.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
-        && word.iter().filter(|byte| **byte == b'.').count() == 3
+        && memchr::memchr_iter(b'.', word).count() == 3
 }
 
 fn without<'a>(mut word: &'a [u8], front: &[u8], back: &[u8]) -> &'a [u8] {

@@ -1,4 +1,4 @@
-//! The commands of an operator: `fsck`, `inspect`, `backup`, `restore`, `export`, `import`, `pack`, `queue`. What they do is in
+//! The commands of an operator: `fsck`, `inspect`, `backup`, `restore`, `export`, `import`, `pack`, `queue`, `spam`. What they do is in
 //! `storage::tools`; here they get their folder, a progress bar, and words.
 
 pub(crate) mod backup;
@@ -9,6 +9,7 @@ pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod pack;
 pub(crate) mod queue;
+pub(crate) mod spam;
 
 use crate::cli::say;
 use crate::config;
@@ -40,6 +41,14 @@ impl FolderArguments {
                 Err(NoFolder(file.clone()).into())
             }
             _ => Ok(options),
+        }
+    }
+
+    /// What the file says; without one what is meant by default.
+    fn config(&self) -> Result<config::Config> {
+        match &self.config {
+            Some(file) => Ok(config::load(file)?),
+            None => Ok(config::Config::default()),
         }
     }
 

@@ -1,0 +1,143 @@
+"""The spam filter as people meet it: they move letters into Junk and out of it, and ask why."""
+
+import imaplib
+import json
+import pathlib
+import random
+import re
+import subprocess
+import time
+import unittest
+
+from harness import BINARY, PASSWORD, Folder, Server, deliver, lmtp, user
+
+WORDS = "table garden river window letter summer market paper season village morning engine harbour music".split()
+OFFERS = "replica watches diploma casino pharmacy pills discount lottery rolex winner".split()
+
+
+def letter(number, is_spam, rng):
+    words = rng.choices(OFFERS if is_spam else WORDS, k=30)
+    sender = f"deals{number}@cheap-offers.test" if is_spam else f"friend{number % 7}@home.test"
+    return (
+        f"From: <{sender}>\r\nTo: <{user('alice')}>\r\nSubject: {' '.join(words[:3])}\r\n"
+        f"Date: Mon, 23 Nov 2026 12:00:00 +0000\r\nMessage-ID: <{number}.{rng.random()}@{sender.split('@')[1]}>\r\n\r\n"
+        + "".join(f"{' '.join(words[n:n + 6])}\r\n" for n in range(0, 30, 6))
+    ).encode()
+
+
+def spam(server, *arguments, data):
+    command = [str(part) for part in (BINARY, "spam", *arguments, "--data", data)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+class World:
+    def __init__(self, server):
+        self.server = server
+        self.imap = imaplib.IMAP4("127.0.0.1", server.port("imap"))
+        self.imap.login(user("alice"), PASSWORD)
+        self.rng = random.Random(7)
+        self.number = 0
+
+    def deliver(self, is_spam, count=1):
+        with lmtp(self.server) as session:
+            for _ in range(count):
+                self.number += 1
+                raw = letter(self.number, is_spam, self.rng)
+                deliver(session, "x@else.test", [user("alice")], raw)
+
+    def count(self, mailbox):
+        return int(self.imap.select(mailbox)[1][0])
+
+    def move_all(self, source, target):
+        self.imap.select(source)
+        self.imap.uid("MOVE", "1:*", target)
+
+    def learned(self, count, patience_s=30):
+        """Until the server says in its log that so many letters were learned."""
+        end = time.monotonic() + patience_s
+        while self.server.stderr().count("the spam filter learned") < count:
+            assert time.monotonic() < end, self.server.stderr()[-3000:]
+            time.sleep(0.05)
+
+
+class Spam(unittest.TestCase):
+    def test_it_learns_from_moves_and_keeps_it(self):
+        with Folder() as folder:
+            data = pathlib.Path(folder, "mail")
+            with Server("--log", "info", data=data) as server:
+                world = World(server)
+                world.deliver(True, 70)
+                world.move_all("INBOX", "Junk")
+                world.learned(70)
+                world.deliver(False, 70)
+                world.move_all("INBOX", "Junk")
+                world.move_all("Junk", "Archive")
+                world.learned(70 + 70 + 140)
+                self.assertEqual((world.count("INBOX"), world.count("Junk")), (0, 0))
+            with Server("--log", "info", data=data) as server:
+                world = World(server)
+                world.number = 1000
+                world.deliver(False, 10)
+                self.assertEqual((world.count("INBOX"), world.count("Junk")), (10, 0))
+                said = spam(server, "explain", "no-such-id", data=data)
+                self.assertEqual(said.returncode, 1)
+                self.assertIn("no verdict with the id", said.stderr)
+
+    def test_the_next_one_is_caught_and_explained(self):
+        with Folder() as folder:
+            data = pathlib.Path(folder, "mail")
+            with Server("--log", "info", data=data) as server:
+                world = World(server)
+                for name, is_spam in (("spam", True), ("ham", False)):
+                    place = pathlib.Path(folder, name)
+                    place.mkdir()
+                    for number in range(120):
+                        (place / f"{number}.eml").write_bytes(letter(5000 + number, is_spam, world.rng))
+                    said = spam(server, "learn", name, place, data=data)
+                    self.assertEqual((said.returncode, said.stdout), (0, "120 of 120 letters were new to the filter\n"), said)
+                    said = spam(server, "learn", name, place, data=data)
+                    self.assertEqual(said.stdout, "0 of 120 letters were new to the filter\n")
+                world.deliver(True, 10)
+                world.deliver(False, 10)
+                self.assertEqual((world.count("INBOX"), world.count("Junk")), (10, 10))
+                world.imap.select("Junk")
+                raw = world.imap.fetch("1", "(BODY.PEEK[])")[1][0][1].decode()
+                identity = re.search(r"with LMTP id (\S+?);?\s", raw)[1].rstrip(";")
+                end = time.monotonic() + 10
+                while (said := spam(server, "explain", identity, data=data)).returncode and time.monotonic() < end:
+                    time.sleep(0.05)
+                self.assertEqual(said.returncode, 0, said.stderr)
+                self.assertTrue(said.stdout.startswith("It was taken for spam, and put into Junk: "), said.stdout)
+                self.assertIn("(LEARNED)", said.stdout)
+                self.assertIn("Words seen in spam before:", said.stdout)
+                file = pathlib.Path(folder, "one.eml")
+                file.write_bytes(raw.encode())
+                asked = json.loads(spam(server, "explain", file, "--json", data=data).stdout)
+                self.assertEqual(asked["action"], "junk")
+                self.assertGreater(asked["probability"], 0.9)
+                scored = spam(server, "score", file, pathlib.Path(folder, "ham", "1.eml"), data=data).stdout.splitlines()
+                self.assertTrue(scored[0].startswith("accept") and scored[1].startswith("junk"), scored)
+            # No server: the store itself answers, with what was learned.
+            scored = spam(None, "score", file, data=data)
+            self.assertTrue(scored.stdout.startswith("junk"), scored)
+            said = spam(None, "explain", identity, data=data)
+            self.assertEqual(said.returncode, 0, said)
+
+    def test_own_letters_are_evaluated(self):
+        with Folder() as folder:
+            rng = random.Random(3)
+            for name, is_spam in (("spam", True), ("ham", False)):
+                place = pathlib.Path(folder, name)
+                place.mkdir()
+                for number in range(200):
+                    (place / f"{number}.eml").write_bytes(letter(number, is_spam, rng))
+            command = [BINARY, "spam", "eval", "--ham", f"{folder}/ham", "--spam", f"{folder}/spam"]
+            said = subprocess.run(command, capture_output=True, text=True, timeout=120)
+            hams, spams = re.findall(r"(\d+) .*?, (\d+) ", said.stdout)[:2]
+            self.assertEqual((hams[0], spams[0]), ("200", "200"))
+            self.assertLess(int(hams[1]), 5)
+            self.assertLess(int(spams[1]), 120)
+
+
+if __name__ == "__main__":
+    unittest.main()

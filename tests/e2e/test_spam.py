@@ -9,6 +9,7 @@ import subprocess
 import time
 import unittest
 
+import api
 from harness import BINARY, PASSWORD, Folder, Server, deliver, lmtp, user
 
 WORDS = "table garden river window letter summer market paper season village morning engine harbour music".split()
@@ -22,6 +23,28 @@ def letter(number, is_spam, rng):
         f"From: <{sender}>\r\nTo: <{user('alice')}>\r\nSubject: {' '.join(words[:3])}\r\n"
         f"Date: Mon, 23 Nov 2026 12:00:00 +0000\r\nMessage-ID: <{number}.{rng.random()}@{sender.split('@')[1]}>\r\n\r\n"
         + "".join(f"{' '.join(words[n:n + 6])}\r\n" for n in range(0, 30, 6))
+    ).encode()
+
+
+def copy(rng):
+    """One of many copies: another name, amount, path and subject, sentences in another order, words that mean nothing."""
+    sentences = [
+        f"Your account was chosen for a payment of {rng.randrange(10**6)} dollars that was never claimed before.",
+        "The board of our bank has decided to release the whole sum to the first person who answers.",
+        f"Please confirm your name and address within {rng.randrange(72)} hours so that the transfer can begin.",
+        "We need a small fee for the courier, which you get back together with the first part.",
+        f"Follow this link to begin: http://pay{rng.randrange(9)}.offers.test/{rng.randrange(10**6)}/start",
+        "This offer is strictly between us, so do not talk about it with anybody in your office.",
+    ]
+    rng.shuffle(sentences)
+    text = " ".join(sentences).replace("account", rng.choice(["account", "acc\u200bount"]))
+    name, sender = rng.choice("Anna John Maria Piotr Susan Karl Ewa".split()), rng.randrange(10**6)
+    subject = rng.choice(["Payment", "News for you", "Hello", "Your transfer", "Please read"])
+    return (
+        f"From: <x{sender}@mail{sender % 7}.test>\r\nTo: <{user('alice')}>\r\nSubject: {subject}\r\n"
+        f"Date: Mon, 23 Nov 2026 12:00:00 +0000\r\nMessage-ID: <{rng.random()}@mail.test>\r\nMIME-Version: 1.0\r\n"
+        f"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nDear {name},\r\n{text}\r\n"
+        f"{rng.choice('lamp river seven orange'.split())} {rng.randrange(10**6)}\r\n"
     ).encode()
 
 
@@ -122,6 +145,47 @@ class Spam(unittest.TestCase):
             self.assertTrue(scored.stdout.startswith("junk"), scored)
             said = spam(None, "explain", identity, data=data)
             self.assertEqual(said.returncode, 0, said)
+
+    def test_one_click_catches_the_copies(self):
+        """Somebody marks one letter; nobody has taught the filter anything before."""
+        with Server("--log", "info") as server:
+            world = World(server)
+            rng = random.Random(11)
+            with lmtp(server) as session:
+                deliver(session, "x@else.test", [user("alice")], copy(rng))
+                self.assertEqual((world.count("INBOX"), world.count("Junk")), (1, 0))
+                world.move_all("INBOX", "Junk")
+                world.learned(1)
+                for _ in range(50):
+                    deliver(session, "x@else.test", [user("alice"), user("bob")], copy(rng))
+                self.assertGreaterEqual(world.count("Junk"), 1 + 48)
+                bob = imaplib.IMAP4("127.0.0.1", server.port("imap"))
+                bob.login(user("bob"), PASSWORD)
+                self.assertEqual(int(bob.select("INBOX")[1][0]), 50, "one person does not decide for others")
+                # She was wrong: what she takes out again comes in again.
+                world.move_all("Junk", "INBOX")
+                world.learned(1 + int(world.count("INBOX")))
+                before = world.count("INBOX")
+                for _ in range(10):
+                    deliver(session, "x@else.test", [user("alice")], copy(rng))
+                self.assertGreaterEqual(world.count("INBOX"), before + 9)
+
+    def test_the_web_page_teaches_too(self):
+        with Server("--log", "info") as server:
+            world = World(server)
+            rng = random.Random(12)
+            with lmtp(server) as session:
+                deliver(session, "x@else.test", [user("alice")], copy(rng))
+                with api.Session(server, user("alice")) as web:
+                    boxes = web.call("Mailbox/get", ids=None)["list"]
+                    roles = {box["role"]: box["id"] for box in boxes}
+                    found = web.all_email_ids()
+                    patch = {"mailboxIds": {roles["junk"]: True}}
+                    done = web.call("Email/set", update={found[0]: patch})
+                    self.assertIn(found[0], done["updated"])
+                world.learned(1)
+                deliver(session, "x@else.test", [user("alice")], copy(rng))
+            self.assertEqual((world.count("INBOX"), world.count("Junk")), (0, 2))
 
     def test_own_letters_are_evaluated(self):
         with Folder() as folder:

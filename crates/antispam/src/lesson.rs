@@ -4,9 +4,10 @@
 //! lesson = %x01 class letter account at *section
 //! class  = %x00 / %x01 / %x02          ; ham, spam, taken back
 //! letter = 8 bytes, account = 8 bytes, at = 8 bytes, little endian
-//! section = length bytes               ; length of 4 bytes; features, then what later versions add
+//! section = length bytes               ; length of 4 bytes; features, sketch, then what later versions add
 //! ```
 
+use crate::campaigns::Sketch;
 use crate::learn::{Class, Features};
 
 /// Larger ones are damaged.
@@ -23,6 +24,7 @@ pub struct Lesson {
     pub class: Option<Class>,
     pub at_unix_s: i64,
     pub features: Features,
+    pub sketch: Sketch,
 }
 
 impl Lesson {
@@ -36,9 +38,10 @@ impl Lesson {
         out.extend_from_slice(&self.letter.to_le_bytes());
         out.extend_from_slice(&self.account.to_le_bytes());
         out.extend_from_slice(&self.at_unix_s.to_le_bytes());
-        let features = self.features.encode();
-        out.extend_from_slice(&u32::try_from(features.len()).unwrap_or(0).to_le_bytes());
-        out.extend_from_slice(&features);
+        for section in [self.features.encode(), self.sketch.encode()] {
+            out.extend_from_slice(&u32::try_from(section.len()).unwrap_or(0).to_le_bytes());
+            out.extend_from_slice(&section);
+        }
         out
     }
 
@@ -55,6 +58,7 @@ impl Lesson {
         let (account, rest) = rest.split_first_chunk::<8>()?;
         let (at, mut rest) = rest.split_first_chunk::<8>()?;
         let features = Features::decode(section(&mut rest)?)?;
+        let sketch = Sketch::decode(section(&mut rest)?)?;
         while !rest.is_empty() {
             section(&mut rest)?;
         }
@@ -64,6 +68,7 @@ impl Lesson {
             class,
             at_unix_s: i64::from_le_bytes(*at),
             features,
+            sketch,
         })
     }
 }
@@ -85,7 +90,8 @@ mod tests {
         let raw = b"Subject: hello\r\n\r\nText\r\n";
         for class in [Some(Class::Ham), Some(Class::Spam), None] {
             let features = Features::of_letter(&mparser::Message::parse(raw));
-            let lesson = Lesson { letter: 7, account: 9, class, at_unix_s: -5, features };
+            let sketch = Sketch::default();
+            let lesson = Lesson { letter: 7, account: 9, class, at_unix_s: -5, features, sketch };
             let encoded = lesson.encode();
             let again = Lesson::decode(&encoded).unwrap();
             assert_eq!(again.encode(), encoded);

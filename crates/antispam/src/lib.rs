@@ -15,6 +15,7 @@
 //! ```
 
 mod authentication;
+mod campaigns;
 pub mod dkim;
 mod facts;
 pub mod learn;
@@ -25,9 +26,10 @@ mod rules;
 mod verdict;
 
 pub use authentication::{Arc, Authentication, Dkim, Dmarc, DmarcPolicy, Listed, Outcome, Spf};
+pub use campaigns::{Campaign, Campaigns, Sketch};
 pub use facts::{Evidence, Facts};
 pub use learn::{Class, Features, Learner, Opinion, Personal, Word};
 pub use lesson::Lesson;
-pub use model::{Judged, LEARNED, Learned, Model, lesson_features};
+pub use model::{Judged, LEARNED, Learned, Model, REPORTED, lesson_features};
 pub use rules::{Example, GTUBE, JUNK_STRING, RULES, Rule, TEST_STRING};
 pub use verdict::{Action, Hit, Thresholds, Verdict, score};

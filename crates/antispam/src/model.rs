@@ -3,6 +3,7 @@
 //! Symbols of rules are features of the learner too, so they are not counted twice: the learner's points take the place of
 //! the rules' points as it grows up. Only very strong rules stay, and those that are always meant.
 
+use crate::campaigns::{Campaign, Campaigns, Sketch};
 use crate::facts::Facts;
 use crate::learn::{Class, Features, Learner, Opinion, Personal};
 use crate::lesson::Lesson;
@@ -31,6 +32,7 @@ const MAGIC: &[u8] = b"OPMODEL1";
 #[derive(Debug, Default)]
 pub struct Model {
     pub learner: Learner,
+    pub campaigns: Campaigns,
     told: Mutex<Told>,
 }
 
@@ -41,6 +43,9 @@ pub struct Judged {
     pub rules: Verdict,
     pub features: Features,
     pub opinion: Opinion,
+    pub sketch: Sketch,
+    /// What people said about copies of it.
+    pub campaign: Campaign,
 }
 
 /// What a lesson did.
@@ -62,13 +67,25 @@ impl Model {
         let rules = crate::verdict::by_rules(facts, *thresholds);
         let features = Features::of(facts, &rules.symbols);
         let opinion = self.learner.opinion(&features);
-        Judged { rules, features, opinion }
+        let sketch = Sketch::of(facts);
+        let campaign = self.campaigns.ask(&sketch, None, facts.evidence.now_unix_s);
+        Judged { rules, features, opinion, sketch, campaign }
     }
 
-    /// What an account thinks, which may have taught something for itself.
-    pub fn opinion_of(&self, judged: &Judged, own: &Personal) -> Opinion {
+    /// The same for an account, which taught something for itself.
+    pub fn judge_for(
+        &self,
+        judged: &Judged,
+        account: u64,
+        own: &Personal,
+        thresholds: &Thresholds,
+        now_unix_s: i64,
+    ) -> Verdict {
         let logit = judged.opinion.logit + own.opinion(&judged.features);
-        self.learner.about(logit, judged.opinion.lessons.saturating_add(own.lessons()))
+        let lessons = judged.opinion.lessons.saturating_add(own.lessons());
+        let opinion = self.learner.about(logit, lessons);
+        let campaign = self.campaigns.ask(&judged.sketch, Some(account), now_unix_s);
+        judged.weigh(&opinion, &campaign, *thresholds)
     }
 
     /// In the order of the journal, one at a time.
@@ -79,6 +96,11 @@ impl Model {
             self.learner.unlearn(&lesson.features, class);
         }
         let for_all = lesson.class.is_none() || told.may_teach(lesson);
+        let Lesson { sketch, account, at_unix_s, .. } = lesson;
+        match lesson.class {
+            Some(class) => self.campaigns.report(sketch, *account, class, for_all, *at_unix_s),
+            None => self.campaigns.take_back(sketch, *account, *at_unix_s),
+        }
         if let Some(class) = lesson.class {
             if for_all {
                 self.learner.learn(&lesson.features, class);
@@ -105,6 +127,7 @@ impl Model {
             out.extend_from_slice(&key.1.to_le_bytes());
             out.extend_from_slice(&[class, u8::from(said.is_some_and(|said| said.for_all))]);
         }
+        out.extend_from_slice(&self.campaigns.save());
         out.extend_from_slice(&self.learner.save());
         out
     }
@@ -126,13 +149,23 @@ impl Model {
                 told.by_age.push_back(key);
             }
         }
-        Some(Self { learner: Learner::load(rest)?, told: Mutex::new(told) })
+        let (campaigns, rest) = rest.split_at_checked(Campaigns::SAVED_BYTES)?;
+        Some(Self {
+            learner: Learner::load(rest)?,
+            campaigns: Campaigns::load(campaigns)?,
+            told: Mutex::new(told),
+        })
     }
 }
 
 impl Judged {
-    /// The verdict of the rules with what is learned in it; `LEARNED` has the difference.
-    pub fn verdict(&self, opinion: &Opinion, thresholds: &Thresholds) -> Verdict {
+    /// The verdict for everybody.
+    pub fn verdict(&self, thresholds: &Thresholds) -> Verdict {
+        self.weigh(&self.opinion, &self.campaign, *thresholds)
+    }
+
+    /// That of the rules with what was learned in it: `LEARNED` has the difference, `REPORTED` what people said of copies.
+    fn weigh(&self, opinion: &Opinion, campaign: &Campaign, thresholds: Thresholds) -> Verdict {
         let mut verdict = self.rules.clone();
         if opinion.lessons == 0 {
             return verdict;
@@ -149,6 +182,10 @@ impl Judged {
         let score = always + blend.max(rules - RULES_KEEP_ABOVE);
         let points = score - verdict.score;
         verdict.symbols.push(Hit { symbol: LEARNED, points });
+        let score = score + campaign.points;
+        if campaign.points != 0.0 {
+            verdict.symbols.push(Hit { symbol: REPORTED, points: campaign.points });
+        }
         verdict.symbols.sort_by(|a, b| b.points.total_cmp(&a.points));
         verdict.score = score;
         verdict.action = thresholds.action(score);
@@ -174,6 +211,8 @@ pub fn lesson_features(facts: &Facts<'_>, symbols: Option<&[&str]>) -> Features 
 
 /// The symbol of what was learned.
 pub const LEARNED: &str = "LEARNED";
+/// The symbol of what people said of copies of a letter.
+pub const REPORTED: &str = "REPORTED";
 
 fn is_always(symbol: &str) -> bool {
     RULES.iter().any(|rule| rule.symbol == symbol && rule.points >= 6.0)
@@ -245,6 +284,7 @@ mod tests {
             class,
             at_unix_s: 1_795_370_400,
             features: features(text),
+            sketch: Sketch::default(),
         }
     }
 
@@ -270,7 +310,7 @@ mod tests {
             let raw = letter(text);
             let message = Message::parse(raw.as_bytes());
             let judged = model.judge(&Facts::gather(&message, &evidence), &thresholds);
-            let verdict = judged.verdict(&judged.opinion, &thresholds);
+            let verdict = judged.verdict(&thresholds);
             assert_eq!(verdict.action, expect, "{text}: {verdict:?} {:?}", judged.opinion);
             let sum: f32 = verdict.symbols.iter().map(|hit| hit.points).sum();
             assert!((sum - verdict.score).abs() < 0.01, "{verdict:?}");

@@ -203,11 +203,12 @@ impl Filter {
         let facts = Facts::gather(message, &evidence);
         let (model, thresholds) = (self.model(), self.thresholds());
         let judged = model.judge(&facts, thresholds);
-        let verdict = judged.verdict(&judged.opinion, thresholds);
+        let verdict = judged.verdict(thresholds);
         let mut own = Vec::new();
         for (account, taught) in &looked.own {
-            let opinion = model.opinion_of(&judged, taught);
-            let action = judged.verdict(&opinion, thresholds).action;
+            let now = evidence.now_unix_s;
+            let theirs = model.judge_for(&judged, account.0, taught, thresholds, now);
+            let action = theirs.action;
             if action != verdict.action {
                 own.push((*account, action));
             }
@@ -303,6 +304,7 @@ impl Filter {
         let hash = blake3::hash(came.original);
         let letter = hash.as_bytes().first_chunk::<8>().copied().unwrap_or_default();
         Lesson {
+            sketch: antispam::Sketch::of(&facts),
             letter: u64::from_le_bytes(letter),
             account: account.map_or(0, |account| account.0),
             class: Some(class),
@@ -431,6 +433,9 @@ impl Judgement {
 fn says(symbol: &str) -> &'static str {
     if symbol == antispam::LEARNED {
         return "What people marked as spam, or said is none, is like this letter (points above zero) or unlike it.";
+    }
+    if symbol == antispam::REPORTED {
+        return "People said of copies of this letter that they are spam (points above zero) or wanted.";
     }
     antispam::RULES.iter().find(|rule| rule.symbol == symbol).map_or("", |rule| rule.says)
 }

@@ -1,4 +1,4 @@
-//! What people say about letters by moving them: into Junk or out of it, or with `$Junk` and `$NotJunk`.
+//! What people say about letters by moving them: into Junk or out of it, with `$Junk` and `$NotJunk`, or by an answer.
 //!
 //! Told once a change is durable, to one who asked for it with [`crate::Store::clicks`]. What does not fit into the queue
 //! is dropped: nobody waits for a filter that learns.
@@ -6,7 +6,7 @@
 use crate::writer::Facts;
 use std::sync::OnceLock;
 use tokio::sync::mpsc;
-use types::{AccountId, EmailId, Flags, SpecialUse};
+use types::{AccountId, EmailId, Flag, Flags, SpecialUse};
 
 /// Clicks that wait: somebody may mark all of a large mailbox at once.
 const WAITING: usize = 100_000;
@@ -63,10 +63,11 @@ pub(crate) fn of_homes(from: &[Option<SpecialUse>], to: &[Option<SpecialUse>]) -
     }
 }
 
-/// What new keywords say.
+/// What new flags say. Who answers a letter wanted it.
 pub(crate) fn of_flags(before: &Flags, after: &Flags) -> Option<bool> {
     let came = |name| after.has_keyword(name) && !before.has_keyword(name);
-    match (came("$Junk"), came("$NotJunk")) {
+    let answered = after.contains(Flag::Answered) && !before.contains(Flag::Answered);
+    match (came("$Junk"), came("$NotJunk") || answered) {
         (true, false) => Some(true),
         (false, true) => Some(false),
         _ => None,
@@ -100,5 +101,25 @@ mod tests {
         check(junk, junk, None);
         check(inbox, Some(SpecialUse::Trash), None);
         check(inbox, None, None);
+    }
+
+    #[test]
+    fn flags() {
+        #[track_caller]
+        fn check(before: &str, after: &str, expect: Option<bool>) {
+            let flags = |names: &str| {
+                let mut flags = Flags::default();
+                names.split_whitespace().for_each(|name| assert!(flags.insert_name(name)));
+                flags
+            };
+            assert_eq!(of_flags(&flags(before), &flags(after)), expect, "{before} -> {after}");
+        }
+        check("", "$Junk", Some(true));
+        check("$Junk", "$Junk \\Seen", None);
+        check("", "$NotJunk", Some(false));
+        check("", "\\Seen \\Answered", Some(false));
+        check("\\Answered", "\\Answered \\Flagged", None);
+        check("", "$Junk $NotJunk", None);
+        check("$Junk", "", None);
     }
 }

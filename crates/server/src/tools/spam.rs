@@ -152,7 +152,21 @@ fn in_words(judged: &Judged) -> String {
             let _ = writeln!(out, "\n{says}:\n    {words}");
         }
     }
+    let _ = writeln!(out, "\n{}", what_to_do(&judged.action));
     out
+}
+
+/// For who thinks that it is wrong.
+fn what_to_do(action: &str) -> &'static str {
+    match action {
+        "accept" => {
+            "If that is wrong: move the letter into Junk, in any mail program. The filter learns from it."
+        }
+        "refuse" => "If that is wrong: `openpoczta spam learn ham FILE` teaches the filter.",
+        _ => {
+            "If that is wrong: move the letter out of Junk, in any mail program. The filter learns from it."
+        }
+    }
 }
 
 async fn score(arguments: &FilesArguments) -> Result<()> {
@@ -343,7 +357,8 @@ mod tests {
              Letter 4K7Q, from <x@evil.test>, brought by 192.0.2.7, 2026-11-22T18:00:00Z.\n\
              By what people taught the filter it is spam with 99 %.\n\n\
              Points  Why\n  +6.0  People marked letters like it as spam. (LEARNED)\n  +1.0  There is no date. (MISSING_DATE)\n\n\
-             Words seen in spam before:\n    cheap\n\nWords seen in other letters before:\n    Subject: lunch\n"
+             Words seen in spam before:\n    cheap\n\nWords seen in other letters before:\n    Subject: lunch\n\n\
+             If that is wrong: move the letter out of Junk, in any mail program. The filter learns from it.\n"
         );
     }
 }

@@ -93,9 +93,12 @@ class Spam(unittest.TestCase):
                 world.move_all("INBOX", "Junk")
                 world.learned(70)
                 world.deliver(False, 70)
+                # Whoever taught only spam may find some of these in Junk already.
+                marked = world.count("INBOX")
                 world.move_all("INBOX", "Junk")
+                world.learned(70 + marked)
                 world.move_all("Junk", "Archive")
-                world.learned(70 + 70 + 140)
+                world.learned(70 + marked + 140)
                 self.assertEqual((world.count("INBOX"), world.count("Junk")), (0, 0))
             with Server("--log", "info", data=data) as server:
                 world = World(server)

@@ -251,7 +251,30 @@ impl Filter {
         stored: &[u8],
         class: Class,
     ) -> Result<Taught> {
-        let lesson = self.lesson(account, stored, class);
+        let reporter = account.map_or(0, |account| account.0);
+        self.learn_as(reporter, account, stored, class).await
+    }
+
+    /// A program says it for a person that has no account here, or (`None`) for the operator.
+    pub async fn learn_from(
+        &self,
+        person: Option<&str>,
+        letter: &[u8],
+        class: Class,
+    ) -> Result<Taught> {
+        // Accounts have small numbers: the upper half is for others.
+        let number = |person: &str| short_hash(person.to_lowercase().as_bytes()) | 1 << 63;
+        self.learn_as(person.map_or(0, number), None, letter, class).await
+    }
+
+    async fn learn_as(
+        &self,
+        reporter: u64,
+        account: Option<AccountId>,
+        stored: &[u8],
+        class: Class,
+    ) -> Result<Taught> {
+        let lesson = self.lesson(reporter, stored, class);
         let before = self.model().told(lesson.letter, lesson.account);
         if before == Some(class) {
             return Ok(Taught::Already);
@@ -290,7 +313,7 @@ impl Filter {
     }
 
     /// The rules that hit when the letter came are in it; who only imported it never had a verdict.
-    fn lesson(&self, account: Option<AccountId>, stored: &[u8], class: Class) -> Lesson {
+    fn lesson(&self, reporter: u64, stored: &[u8], class: Class) -> Lesson {
         let came = as_it_came(stored, &self.0.options.hostname);
         let message = Message::parse(came.original);
         let evidence = Evidence {
@@ -301,12 +324,10 @@ impl Filter {
         };
         let facts = Facts::gather(&message, &evidence);
         let features = antispam::lesson_features(&facts, came.symbols.as_deref());
-        let hash = blake3::hash(came.original);
-        let letter = hash.as_bytes().first_chunk::<8>().copied().unwrap_or_default();
         Lesson {
             sketch: antispam::Sketch::of(&facts),
-            letter: u64::from_le_bytes(letter),
-            account: account.map_or(0, |account| account.0),
+            letter: short_hash(came.original),
+            account: reporter,
             class: Some(class),
             at_unix_s: self.0.clock.now_unix_s(),
             features,
@@ -407,13 +428,17 @@ impl Judgement {
         own.next().map_or(self.verdict.action, |(_, action)| *action)
     }
 
-    /// As it is noted and shown.
-    pub fn for_people(&self, connection: &Connection<'_>, at_unix_s: i64) -> Judged {
-        let reasons = self.verdict.symbols.iter().map(|hit| Reason {
+    /// The heaviest first.
+    pub fn reasons(&self) -> impl Iterator<Item = Reason> {
+        self.verdict.symbols.iter().map(|hit| Reason {
             symbol: hit.symbol.to_string(),
             points: hit.points,
             says: says(hit.symbol).to_owned(),
-        });
+        })
+    }
+
+    /// As it is noted and shown.
+    pub fn for_people(&self, connection: &Connection<'_>, at_unix_s: i64) -> Judged {
         Judged {
             id: connection.id.to_owned(),
             at_unix_s,
@@ -423,10 +448,15 @@ impl Judgement {
             score: self.verdict.score,
             required: self.verdict.required,
             probability: self.probability,
-            symbols: reasons.collect(),
+            symbols: self.reasons().collect(),
             words: self.words.iter().map(|word| (word.text.clone(), word.weight)).collect(),
         }
     }
+}
+
+fn short_hash(bytes: &[u8]) -> u64 {
+    let hash = blake3::hash(bytes);
+    u64::from_le_bytes(hash.as_bytes().first_chunk::<8>().copied().unwrap_or_default())
 }
 
 /// The sentence of a rule of ours.

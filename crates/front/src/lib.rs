@@ -1,5 +1,5 @@
-//! What a mail server in front of us asks: is there such a mailbox, is this the right password. Knows nothing about
-//! letters, and takes none.
+//! What a mail server in front of us asks: is there such a mailbox, is this the right password. Takes no
+//! letters; one may be looked at.
 //!
 //! Two small protocols of others, spoken as they expect it: Postfix looks addresses up in a table (socketmap), and lets
 //! a "Dovecot" check passwords (Dovecot's authentication protocol). With them Postfix refuses unknown users by itself
@@ -19,11 +19,14 @@
 //! | `tables` | socketmap: the table [`TABLES`], one row for each map |
 //! | `netstring` | its framing |
 //! | `passwords` | Dovecot's authentication protocol |
+//! | `rspamd` | the spam filter for programs that ask an Rspamd |
 
 mod netstring;
 mod passwords;
+mod rspamd;
 mod tables;
 
+pub use rspamd::rspamd;
 pub use tables::{TABLES, Table};
 
 use auth::Auth;

@@ -138,6 +138,7 @@ struct Services {
     api: Arc<api::Service>,
     router: axum::Router,
     front: Arc<front::Service>,
+    verdicts: axum::Router,
     mda: Arc<mda::Mda>,
 }
 
@@ -257,7 +258,9 @@ impl App {
         api.register(ours);
         let router = api.router(metrics::router(registry, store.clone()));
         let front = front::Service::new(mda.clone(), auth, *limits);
-        Services { smtp, lmtp, submission, imap, pop3, api, router, front, mda }
+        let letter_bytes = usize::try_from(limits.message_bytes).unwrap_or(usize::MAX);
+        let verdicts = front::rspamd(self.filter.clone(), letter_bytes);
+        Services { smtp, lmtp, submission, imap, pop3, api, router, front, verdicts, mda }
     }
 }
 
@@ -272,6 +275,7 @@ impl Services {
             Protocol::Http => Service::Http(self.router.clone()),
             Protocol::Tables => Service::Front(front::Kind::Tables, self.front.clone()),
             Protocol::Passwords => Service::Front(front::Kind::Passwords, self.front.clone()),
+            Protocol::Verdicts => Service::Http(self.verdicts.clone()),
         }
     }
 }

@@ -62,6 +62,8 @@ pub(crate) enum Protocol {
     Tables,
     /// Passwords that a server in front was given.
     Passwords,
+    /// Letters that a server in front wants judged.
+    Verdicts,
 }
 
 // unsorted: the order of the `ready` line, mail in, mail out, browser; then what is TLS only
@@ -198,6 +200,17 @@ pub(crate) static LISTENERS: &[ListenerRow] = &[
         takes_passwords: true,
         busy: "",
     },
+    ListenerRow {
+        name: "rspamd",
+        key: "rspamd.listen",
+        about: "The spam filter for programs that ask an Rspamd: /checkv2, /learnspam, /learnham. Only from this machine, such as [\"127.0.0.1:11333\"].",
+        port: 11333,
+        demo_port: None,
+        protocol: Protocol::Verdicts,
+        encryption: Encryption::Never,
+        takes_passwords: true,
+        busy: "",
+    },
 ];
 
 impl ListenerRow {
@@ -209,7 +222,8 @@ impl ListenerRow {
     /// This machine only, but for mail from the world. Nowhere without a certificate.
     pub(crate) fn default_places(&self) -> Vec<Place> {
         let ip = match (self.encryption, self.protocol) {
-            (Encryption::Implicit, _) | (_, Protocol::Tables | Protocol::Passwords) => {
+            (Encryption::Implicit, _)
+            | (_, Protocol::Tables | Protocol::Passwords | Protocol::Verdicts) => {
                 return Vec::new();
             }
             (_, Protocol::Smtp) => Ipv4Addr::UNSPECIFIED,
@@ -543,7 +557,10 @@ mod tests {
             assert_eq!(row.key, format!("{}.listen", row.name));
             // TLS first, or no words for people at all.
             let implicit = row.encryption == Encryption::Implicit
-                || matches!(row.protocol, Protocol::Tables | Protocol::Passwords);
+                || matches!(
+                    row.protocol,
+                    Protocol::Tables | Protocol::Passwords | Protocol::Verdicts
+                );
             assert!(if implicit { row.busy.is_empty() } else { row.busy.ends_with("\r\n") });
             let others = || LISTENERS.iter().take(at);
             let kind = |row: &ListenerRow| (row.protocol, row.encryption);

@@ -27,7 +27,7 @@ static CRATES: &[Row] = &[
     Row { name: "bench", may_use: &["types", "mparser", "antispam", "storage", "db", "queue"] },
     Row { name: "db", may_use: &["types"] },
     Row { name: "filter", may_use: &["types", "mparser", "antispam", "storage"] },
-    Row { name: "front", may_use: &["types", "mda", "auth"] },
+    Row { name: "front", may_use: &["types", "mda", "auth", "mparser", "antispam", "filter"] },
     Row { name: "imap", may_use: &["types", "mparser", "storage", "auth"] },
     Row { name: "mda", may_use: &["types", "mparser", "storage", "antispam", "filter", "queue"] },
     Row { name: "mparser", may_use: &["types"] },

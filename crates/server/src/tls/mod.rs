@@ -184,7 +184,8 @@ impl Tls {
             | Protocol::Lmtp
             | Protocol::Submission
             | Protocol::Tables
-            | Protocol::Passwords => &self.other,
+            | Protocol::Passwords
+            | Protocol::Verdicts => &self.other,
         };
         let done = tokio::time::timeout(self.patience, acceptor.accept(stream)).await;
         let outcome = match &done {

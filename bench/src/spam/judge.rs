@@ -69,8 +69,10 @@ pub(super) fn interval(
             figure(&runs.iter().map(drawn).collect::<Vec<Vec<Said>>>())
         })
         .collect();
+    // A draw of one class only says nothing.
+    found.retain(|figure| figure.is_finite());
     found.sort_by(f64::total_cmp);
-    let at = |share: usize| found.get(draws * share / 1000).copied().unwrap_or(f64::NAN);
+    let at = |share: usize| found.get(found.len() * share / 1000).copied().unwrap_or(f64::NAN);
     (at(25), at(975))
 }
 

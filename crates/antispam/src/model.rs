@@ -65,6 +65,12 @@ impl Model {
     /// Looks at a letter once; [`Judged::verdict`] then says what it means for whom.
     pub fn judge(&self, facts: &Facts<'_>, thresholds: &Thresholds) -> Judged {
         let rules = crate::verdict::by_rules(facts, *thresholds);
+        // Nobody has taught anything: then half of the work tells nothing.
+        if self.learner.lessons() == 0 {
+            let (features, sketch) = <(Features, Sketch)>::default();
+            let (opinion, campaign) = <(Opinion, Campaign)>::default();
+            return Judged { rules, features, opinion, sketch, campaign };
+        }
         let features = Features::of(facts, &rules.symbols);
         let opinion = self.learner.opinion(&features);
         let sketch = Sketch::of(facts);

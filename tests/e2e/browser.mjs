@@ -247,6 +247,31 @@ async function desktop(browser, server) {
     await row(page, 'Hot off the wire').waitFor({ state: 'detached' });
   });
 
+  await check('a click on Junk catches the next copy', async () => {
+    const offer = (number) =>
+      `From: Offers <offer${number}@offers.test>\nTo: alice@example.test\nSubject: Offer number ${number}\n\n` +
+      `Dear customer ${number}, the warehouse has ${number * 37} lamps left that nobody wanted before. ` +
+      'We send one of them to everybody who answers until the end of the week, for the price of the stamp. ' +
+      'Write the address and the colour of the lamp, and it is on its way on the same day.\n';
+    await folder(page, 'Inbox').first().click();
+    await deliver(server, offer(1));
+    await open(page, 'Offer number 1');
+    await page.getByRole('toolbar').getByRole('button', { name: 'Junk', exact: true }).click();
+    await row(page, 'Offer number 1').waitFor({ state: 'detached' });
+    await folder(page, 'Junk').first().click();
+    // It is learned a moment after the answer.
+    let copies = 1;
+    do {
+      copies += 1;
+      await page.waitForTimeout(300);
+      await deliver(server, offer(copies));
+      await page.waitForTimeout(300);
+    } while (copies < 20 && (await row(page, `Offer number ${copies}`).count()) === 0);
+    await row(page, `Offer number ${copies}`).waitFor();
+    await row(page, 'Offer number 1').waitFor();
+    await shot(page, 'desktop-junk');
+  });
+
   await check('the phishing sample is in Junk, inert', async () => {
     await folder(page, 'Junk').first().click();
     await open(page, 'PILNE');

@@ -18,14 +18,19 @@
 //! | `lib` | [`Service`], [`Kind`] |
 //! | `tables` | socketmap: the table [`TABLES`], one row for each map |
 //! | `netstring` | its framing |
+//! | `milter` | [`Milter`]: the spam filter for Postfix and Sendmail |
+//! | `asked` | what it is asked about |
 //! | `passwords` | Dovecot's authentication protocol |
 //! | `rspamd` | the spam filter for programs that ask an Rspamd |
 
+mod asked;
+mod milter;
 mod netstring;
 mod passwords;
 mod rspamd;
 mod tables;
 
+pub use milter::Milter;
 pub use rspamd::rspamd;
 pub use tables::{TABLES, Table};
 

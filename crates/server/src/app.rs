@@ -139,6 +139,7 @@ struct Services {
     router: axum::Router,
     front: Arc<front::Service>,
     verdicts: axum::Router,
+    milter: Arc<front::Milter>,
     mda: Arc<mda::Mda>,
 }
 
@@ -258,9 +259,9 @@ impl App {
         api.register(ours);
         let router = api.router(metrics::router(registry, store.clone()));
         let front = front::Service::new(mda.clone(), auth, *limits);
-        let letter_bytes = usize::try_from(limits.message_bytes).unwrap_or(usize::MAX);
-        let verdicts = front::rspamd(self.filter.clone(), letter_bytes);
-        Services { smtp, lmtp, submission, imap, pop3, api, router, front, verdicts, mda }
+        let verdicts = front::rspamd(self.filter.clone(), limits.message_bytes as usize);
+        let milter = front::Milter::new(self.filter.clone(), *limits);
+        Services { smtp, lmtp, submission, imap, pop3, api, router, front, verdicts, milter, mda }
     }
 }
 
@@ -276,6 +277,7 @@ impl Services {
             Protocol::Tables => Service::Front(front::Kind::Tables, self.front.clone()),
             Protocol::Passwords => Service::Front(front::Kind::Passwords, self.front.clone()),
             Protocol::Verdicts => Service::Http(self.verdicts.clone()),
+            Protocol::Milter => Service::Milter(self.milter.clone()),
         }
     }
 }

@@ -434,7 +434,7 @@ static KEYS: &[Key] = &[
     },
     Key {
         name: "lmtp.socket_mode",
-        about: "Who may use a Unix socket of `listen`, such as [\"unix:/run/openpoczta/lmtp\"]: its permissions as chmod has them; of socketmap and sasl too.",
+        about: "Who may use a Unix socket of `listen`, such as [\"unix:/run/openpoczta/lmtp\"]: its permissions as chmod has them; of socketmap, sasl and milter too.",
         get: |c| quote(&format!("{:04o}", c.socket_mode)),
         set: |c, v| v.mode().map(|mode| c.socket_mode = mode),
     },
@@ -956,7 +956,7 @@ impl Value<'_> {
                 .map_err(|()| format!("cannot be {text:?}: {example}, an IP address and a port"))?;
             if place.tcp().is_none() && !row.may_be_unix() {
                 return Err(format!(
-                    "cannot be {text:?}: only lmtp, socketmap and sasl have Unix sockets; {example}"
+                    "cannot be {text:?}: only lmtp, socketmap, sasl and milter have Unix sockets; {example}"
                 ));
             }
             list.push(place);
@@ -1244,7 +1244,7 @@ mod tests {
         check(
             "[smtp]\nlisten = ['unix:/run/x']",
             2,
-            &["only lmtp, socketmap and sasl have Unix sockets"],
+            &["only lmtp, socketmap, sasl and milter have Unix sockets"],
         );
         check("[lmtp]\nlisten = ['unix:run/x']", 2, &["cannot be \"unix:run/x\""]);
         check("[lmtp]\nsocket_mode = '0999'", 2, &["cannot be \"0999\"", "\"0660\""]);

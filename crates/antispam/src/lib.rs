@@ -18,6 +18,7 @@ mod authentication;
 mod campaigns;
 pub mod dkim;
 mod facts;
+mod files;
 pub mod learn;
 mod lesson;
 mod links;

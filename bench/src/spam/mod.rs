@@ -240,7 +240,7 @@ fn whole(samples: &[Sample], memory_mb: f64) -> Result<Cost> {
     }
     println!("CPU of the process for a decision, mean: {:.0} us.", cost.cpu_us);
     println!(
-        "Memory of all that is learned: {memory_mb:.1} MB; saved {:.1} MB.",
+        "Memory of an empty model: {memory_mb:.1} MB; the tables, as saved: {:.1} MB.",
         mb(model.save().len())
     );
     if let Some(busy) = crate::cpu::busy() {

@@ -79,7 +79,10 @@ class World:
         """Until the server says in its log that so many letters were learned."""
         end = time.monotonic() + patience_s
         while self.server.stderr().count("the spam filter learned") < count:
-            assert time.monotonic() < end, self.server.stderr()[-3000:]
+            said = self.server.stderr()
+            known = said.count("the spam filter learned")
+            gone = [line for line in said.splitlines() if "spam filter could" in line or "did not learn" in line]
+            assert time.monotonic() < end, f"{known} of {count} learned; {gone[:5]}"
             time.sleep(0.05)
 
 

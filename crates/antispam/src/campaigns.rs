@@ -1,7 +1,7 @@
 //! Spam comes in thousands of copies, no two alike. Who marks one of them marks all.
 //!
 //! A letter's text is made into [`BANDS`] numbers by `MinHash` (Broder, 1997): of two texts that share half of their
-//! triples of words, nearly always two numbers or more are the same; of texts that share none, none. The numbers of
+//! triples of words, nearly always three numbers or more are the same; of texts that share none, none. The numbers of
 //! reported letters are kept, with who reported them.
 
 use crate::facts::Facts;
@@ -13,8 +13,9 @@ use std::sync::{Mutex, PoisonError};
 /// Numbers of a text; each of [`ROWS`] minima, so that only texts that share much share one.
 const BANDS: usize = 16;
 const ROWS: usize = 2;
-/// So many numbers must be the same.
-const ENOUGH: usize = 2;
+/// So many numbers must be the same: of texts that share three tenths, as a footer does, one in six has them; of those that
+/// share six tenths all but three in a hundred.
+const ENOUGH: usize = 3;
 /// Shorter texts are alike by chance.
 const LEAST_WORDS: usize = 12;
 /// Words of a text that are looked at.
@@ -208,13 +209,13 @@ impl Campaigns {
         let day = day(now_unix_s);
         let of = |key| self.at(key, false, day, |cell| cell.said(account, day)).unwrap_or_default();
         let mut by_text: Vec<Campaign> = text_keys(sketch).map(of).collect();
-        // Of the numbers that are the same the second best tells: one alone is chance.
-        let mut second = |figure: fn(&Campaign) -> f32| {
+        // Of the numbers that are the same the third best tells: one alone is chance.
+        let mut third = |figure: fn(&Campaign) -> f32| {
             by_text.sort_by(|a, b| figure(b).total_cmp(&figure(a)));
             by_text.get(ENOUGH - 1).map_or(0.0, figure)
         };
         let (spam_reports, ham_reports) =
-            (second(|campaign| campaign.spam_reports), second(|campaign| campaign.ham_reports));
+            (third(|campaign| campaign.spam_reports), third(|campaign| campaign.ham_reports));
         let own = |class| by_text.iter().filter(|said| said.own_report == Some(class)).count();
         let own_report = [Class::Spam, Class::Ham].into_iter().find(|class| own(*class) >= ENOUGH);
         let mut campaign = Campaign { spam_reports, ham_reports, own_report, points: 0.0 };
@@ -394,7 +395,7 @@ impl Campaign {
     /// The same domains in another text prove less: somebody may be reported who only links to what everybody links to.
     fn weigh_links(&self) -> f32 {
         match self.own_report {
-            Some(Class::Spam) if self.ham_reports == 0.0 => 2.0,
+            Some(Class::Spam) if self.ham_reports == 0.0 => 1.0,
             _ => (self.spam_reports - 3.0 * self.ham_reports - 1.0).clamp(0.0, 3.0),
         }
     }

@@ -18,14 +18,14 @@ const TOLD: usize = 200_000;
 const LESSONS_A_DAY: u32 = 100;
 const DAY_S: i64 = 86_400;
 /// With so many lessons the learner has half of the say.
-const GROWN_UP: f32 = 50.0;
-/// A letter at the learner's threshold gets so many times the points of Junk, so that few points of rules do not matter.
-const AT_THRESHOLD: f32 = 1.1;
+const GROWN_UP: f32 = 10.0;
+/// A letter at the learner's threshold gets the points of Junk; beyond it so many more, and before it so many fewer.
 const POINTS_PER_LOGIT: f32 = 2.5;
-/// The learner alone refuses nobody and rescues nothing from rules that add up to more than this above Junk.
-const LEARNED_MOST: f32 = 12.0;
-const LEARNED_LEAST: f32 = -6.0;
-const RULES_KEEP_ABOVE: f32 = 3.0;
+/// The learner alone refuses nobody.
+const LEARNED_MOST: f32 = 14.5;
+const LEARNED_LEAST: f32 = -10.0;
+/// Points of rules are only given up for what the learner is sure of.
+const RULES_YIELD_PER_LOGIT: f32 = 1.5;
 const MAGIC: &[u8] = b"OPMODEL1";
 
 /// What everybody taught. Readers never wait.
@@ -182,15 +182,23 @@ impl Judged {
         #[expect(clippy::cast_precision_loss, reason = "a count")]
         let lessons = opinion.lessons as f32;
         let share = lessons / (lessons + GROWN_UP);
-        let learned = thresholds.junk * AT_THRESHOLD + POINTS_PER_LOGIT * opinion.margin;
+        let learned = thresholds.junk + POINTS_PER_LOGIT * opinion.margin;
         let learned = learned.clamp(LEARNED_LEAST, LEARNED_MOST.max(thresholds.junk));
         let blend = (1.0 - share) * rules + share * learned;
-        let score = always + blend.max(rules - RULES_KEEP_ABOVE);
+        let kept = rules + share * RULES_YIELD_PER_LOGIT * opinion.margin.min(0.0);
+        let score = always + blend.max(kept);
         let points = score - verdict.score;
         verdict.symbols.push(Hit { symbol: LEARNED, points });
-        let score = score + campaign.points;
-        if campaign.points != 0.0 {
-            verdict.symbols.push(Hit { symbol: REPORTED, points: campaign.points });
+        // What somebody said of a copy himself decides for him, whatever the learner thinks.
+        let with_reports = match campaign.own_report {
+            Some(Class::Spam) => (score + campaign.points).max(thresholds.junk + 1.0),
+            Some(Class::Ham) => (score + campaign.points).min(always.max(thresholds.junk - 1.0)),
+            None => score + campaign.points,
+        };
+        let points = with_reports - score;
+        let score = with_reports;
+        if points != 0.0 {
+            verdict.symbols.push(Hit { symbol: REPORTED, points });
         }
         verdict.symbols.sort_by(|a, b| b.points.total_cmp(&a.points));
         verdict.score = score;

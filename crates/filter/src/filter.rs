@@ -279,6 +279,8 @@ impl Filter {
         if before == Some(class) {
             return Ok(Taught::Already);
         }
+        // Before it knows the answer.
+        let known = self.model().learner.opinion(&lesson.features).logit;
         match &self.0.kept {
             Some(kept) => {
                 let mut reached = kept.reached.lock().await;
@@ -286,7 +288,7 @@ impl Filter {
                 self.catch_up(kept, &mut reached).await?;
                 drop(reached);
                 if let Some(account) = account {
-                    self.learn_for(kept, account, &lesson, before, class).await?;
+                    self.learn_for(kept, account, &lesson, (before, class), known).await?;
                 }
             }
             None => drop(self.model().apply(&lesson)),
@@ -299,10 +301,9 @@ impl Filter {
         kept: &Kept,
         account: AccountId,
         lesson: &Lesson,
-        before: Option<Class>,
-        class: Class,
+        (before, class): (Option<Class>, Class),
+        known: f32,
     ) -> Result<()> {
-        let known = self.model().learner.opinion(&lesson.features).logit;
         let change = |own: &mut Personal| {
             if let Some(before) = before {
                 own.unlearn(&lesson.features, before);
@@ -394,8 +395,9 @@ impl Filter {
             Ok(Some(taught)) => {
                 tracing::info!(account = %click.account, email = %click.email, ?class, ?taught, "the spam filter learned");
             }
-            // Deleted since.
-            Ok(None) => {}
+            Ok(None) => {
+                tracing::info!(account = %click.account, email = %click.email, "a letter was gone before the spam filter could learn it");
+            }
             Err(error) => {
                 tracing::error!(account = %click.account, email = %click.email, %error, "the spam filter did not learn");
             }

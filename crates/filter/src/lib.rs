@@ -1,5 +1,4 @@
-//! The spam filter at work: it asks the network about senders, keeps what people taught it, and says what becomes of a
-//! letter. What spam is, `antispam` knows; this crate has the disk, the clock and the network for it.
+//! The spam filter at work: it keeps what people taught it, and says what becomes of a letter. What spam is, `antispam` knows; this crate has the disk, the clock and the network for it.
 //!
 //! What is learned is a letter like any other: a mailbox of a hidden account in the store, one lesson a letter. So it is
 //! as durable as mail is, is backed up with it, and several servers over one database read each other's lessons.

@@ -30,6 +30,10 @@ const CHECK_TIMEOUT: Duration = Duration::from_mins(1);
 const OLDEST: u32 = 2;
 const NEWEST: u32 = 6;
 
+/// Of each so many; no honest letter brings any, and Postfix looks through the header again for each.
+const OURS_MOST: u32 = 20;
+
+const FORGED: &[u8] = b"550 5.6.0 this letter has too many X-Spam fields of its own";
 const REFUSED: &[u8] = b"550 5.7.1 this letter looks like spam";
 const LATER: &[u8] = b"451 4.7.1 the spam filter cannot say at the moment, try later";
 
@@ -271,7 +275,7 @@ impl Session {
         let (Some(name), Some(value)) = (parts.next(), parts.next()) else { return };
         let found = OURS.iter().position(|ours| ours.as_bytes().eq_ignore_ascii_case(name));
         if let Some(count) = found.and_then(|at| self.ours.get_mut(at)) {
-            *count += 1;
+            *count = count.saturating_add(1);
             // It will be removed, so it is not judged.
             return;
         }
@@ -317,6 +321,10 @@ impl Session {
             put(&mut out, b'y', &[no, b"\0"]);
             return out;
         };
+        if ours.iter().any(|count| *count > OURS_MOST) {
+            put(&mut out, b'y', &[FORGED, b"\0"]);
+            return out;
+        }
         if self.may & MAY_CHANGE != 0 {
             for (name, count) in OURS.iter().zip(ours) {
                 // From the last, so that the numbers of the others stay.
@@ -437,6 +445,10 @@ mod tests {
         check(Some(Action::Junk), &[removed, &*status("Yes"), said, go_on].concat());
         check(Some(Action::Accept), &[removed, &*status("No"), go_on].concat());
         check(Some(Action::Refuse), b"\0\0\0\x27y550 5.7.1 this letter looks like spam\0");
+        let wanted =
+            Verdict { action: Action::Accept, score: 0.0, required: 6.0, symbols: Vec::new() };
+        let forged = session().answer(Some(&wanted), &[0, OURS_MOST + 1]);
+        assert!(forged.get(4..).unwrap().starts_with(b"y550 5.6.0 "), "{forged:?}");
         check(None, b"\0\0\0\x3fy451 4.7.1 the spam filter cannot say at the moment, try later\0");
     }
 

@@ -22,8 +22,8 @@ pub(super) const TEXT_BYTES: usize = 32 * 1024;
 const FIELDS: usize = 200;
 /// Of one header field so much.
 const FIELD_BYTES: usize = 4_096;
-/// Features of one view that are read back; none of the limits above allows so many.
-const MOST: u64 = 200_000;
+/// Features of one view: real letters have some thousands.
+const VIEW_SLOTS: usize = 20_000;
 
 /// Places of views.
 pub(super) const SHAPE: usize = 2;
@@ -95,7 +95,7 @@ impl Features {
         let mut features = Self::default();
         for view in &mut features.views {
             let count = take_number(&mut bytes)?;
-            if count > MOST || count > bytes.len() as u64 {
+            if count > VIEW_SLOTS as u64 || count > bytes.len() as u64 {
                 return None;
             }
             let mut last = 0_u32;
@@ -220,6 +220,7 @@ impl<'a> Bag<'a> {
         let bit = 1_u64 << (slot & 63);
         if let Some(word) = self.seen.get_mut(slot as usize >> 6)
             && *word & bit == 0
+            && self.slots.len() < VIEW_SLOTS
         {
             *word |= bit;
             self.slots.push(slot);

@@ -238,9 +238,9 @@ impl Learner {
             hams.add(f32::from_le_bytes(*score));
         }
         *learner.hams.lock().unwrap_or_else(PoisonError::into_inner) = hams;
-        let [slope, offset] = &learner.slope;
-        let sound = [slope, offset, &learner.threshold].map(|number| load(number).is_finite());
-        (sound == [true; 3]).then_some(learner)
+        let floats = learner.linear.numbers().chain(&learner.slope).chain([&learner.threshold]);
+        let is_sound = floats.map(load).all(f32::is_finite);
+        is_sound.then_some(learner)
     }
 
     fn numbers(&self) -> impl Iterator<Item = &AtomicU32> {

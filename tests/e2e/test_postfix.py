@@ -341,9 +341,13 @@ class Postfix(unittest.TestCase):
             with at.submission("127.0.0.6") as smtp:
                 self.assertEqual(plain(smtp, PASSWORD)[0], 235)
             at.server.kill()
-            with at.submission("127.0.0.6") as smtp:
-                # Not "wrong password": mail programs would ask for a new one.
-                self.assertNotIn(plain(smtp, PASSWORD)[0], (235, 535))
+            try:
+                with at.submission("127.0.0.6") as smtp:
+                    # Not "wrong password": mail programs would ask for a new one.
+                    self.assertNotIn(plain(smtp, PASSWORD)[0], (235, 535))
+            except (smtplib.SMTPServerDisconnected, smtplib.SMTPConnectError):
+                # A process of Postfix that is new asks for the mechanisms first, and ends without them.
+                pass
             at.start()
 
 

@@ -1,6 +1,7 @@
 //! Is this letter wanted? A verdict from the letter and from what the connection told.
 //!
-//! And of letters that leave: [`dkim`] signs them.
+//! Who really sent it, [`Claims`] and [`spf`] find out, once somebody with a resolver has asked their questions. And letters
+//! that leave are signed: [`dkim`].
 //!
 //! Knows nothing about where mail is stored or who connects; asks no network, no disk, no clock. The rules are
 //! rows of one table, [`RULES`]: to add one, add its row with an example that hits and one that does not.
@@ -14,23 +15,31 @@
 //! assert!(verdict.header_value().starts_with("Yes, score="));
 //! ```
 
+mod arc;
 mod authentication;
 mod campaigns;
+mod claims;
 pub mod dkim;
+mod dmarc;
 mod facts;
 mod files;
 pub mod learn;
 mod lesson;
 mod links;
 mod model;
+mod results;
 mod rules;
+pub mod spf;
 mod verdict;
 
 pub use authentication::{Arc, Authentication, Dkim, Dmarc, DmarcPolicy, Listed, Outcome, Spf};
 pub use campaigns::{Campaign, Campaigns, Sketch};
+pub use claims::Claims;
+pub use dkim::verify::Answer;
 pub use facts::{Evidence, Facts};
 pub use learn::{Class, Features, Learner, Opinion, Personal, Word};
 pub use lesson::Lesson;
 pub use model::{Judged, LEARNED, Learned, Model, REPORTED, lesson_features};
+pub use results::without_results_of;
 pub use rules::{Example, GTUBE, JUNK_STRING, RULES, Rule, TEST_STRING};
 pub use verdict::{Action, Hit, Thresholds, Verdict, score};

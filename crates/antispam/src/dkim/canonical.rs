@@ -1,23 +1,34 @@
-//! The `relaxed` forms of header fields and bodies (RFC 6376 §3.4.2, §3.4.4), and where the fields of a letter are.
+//! The two forms of header fields and bodies that are signed (RFC 6376 §3.4), and where the fields of a letter are.
 //! Everything is one pass over the bytes. Only CRLF ends a line; a CR or LF alone is text.
 
 use memchr::memchr;
 use ring::digest::{Context, Digest, SHA256};
 
+/// How much may change on the way without harm to a signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Nothing, but for empty lines at the end of the body.
+    Simple,
+    /// Blanks, folding, and the case of names.
+    Relaxed,
+}
+
 /// A field as it stands in the letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Field<'a> {
+pub(crate) struct Field<'a> {
+    /// The whole of it.
+    pub(crate) raw: &'a [u8],
     /// Without blanks before the colon.
-    pub(super) name: &'a [u8],
+    pub(crate) name: &'a [u8],
     /// After the colon, folded, with its line end.
-    pub(super) value: &'a [u8],
+    pub(crate) value: &'a [u8],
 }
 
 /// The fields of a header, top down. Lines that are no field are passed over.
-pub(super) struct Fields<'a>(&'a [u8]);
+pub(crate) struct Fields<'a>(&'a [u8]);
 
 /// The header's fields and the body.
-pub(super) fn split(letter: &[u8]) -> (Fields<'_>, &[u8]) {
+pub(crate) fn split(letter: &[u8]) -> (Fields<'_>, &[u8]) {
     let end = header_end(letter);
     let (header, rest) = letter.split_at_checked(end).unwrap_or((letter, &[]));
     (Fields(header), rest.strip_prefix(b"\r\n").unwrap_or(rest))
@@ -65,15 +76,43 @@ impl<'a> Iterator for Fields<'a> {
             if let Some(colon) = memchr(b':', field) {
                 let name = without_blanks_behind(field.get(..colon)?);
                 if !name.is_empty() && name.iter().all(u8::is_ascii_graphic) {
-                    return Some(Field { name, value: field.get(colon + 1..)? });
+                    return Some(Field { raw: field, name, value: field.get(colon + 1..)? });
                 }
             }
         }
     }
 }
 
+/// The field and CRLF, in a form (RFC 6376 §3.4.1, §3.4.2).
+pub(crate) fn header_in(form: Form, out: &mut Vec<u8>, field: Field<'_>) {
+    match form {
+        Form::Relaxed => header(out, field),
+        Form::Simple => {
+            out.extend_from_slice(field.raw.strip_suffix(b"\r\n").unwrap_or(field.raw));
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+/// The hash of the body in a form (RFC 6376 §3.4.3, §3.4.4).
+pub(crate) fn body_hash_in(form: Form, body: &[u8]) -> Digest {
+    match form {
+        Form::Relaxed => body_hash(body),
+        Form::Simple => {
+            let mut text = body;
+            while let Some(shorter) = text.strip_suffix(b"\r\n") {
+                text = shorter;
+            }
+            let mut context = Context::new(&SHA256);
+            context.update(text);
+            context.update(b"\r\n");
+            context.finish()
+        }
+    }
+}
+
 /// `name:value` and CRLF, in the `relaxed` form (RFC 6376 §3.4.2).
-pub(super) fn header(out: &mut Vec<u8>, field: Field<'_>) {
+pub(crate) fn header(out: &mut Vec<u8>, field: Field<'_>) {
     out.extend(field.name.iter().map(u8::to_ascii_lowercase));
     out.push(b':');
     // No blanks around the colon: as if one stood there already.
@@ -100,7 +139,7 @@ pub(super) fn header(out: &mut Vec<u8>, field: Field<'_>) {
 }
 
 /// The hash of the body in the `relaxed` form (RFC 6376 §3.4.4).
-pub(super) fn body_hash(body: &[u8]) -> Digest {
+pub(crate) fn body_hash(body: &[u8]) -> Digest {
     let mut sink =
         Sink { context: Context::new(&SHA256), waiting: Vec::with_capacity(CHUNK_BYTES) };
     let mut rest = body;
@@ -198,6 +237,25 @@ mod tests {
         check("A: b\n\nB: c\r\n\r\nx", &["A"], "x");
         check("\n\r\n\r\n", &[], "");
         check(": x\r\nA b: c\r\n\u{17c}: d\r\n", &[], "");
+    }
+
+    /// RFC 6376 §3.4.3, §3.4.5
+    #[test]
+    fn simple_forms() {
+        #[track_caller]
+        fn check(body: &str, canonical: &str) {
+            let expect = ring::digest::digest(&SHA256, canonical.as_bytes());
+            let found = body_hash_in(Form::Simple, body.as_bytes());
+            assert_eq!(found.as_ref(), expect.as_ref(), "{body:?}");
+        }
+        check(" C \r\nD \t E\r\n\r\n\r\n", " C \r\nD \t E\r\n");
+        check("", "\r\n");
+        check("a", "a\r\n");
+        check("\r\n\r\na\n\r\n", "\r\n\r\na\n\r\n");
+        let (mut fields, _) = split(b"B : Y\t\r\n\tZ  \r\n\r\n");
+        let mut out = Vec::new();
+        header_in(Form::Simple, &mut out, fields.next().unwrap());
+        assert_eq!(out, b"B : Y\t\r\n\tZ  \r\n");
     }
 
     /// The example of RFC 6376 §3.4.5, and its corners.

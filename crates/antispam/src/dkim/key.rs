@@ -120,7 +120,7 @@ impl Key {
     }
 
     /// The signature of a header in its `relaxed` form. Fails only when the kernel gives no random bytes.
-    pub(super) fn sign(&self, header: &[u8]) -> Result<Vec<u8>, Error> {
+    pub(crate) fn sign(&self, header: &[u8]) -> Result<Vec<u8>, Error> {
         match &self.pair {
             Pair::Rsa(pair) => {
                 let mut out = vec![0; pair.public().modulus_len()];

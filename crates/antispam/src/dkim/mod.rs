@@ -1,7 +1,9 @@
-//! DKIM: signatures of our domains on letters that leave us (RFC 6376), with RSA and Ed25519 (RFC 8463). Signs only.
+//! DKIM (RFC 6376), with RSA and Ed25519 (RFC 8463): signatures of our domains on letters that leave us, and a look at those
+//! of others.
 //!
 //! [`Signer`] is made once, of the keys of the configuration; it adds one signature for each key of the author's
-//! domain. How text is brought into the form that is signed stands in `canonical`.
+//! domain. How text is brought into the form that is signed stands in `canonical`, what is looked at in a signature in
+//! `verify`, and which of them [`crate::Claims`] looks at.
 //!
 //! ```
 //! use antispam::dkim::{Key, Signer};
@@ -11,9 +13,11 @@
 //! assert!(fields.starts_with("DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed; d=example.test;"));
 //! ```
 
-mod canonical;
+pub(crate) mod canonical;
 mod key;
 mod sign;
+pub(crate) mod tags;
+pub(crate) mod verify;
 
 pub use key::{Error, Key, Record};
 pub use sign::{SIGNED, SignedField, Signer};

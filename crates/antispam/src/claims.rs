@@ -76,6 +76,39 @@ impl Claims {
     }
 }
 
+/// Domains that the letter leads to and that of its author, each as its owner has it, none twice, the first ones of many: for
+/// lists of domains in the DNS.
+pub fn domains_to_ask_about(message: &Message<'_>, most: usize) -> Vec<String> {
+    let evidence = crate::Evidence::default();
+    let facts = crate::Facts::gather(message, &evidence);
+    let mut domains: Vec<String> = Vec::new();
+    let author = only_domain(message);
+    let linked = facts.page.links.iter().map(|link| link.host.as_str());
+    for host in std::iter::once(author.as_str()).chain(linked).chain(hosts_in(&facts.words)) {
+        let ascii = idna::domain_to_ascii(host).unwrap_or_default();
+        let domain = dmarc::organization(&ascii).to_ascii_lowercase();
+        let is_domain = domain.contains('.')
+            && crate::dkim::tags::is_name(&domain)
+            && domain.parse::<std::net::IpAddr>().is_err();
+        if is_domain && !domains.contains(&domain) {
+            domains.push(domain);
+        }
+        if domains.len() >= most {
+            break;
+        }
+    }
+    domains
+}
+
+/// Of addresses that stand in the text.
+fn hosts_in(text: &str) -> impl Iterator<Item = &str> {
+    text.split("://").skip(1).filter_map(|rest| {
+        let is_of_host = |c: char| c.is_alphanumeric() || c == '.' || c == '-';
+        let end = rest.find(|c| !is_of_host(c)).unwrap_or(rest.len());
+        rest.get(..end).map(|host| host.trim_matches('.')).filter(|host| !host.is_empty())
+    })
+}
+
 fn only_domain(message: &Message<'_>) -> String {
     let authors = message.index().from_();
     let [one] = authors.as_slice() else { return String::new() };
@@ -244,6 +277,15 @@ mod tests {
         let claims = Claims::read(&Message::parse(letter.as_bytes()), NOW);
         assert_eq!(claims.signatures.len(), SIGNATURES);
         assert!(claims.questions().len() <= SIGNATURES + 2);
+    }
+
+    #[test]
+    fn where_it_leads() {
+        let letter = "From: a@news.example.co.uk\r\nContent-Type: text/html\r\n\r\n<a href=\"http://www.bank.com/x\">x</a> \
+            see https://WWW.Shop.com/a, http://192.0.2.7/ and http://bank.com http://localhost/\r\n";
+        let message = Message::parse(letter.as_bytes());
+        assert_eq!(domains_to_ask_about(&message, 9), ["example.co.uk", "bank.com", "shop.com"]);
+        assert_eq!(domains_to_ask_about(&message, 1), ["example.co.uk"]);
     }
 
     #[test]

@@ -34,7 +34,7 @@ mod verdict;
 
 pub use authentication::{Arc, Authentication, Dkim, Dmarc, DmarcPolicy, Listed, Outcome, Spf};
 pub use campaigns::{Campaign, Campaigns, Sketch};
-pub use claims::Claims;
+pub use claims::{Claims, domains_to_ask_about};
 pub use dkim::verify::Answer;
 pub use facts::{Evidence, Facts};
 pub use learn::{Class, Features, Learner, Opinion, Personal, Word};

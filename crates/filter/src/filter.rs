@@ -2,6 +2,7 @@
 
 use crate::history::{History, Judged, Reason};
 use crate::journal::{Journal, State};
+use crate::lookups::{Lookups, Senders};
 use crate::people::People;
 use crate::{Result, as_it_came};
 use antispam::{
@@ -35,6 +36,8 @@ pub struct Options {
     pub thresholds: Thresholds,
     /// Where verdicts are noted for people; `None`: nowhere.
     pub history: Option<PathBuf>,
+    /// `None`: nobody is asked about senders.
+    pub senders: Option<Senders>,
 }
 
 /// Who brings a letter, and for whom.
@@ -92,6 +95,7 @@ struct Inner {
     options: Options,
     clock: Arc<dyn Clock>,
     history: Option<History>,
+    lookups: Option<Lookups>,
     model: RwLock<Arc<Model>>,
     kept: Option<Kept>,
 }
@@ -140,7 +144,8 @@ impl Filter {
             said.ok()
         });
         let model = RwLock::new(Arc::new(Model::new()));
-        Self(Arc::new(Inner { options, clock, history, model, kept }))
+        let lookups = options.senders.clone().map(Lookups::new);
+        Self(Arc::new(Inner { options, clock, history, lookups, model, kept }))
     }
 
     pub fn model(&self) -> Arc<Model> {
@@ -160,8 +165,12 @@ impl Filter {
     }
 
     /// Asks others, for a bounded time. Never fails: what nobody answers is not known.
-    pub async fn look(&self, connection: &Connection<'_>, _raw: &[u8]) -> Looked {
+    pub async fn look(&self, connection: &Connection<'_>, raw: &[u8]) -> Looked {
         let mut looked = Looked::default();
+        if let Some(lookups) = &self.0.lookups {
+            let now = self.0.clock.now_unix_s();
+            (looked.authentication, looked.listed) = lookups.look(connection, raw, now).await;
+        }
         if let Some(kept) = &self.0.kept {
             for account in connection.accounts {
                 let own = kept.people.of(*account).await;

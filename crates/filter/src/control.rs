@@ -99,6 +99,7 @@ impl Filter {
             recipients: &[],
             accounts: &[],
             tls: false,
+            is_known: true,
         };
         let message = Message::parse(came.original);
         let now = self.clock().now_unix_s();

@@ -52,6 +52,8 @@ pub struct Connection<'a> {
     /// Whose mailboxes it would go to.
     pub accounts: &'a [AccountId],
     pub tls: bool,
+    /// Its sender logged in, or it was looked at before: nobody is asked about him.
+    pub is_known: bool,
 }
 
 /// What had to be asked elsewhere.
@@ -167,7 +169,9 @@ impl Filter {
     /// Asks others, for a bounded time. Never fails: what nobody answers is not known.
     pub async fn look(&self, connection: &Connection<'_>, raw: &[u8]) -> Looked {
         let mut looked = Looked::default();
-        if let Some(lookups) = &self.0.lookups {
+        if let Some(lookups) = &self.0.lookups
+            && !connection.is_known
+        {
             let now = self.0.clock.now_unix_s();
             (looked.authentication, looked.listed) = lookups.look(connection, raw, now).await;
         }

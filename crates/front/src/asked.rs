@@ -33,6 +33,7 @@ impl Asked {
             recipients: &self.recipients,
             accounts: &[],
             tls: self.tls,
+            is_known: self.user.is_some(),
         }
     }
 }

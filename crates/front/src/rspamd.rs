@@ -109,6 +109,8 @@ struct Asked {
     helo: String,
     sender: Option<Address>,
     recipients: Vec<Address>,
+    /// Its sender logged in.
+    is_known: bool,
 }
 
 impl Asked {
@@ -124,6 +126,7 @@ impl Asked {
             helo: text("helo").unwrap_or_default().to_owned(),
             sender: text("from").and_then(address),
             recipients: recipients.filter_map(address).take(RECIPIENTS).collect(),
+            is_known: text("user").is_some_and(|user| !user.is_empty()),
         }
     }
 
@@ -136,6 +139,7 @@ impl Asked {
             recipients: &self.recipients,
             accounts: &[],
             tls: false,
+            is_known: self.is_known,
         }
     }
 }

@@ -215,6 +215,7 @@ impl Mda {
         raw: Bytes,
     ) -> Vec<Result<Delivered, Refusal>> {
         let envelope = &self.with_postmaster(envelope).await;
+        let raw = self.without_our_name(envelope, raw);
         let answers = match self.prepare(envelope, raw.clone()).await {
             Ok(prepared) => self.hand_over(envelope, prepared, raw).await,
             Err(refusal) => envelope.all(Err(refusal)),
@@ -223,6 +224,14 @@ impl Mda {
             self.metrics.count(Outcome::of(*answer));
         }
         answers
+    }
+
+    /// What pretends to be our own results goes (RFC 8601 §5); a letter that was here already has real ones.
+    fn without_our_name(&self, envelope: &Envelope, raw: Bytes) -> Bytes {
+        if envelope.protocol.is_empty() {
+            return raw;
+        }
+        antispam::without_results_of(&self.hostname, &raw).map_or(raw, Bytes::from)
     }
 
     async fn prepare(

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::dkim;
+use crate::dns::Dns;
 use crate::listeners::{Answers, Bound, Encryption, LISTENERS, ListenerRow, Protocol, Service};
 use crate::metrics::{self, ListenerFigures, Process};
 use crate::out;
@@ -105,10 +106,20 @@ pub(crate) async fn filter(
         hostname: config.hostname.clone(),
         thresholds: config.thresholds(),
         history: Some(config.data_folder.join(SPAM_FOLDER)),
+        senders: config.check_senders.then(|| senders(config)),
     };
     let filter = Filter::on(store.clone(), options, clock);
     filter.restore().await?;
     Ok(filter)
+}
+
+fn senders(config: &Config) -> ::filter::Senders {
+    ::filter::Senders {
+        resolver: Arc::new(Dns::new(&config.relay.dns_servers)),
+        lists: config.spam_lists.clone(),
+        trusted_sealers: config.trusted_sealers.clone(),
+        deadline: ::filter::DEADLINE,
+    }
 }
 
 /// All that is needed to start.

@@ -46,6 +46,9 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) junk_points: f32,
     pub(crate) refuse_points: f32,
+    pub(crate) check_senders: bool,
+    pub(crate) spam_lists: Vec<filter::List>,
+    pub(crate) trusted_sealers: Vec<String>,
     pub(crate) log_level: tracing::Level,
     pub(crate) log_format: Format,
     /// Whose bearer tokens are taken; without a name nobody's.
@@ -101,6 +104,9 @@ impl Default for Config {
             limits: Limits::default(),
             junk_points: spam.junk,
             refuse_points: spam.refuse,
+            check_senders: true,
+            spam_lists: Vec::new(),
+            trusted_sealers: Vec::new(),
             log_level: tracing::Level::INFO,
             log_format: Format::Text,
             issuer: auth::Issuer {
@@ -415,6 +421,28 @@ static KEYS: &[Key] = &[
         about: "From this score on, a letter is refused.",
         get: |c| format!("{:?}", c.refuse_points),
         set: |c, v| v.number(0.1, 1000.0).map(|n| c.refuse_points = n),
+    },
+    Key {
+        name: "spam.check_senders",
+        about: "Asks the DNS whether a letter is from whom it says (SPF, DKIM, DMARC, ARC), for at most 0.3 s; letters from this machine itself are not asked about.",
+        get: |c| c.check_senders.to_string(),
+        set: |c, v| v.yes_or_no().map(|check| c.check_senders = check),
+    },
+    Key {
+        name: "spam.lists",
+        about: "Lists of clients or domains in the DNS, such as [{ symbol = \"LISTED_ZEN\", zone = \"zen.example.test\", of = \"clients\", points = 4.0, answers = \"127.0.0.0/24\" }]; of: \"clients\" or \"domains\". answers, which may be left out: those that mean it.",
+        get: |c| spam_lists(&c.spam_lists),
+        set: |c, v| v.spam_lists().map(|lists| c.spam_lists = lists),
+    },
+    Key {
+        name: "spam.trusted_sealers",
+        about: "Domains of forwarders and mailing lists whose word about earlier checks is taken (ARC), such as [\"lists.example.test\"].",
+        get: |c| list(c.trusted_sealers.iter()),
+        set: |c, v| {
+            v.list("[\"lists.example.test\"]").map(|domains: Vec<String>| {
+                c.trusted_sealers = domains.iter().map(|d| d.to_lowercase()).collect();
+            })
+        },
     },
     Key {
         name: "tls.certificates",
@@ -936,6 +964,21 @@ impl Value<'_> {
         }
     }
 
+    /// A list of tables, or one table alone.
+    fn spam_lists(&self) -> Result<Vec<filter::List>, String> {
+        match self.0 {
+            DeValue::Table(table) => Ok(vec![spam_list(table)?]),
+            DeValue::Array(items) => {
+                let one = |item: &toml::Spanned<DeValue<'_>>| match item.get_ref() {
+                    DeValue::Table(table) => spam_list(table),
+                    other => Err(format!("holds a {}: {LIST_EXAMPLE}", other.type_str())),
+                };
+                items.iter().map(one).collect()
+            }
+            other => Err(format!("must be a list, not a {}: {LIST_EXAMPLE}", other.type_str())),
+        }
+    }
+
     /// Permissions in octal, as chmod takes them.
     fn mode(&self) -> Result<u32, String> {
         let text = self.text()?;
@@ -1049,6 +1092,72 @@ fn routes(rows: &[RouteRow]) -> String {
     format!("[{}]", rows.iter().map(one).collect::<Vec<_>>().join(", "))
 }
 
+const LIST_EXAMPLE: &str = "write { symbol = \"LISTED_ZEN\", zone = \"zen.example.test\", of = \"clients\", points = 4.0 }";
+
+fn spam_list(table: &DeTable<'_>) -> Result<filter::List, String> {
+    let find = |wanted: &str| {
+        let found = table.iter().find(|(key, _)| key.get_ref() == wanted);
+        found.map(|(_, value)| Value(value.get_ref()))
+    };
+    let field =
+        |wanted: &str| find(wanted).ok_or_else(|| format!("lacks {wanted}: {LIST_EXAMPLE}"));
+    let is_known = |key: &str| matches!(key, "symbol" | "zone" | "of" | "points" | "answers");
+    if let Some((other, _)) = table.iter().find(|(key, _)| !is_known(key.get_ref())) {
+        return Err(format!("knows no {:?}: {LIST_EXAMPLE}", other.get_ref()));
+    }
+    let symbol = field("symbol")?.text().map_err(|e| format!("has a symbol that {e}"))?;
+    let is_of_symbol = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    if symbol.is_empty() || symbol.len() > 40 || !symbol.chars().all(is_of_symbol) {
+        return Err(format!("has the symbol {symbol:?}: write capitals, digits and _, up to 40"));
+    }
+    let of = match field("of")?.text().map_err(|e| format!("has an of that {e}"))?.as_str() {
+        "clients" => filter::ListOf::Clients,
+        "domains" => filter::ListOf::Domains,
+        other => return Err(format!("is of {other:?}: write \"clients\" or \"domains\"")),
+    };
+    let answers = find("answers").map_or(Ok(String::new()), |answers| answers.text());
+    let answers = answers.map_err(|e| format!("has answers that {e}"))?;
+    Ok(filter::List {
+        symbol,
+        zone: field("zone")?.hostname().map_err(|e| format!("has a zone that {e}"))?,
+        of,
+        points: field("points")?
+            .number(-100.0, 100.0)
+            .map_err(|e| format!("has points that {e}"))?,
+        answers: list_answers(&answers)?,
+    })
+}
+
+/// RFC 5782 §2.3: all of 127.0.0.0/8; without the last addresses, by which lists say that they do not serve us.
+fn list_answers(text: &str) -> Result<(std::net::Ipv4Addr, u8), String> {
+    if text.is_empty() {
+        return Ok((std::net::Ipv4Addr::new(127, 0, 0, 0), 16));
+    }
+    let parts = || {
+        let (address, bits) = text.split_once('/').unwrap_or((text, "32"));
+        let bits: u8 = bits.parse().ok().filter(|bits| *bits <= 32)?;
+        Some((address.parse().ok()?, bits))
+    };
+    parts().ok_or_else(|| {
+        format!("has the answers {text:?}: write a network such as \"127.0.0.0/24\"")
+    })
+}
+
+fn spam_lists(lists: &[filter::List]) -> String {
+    let one = |list: &filter::List| {
+        let of = if list.of == filter::ListOf::Clients { "clients" } else { "domains" };
+        format!(
+            "{{ symbol = {}, zone = {}, of = \"{of}\", points = {:?}, answers = \"{}/{}\" }}",
+            quote(&list.symbol),
+            quote(&list.zone),
+            list.points,
+            list.answers.0,
+            list.answers.1
+        )
+    };
+    format!("[{}]", lists.iter().map(one).collect::<Vec<_>>().join(", "))
+}
+
 fn protection_name(tls: Protection) -> &'static str {
     match tls {
         Protection::Opportunistic => "opportunistic",
@@ -1156,7 +1265,8 @@ mod tests {
             login_timeout_ms = 3000\nwrite_timeout_ms = 4000\n\
             [log]\nlevel = 'debug'\nformat = 'json'\n\
             [oauth]\nissuer = 'https://id.test'\naudience = 'mail'\nclaim = 'sub'\nkeys = '/etc/k.json'\n\
-            [spam]\njunk_points = 5\nrefuse_points = 9.5\n\
+            [spam]\njunk_points = 5\nrefuse_points = 9.5\ncheck_senders = false\ntrusted_sealers = ['Lists.test']\n\
+            lists = [{symbol = 'A_B', zone = 'Bl.test', of = 'domains', points = 2, answers = '127.0.1.2'}]\n\
             [tls]\ncertificates = [{cert = 'a b', key = 'c'}, {key = 'd', cert = 'e'}]\nminimum = '1.3'\n\
             [imap]\nlisten = ['[::1]:143', '0.0.0.0:144']\n[https]\nlisten = ['0.0.0.0:443']\n\
             [proxy]\nfrom = ['10.0.0.0/8']\n[lmtp]\nlisten = ['unix:/run/lmtp', '127.0.0.1:24']\nsocket_mode = '0600'\n\

@@ -1,13 +1,14 @@
-//! Questions to the DNS, for mail to other servers: through the resolvers of the system, or those of `dns.servers`.
+//! Questions to the DNS, for mail to other servers and about senders: through the resolvers of the system, or those of `dns.servers`.
 //!
 //! A resolver follows CNAME by itself; where one does not, because it only serves its own zones, the next question
 //! is asked here.
 
 use domain::base::iana::Rcode;
 use domain::base::{Message, Name, Rtype, ToName};
-use domain::rdata::{A, Aaaa, Mx};
+use domain::rdata::{A, Aaaa, Mx, Ptr, Txt};
 use domain::resolv::StubResolver;
 use domain::resolv::stub::conf::{ResolvConf, ServerConf, Transport};
+use filter::{Asking, Kind};
 use smtp::relay::{Exchange, Found, Looking, Missing, Resolve};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -102,6 +103,52 @@ impl Resolve for Dns {
     }
 }
 
+impl filter::Resolve for Dns {
+    fn ask<'a>(&'a self, name: &'a str, kind: Kind) -> Asking<'a> {
+        Box::pin(async move {
+            let found = match kind {
+                Kind::Text => {
+                    records_of(self.look(name, Rtype::TXT, texts).await, filter::Record::Text)
+                }
+                Kind::V4 => records_of(
+                    self.look(name, Rtype::A, addresses_v4).await,
+                    filter::Record::Address,
+                ),
+                Kind::V6 => records_of(
+                    self.look(name, Rtype::AAAA, addresses_v6).await,
+                    filter::Record::Address,
+                ),
+                Kind::Exchanges => {
+                    let mut found = self.look(name, Rtype::MX, exchanges).await;
+                    if let Ok(found) = &mut found {
+                        found.records.sort_by_key(|exchange| exchange.preference);
+                    }
+                    records_of(found, |exchange| filter::Record::Host(exchange.host))
+                }
+                Kind::Names => {
+                    records_of(self.look(name, Rtype::PTR, names).await, filter::Record::Host)
+                }
+            };
+            found.map_err(|missing| match missing {
+                Missing::NoName | Missing::NoRecord => filter::Missing::Nothing,
+                Missing::Failed(why) => {
+                    tracing::debug!(name, ?kind, why, "a question about a sender has no answer");
+                    filter::Missing::Failed
+                }
+            })
+        })
+    }
+}
+
+fn records_of<T>(
+    found: Result<Found<T>, Missing>,
+    record: impl Fn(T) -> filter::Record,
+) -> Result<filter::Found, Missing> {
+    let found = found?;
+    let records = found.records.into_iter().map(record).collect();
+    Ok(filter::Found { records, ttl: found.ttl })
+}
+
 /// IPv6 first, then by turns: where one of them leads nowhere, the other comes soon (RFC 8305 §4).
 fn in_turn(six: Vec<IpAddr>, four: Vec<IpAddr>) -> Vec<IpAddr> {
     let most = six.len().max(four.len());
@@ -142,6 +189,25 @@ fn addresses_v4(answer: &Message<bytes::Bytes>, end: &Name<Vec<u8>>) -> Vec<Reco
 fn addresses_v6(answer: &Message<bytes::Bytes>, end: &Name<Vec<u8>>) -> Vec<Record<IpAddr>> {
     records!(answer, end, Aaaa)
         .map(|record| (record.ttl().into_duration(), record.data().addr().into()))
+        .collect()
+}
+
+/// The strings of a record joined, as SPF, DKIM and DMARC want them (RFC 7208 §3.3). Bytes over 127 are none of theirs.
+fn texts(answer: &Message<bytes::Bytes>, end: &Name<Vec<u8>>) -> Vec<Record<String>> {
+    records!(answer, end, Txt<_>)
+        .map(|record| {
+            let text: Vec<u8> = record.data().text();
+            (record.ttl().into_duration(), String::from_utf8_lossy(&text).into_owned())
+        })
+        .collect()
+}
+
+fn names(answer: &Message<bytes::Bytes>, end: &Name<Vec<u8>>) -> Vec<Record<String>> {
+    records!(answer, end, Ptr<_>)
+        .map(|record| {
+            let host = record.data().ptrdname().to_string();
+            (record.ttl().into_duration(), host.trim_end_matches('.').to_ascii_lowercase())
+        })
         .collect()
 }
 

@@ -55,6 +55,7 @@ fn action(filter: &Filter, raw: &[u8]) -> Action {
         recipients: &[],
         accounts: &[],
         tls: false,
+        is_known: false,
     };
     filter.judge(&connection, &Looked::default(), &Message::parse(raw)).verdict.action
 }

@@ -1,5 +1,5 @@
-//! The fields we put before a letter, always in this order: `Return-Path`, `Received`, `X-Spam-Status`, and one
-//! more before a letter whose first line is no field of its own. Before one that is forwarded: no `Return-Path`, which only
+//! The fields we put before a letter, always in this order: `Return-Path`, `Received`, `Authentication-Results` when others
+//! were asked, `X-Spam-Status`, and one more before a letter whose first line is no field of its own. Before one that is forwarded: no `Return-Path`, which only
 //! the last server writes, but `Delivered-To`.
 //!
 //! ```text
@@ -50,8 +50,11 @@ pub(crate) fn forwarded(passage: &Passage<'_>, recipient: &Address) -> Vec<u8> {
     trace.into_bytes()
 }
 
-/// The verdict, and what keeps the letter's own first line apart.
+/// What is known of the sender, the verdict, and what keeps the letter's own first line apart.
 fn rest(out: &mut String, passage: &Passage<'_>) {
+    if let Some(authentication) = &passage.looked.authentication {
+        out.push_str(&authentication.field(passage.hostname, passage.envelope.sender.as_ref()));
+    }
     if let Some(verdict) = &passage.verdict {
         out.push_str("X-Spam-Status: ");
         out.push_str(&verdict.header_value());

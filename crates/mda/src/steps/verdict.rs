@@ -59,6 +59,7 @@ impl Asked {
             sender: envelope.sender.as_ref(),
             recipients: &self.recipients,
             accounts: &self.accounts,
+            is_known: envelope.protocol.is_empty(),
             // RFC 3848: ESMTPS, ESMTPSA, LMTPS and so on.
             tls: envelope.protocol.trim_end_matches('A').ends_with('S'),
         }

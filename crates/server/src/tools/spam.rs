@@ -248,8 +248,11 @@ impl Server {
     ) -> Result<Response> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = Store::open(&self.options, clock.clone())?;
-        let options =
-            Options { hostname: self.hostname.clone(), thresholds: self.thresholds, history: None };
+        let options = Options {
+            hostname: self.hostname.clone(),
+            thresholds: self.thresholds,
+            ..Options::default()
+        };
         let filter = Filter::on(store.clone(), options, clock);
         filter.restore().await?;
         let response = filter.answer(folder, request, letter).await;

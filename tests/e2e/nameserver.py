@@ -3,7 +3,7 @@
     with Folder() as folder, NameServer(folder, "far.test. MX 10 mx.far.test.\nmx.far.test. A 127.0.0.2") as names:
         ... f"[dns]\nservers = ['{names.address}']"
 
-The zone is `test.`: names that are not in it do not exist. `broken.test.` is a zone without a file: SERVFAIL.
+The zone is `test.`, and for `reverse=` that of 192.0.2.0/24: names that are not in them do not exist. `broken.test.` is a zone without a file: SERVFAIL.
 """
 
 import contextlib
@@ -41,6 +41,9 @@ zone:
   name: "test."
   zonefile: "{folder}/test.zone"
 zone:
+  name: "2.0.192.in-addr.arpa."
+  zonefile: "{folder}/reverse.zone"
+zone:
   name: "broken.test."
   zonefile: "{folder}/there-is-no-such-file"
 """
@@ -58,12 +61,13 @@ def program():
 
 
 class NameServer:
-    def __init__(self, folder, records):
+    def __init__(self, folder, records, reverse=""):
         self.folder = folder / "names"
         self.folder.mkdir()
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         (self.folder / "test.zone").write_text(HEAD + records.strip() + "\n")
+        (self.folder / "reverse.zone").write_text(HEAD.split("ns A")[0].replace(" test.", " 2.0.192.in-addr.arpa.") + reverse.strip() + "\n")
         config = self.folder / "nsd.conf"
         config.write_text(CONFIG.format(port=self.port, folder=self.folder))
         command = [program(), "-d", "-c", str(config)]

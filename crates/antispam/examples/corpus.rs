@@ -18,7 +18,7 @@ fn main() -> std::io::Result<()> {
 fn report(folder: &str) -> std::io::Result<()> {
     let (mut letters, mut junk, mut refused) = (0_u32, 0_u32, 0_u32);
     let (mut parsing, mut scoring) = (Duration::ZERO, Duration::ZERO);
-    let mut hits: BTreeMap<&str, u32> = RULES.iter().map(|r| (r.symbol, 0)).collect();
+    let mut hits: BTreeMap<String, u32> = RULES.iter().map(|r| (r.symbol.to_owned(), 0)).collect();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         let raw = std::fs::read(&path)?;
@@ -35,7 +35,7 @@ fn report(folder: &str) -> std::io::Result<()> {
             println!("{}: {}", path.display(), verdict.header_value());
         }
         for hit in verdict.symbols {
-            *hits.entry(hit.symbol).or_default() += 1;
+            *hits.entry(hit.symbol.into_owned()).or_default() += 1;
         }
     }
     let share = |n: u32| f64::from(n) * 100.0 / f64::from(letters.max(1));

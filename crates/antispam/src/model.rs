@@ -177,7 +177,7 @@ impl Judged {
             return verdict;
         }
         let always: f32 =
-            verdict.symbols.iter().filter(|hit| is_always(hit.symbol)).map(|hit| hit.points).sum();
+            verdict.symbols.iter().filter(|hit| is_always(&hit.symbol)).map(|hit| hit.points).sum();
         let rules = verdict.score - always;
         #[expect(clippy::cast_precision_loss, reason = "a count")]
         let lessons = opinion.lessons as f32;
@@ -188,7 +188,7 @@ impl Judged {
         let kept = rules + share * RULES_YIELD_PER_LOGIT * opinion.margin.min(0.0);
         let score = always + blend.max(kept);
         let points = score - verdict.score;
-        verdict.symbols.push(Hit { symbol: LEARNED, points });
+        verdict.symbols.push(Hit { symbol: LEARNED.into(), points });
         // What somebody said of a copy himself decides for him, whatever the learner thinks.
         let with_reports = match campaign.own_report {
             Some(Class::Spam) => (score + campaign.points).max(thresholds.junk + 1.0),
@@ -198,7 +198,7 @@ impl Judged {
         let points = with_reports - score;
         let score = with_reports;
         if points != 0.0 {
-            verdict.symbols.push(Hit { symbol: REPORTED, points });
+            verdict.symbols.push(Hit { symbol: REPORTED.into(), points });
         }
         verdict.symbols.sort_by(|a, b| b.points.total_cmp(&a.points));
         verdict.score = score;
@@ -215,11 +215,10 @@ pub fn lesson_features(facts: &Facts<'_>, symbols: Option<&[&str]>) -> Features 
             &crate::verdict::by_rules(facts, Thresholds::default()).symbols,
         );
     };
-    let hit = |symbol: &&str| {
-        let rule = RULES.iter().find(|rule| rule.symbol == *symbol)?;
-        Some(Hit { symbol: rule.symbol, points: rule.points })
-    };
-    let hits: Vec<Hit> = symbols.iter().filter_map(hit).collect();
+    // What was learned must not learn itself. Points are no feature.
+    let of_rules = symbols.iter().filter(|symbol| ![LEARNED, REPORTED].contains(symbol));
+    let hits: Vec<Hit> =
+        of_rules.map(|symbol| Hit { symbol: (*symbol).to_owned().into(), points: 0.0 }).collect();
     Features::of(facts, &hits)
 }
 

@@ -2,6 +2,7 @@
 
 use crate::facts::{Evidence, Facts};
 use crate::rules::RULES;
+use std::borrow::Cow;
 
 /// Points from which a letter goes to Junk, or is refused.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,10 +36,10 @@ pub enum Action {
     Refuse,
 }
 
-/// A rule that hit.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// A rule that hit, or a list that knows the client or a domain.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Hit {
-    pub symbol: &'static str,
+    pub symbol: Cow<'static, str>,
     pub points: f32,
 }
 
@@ -63,8 +64,10 @@ pub fn score(
 
 pub(crate) fn by_rules(facts: &Facts<'_>, thresholds: Thresholds) -> Verdict {
     let hits = RULES.iter().filter(|rule| (rule.test)(facts));
-    let mut symbols: Vec<Hit> =
-        hits.map(|rule| Hit { symbol: rule.symbol, points: rule.points }).collect();
+    let hits = hits.map(|rule| Hit { symbol: rule.symbol.into(), points: rule.points });
+    let listed = facts.evidence.listed.iter();
+    let listed = listed.map(|one| Hit { symbol: one.symbol.clone().into(), points: one.points });
+    let mut symbols: Vec<Hit> = hits.chain(listed).collect();
     symbols.sort_by(|a, b| b.points.total_cmp(&a.points));
     // `sum` of nothing is -0.0, which would be shown.
     let score = symbols.iter().fold(0.0, |sum, hit| sum + hit.points);
@@ -95,7 +98,7 @@ impl Verdict {
                 value.push_str(comma);
                 column += comma.len();
             }
-            value.push_str(hit.symbol);
+            value.push_str(&hit.symbol);
             column += hit.symbol.len();
         }
         value
@@ -108,7 +111,7 @@ mod tests {
 
     fn verdict(symbols: &[(&'static str, f32)]) -> Verdict {
         let symbols: Vec<Hit> =
-            symbols.iter().map(|&(symbol, points)| Hit { symbol, points }).collect();
+            symbols.iter().map(|&(symbol, points)| Hit { symbol: symbol.into(), points }).collect();
         let score = symbols.iter().fold(0.0, |sum, h| sum + h.points);
         Verdict { action: Action::Junk, score, required: 6.0, symbols }
     }
@@ -131,6 +134,17 @@ mod tests {
         for (symbol, _) in all {
             assert!(text.contains(symbol), "{symbol}");
         }
+    }
+
+    #[test]
+    fn lists_count_as_rules_do() {
+        let listed =
+            [crate::Listed { symbol: "LISTED_X".into(), points: 7.0, what: "x.test".into() }];
+        let evidence = Evidence { listed: &listed, ..Evidence::default() };
+        let message = mparser::Message::parse(b"From: a@x.test\r\n\r\nhello\r\n");
+        let verdict = score(&message, &evidence, &Thresholds::default());
+        assert_eq!(verdict.action, Action::Junk);
+        assert!(verdict.header_value().contains("tests=LISTED_X"), "{verdict:?}");
     }
 
     #[test]

@@ -77,6 +77,8 @@ pub struct Judgement {
     pub words: Vec<Word>,
     /// Accounts for which it is another one.
     pub own: Vec<(AccountId, Action)>,
+    /// What lists in the DNS know.
+    pub listed: Vec<Listed>,
 }
 
 /// What a lesson did.
@@ -232,7 +234,7 @@ impl Filter {
             model.learner.words(&facts, WORDS)
         };
         let probability = (judged.opinion.lessons > 0).then_some(judged.opinion.probability);
-        Judgement { verdict, probability, words, own }
+        Judgement { verdict, probability, words, own, listed: looked.listed.clone() }
     }
 
     fn note(&self, connection: &Connection<'_>, judgement: &Judgement, at_unix_s: i64) {
@@ -448,8 +450,16 @@ impl Judgement {
         self.verdict.symbols.iter().map(|hit| Reason {
             symbol: hit.symbol.to_string(),
             points: hit.points,
-            says: says(hit.symbol).to_owned(),
+            says: self.says(&hit.symbol),
         })
+    }
+
+    fn says(&self, symbol: &str) -> String {
+        let listed = self.listed.iter().find(|one| one.symbol == symbol);
+        listed.map_or_else(
+            || says(symbol).to_owned(),
+            |one| format!("A list in the DNS knows {}.", one.what),
+        )
     }
 
     /// As it is noted and shown.

@@ -90,6 +90,22 @@ pub(super) fn online(order: &[&Letter], folder: &Path, every: usize) -> Result<V
     Ok(run)
 }
 
+/// All taught, then all judged in one process: CPU of a verdict.
+pub(super) fn bulk_cpu_ms(letters: &[Letter], folder: &Path) -> Result<f64> {
+    std::fs::create_dir_all(folder)?;
+    let words = Words(folder);
+    let (spam, ham): (Vec<&Letter>, Vec<&Letter>) = letters.iter().partition(|one| one.is_spam);
+    words.bulk("-s", &spam)?;
+    words.bulk("-n", &ham)?;
+    let all: Vec<&Letter> = letters.iter().collect();
+    let before = crate::tree::used(std::process::id())?.cpu_ms;
+    words.bulk("-T", &all)?;
+    let used_ms = crate::tree::used(std::process::id())?.cpu_ms - before;
+    #[expect(clippy::cast_precision_loss, reason = "some thousands")]
+    let letters = letters.len().max(1) as f64;
+    Ok(used_ms / letters)
+}
+
 /// Each tenth is judged when all the others were taught.
 pub(super) fn folds(order: &[&Letter], folder: &Path, folds: usize) -> Result<Vec<Said>> {
     let mut run = Vec::with_capacity(order.len());

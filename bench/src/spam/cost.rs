@@ -35,9 +35,18 @@ pub(super) struct Cost {
     pub(super) opinion: Times,
     /// CPU of the process for one decision, on average.
     pub(super) cpu_us: f64,
+    /// Of the parse before it.
+    pub(super) parse_us: f64,
 }
 
 pub(super) fn measure(model: &Model, samples: &[Sample]) -> Result<Cost> {
+    let before = crate::cpu::used_ms(std::process::id())?;
+    for _ in 0..PASSES {
+        for sample in samples {
+            drop(black_box(Message::parse(&sample.raw)));
+        }
+    }
+    let parse_ms = crate::cpu::used_ms(std::process::id())? - before;
     let messages: Vec<Message<'_>> =
         samples.iter().map(|sample| Message::parse(&sample.raw)).collect();
     let thresholds = Thresholds::default();
@@ -75,6 +84,7 @@ pub(super) fn measure(model: &Model, samples: &[Sample]) -> Result<Cost> {
         features: column(&steps, |[_, features, _]| *features),
         opinion: column(&steps, |[.., opinion]| *opinion),
         cpu_us: used_ms * 1000.0 / decisions,
+        parse_us: parse_ms * 1000.0 / decisions,
     })
 }
 

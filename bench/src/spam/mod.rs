@@ -1,7 +1,7 @@
 //! `opbench spam`: how well the filter tells spam from other letters, and what a decision costs.
 //!
-//! Online, as a user sees it: each letter is judged, then its class is taught. Five orders of one corpus; bogofilter, when it
-//! is installed, gets the same letters in the same order in the same run.
+//! Online, as a user sees it: each letter is judged, then its class is taught. Five orders of one corpus; bogofilter and
+//! Rspamd, when they are installed, get the same letters in the same order in the same run; Rspamd, which is slow, one order.
 
 mod bogofilter;
 mod corpus;
@@ -9,6 +9,7 @@ mod cost;
 mod judge;
 mod order;
 mod ours;
+mod rspamd;
 
 use crate::args::Args;
 use crate::baseline::{self, Row};
@@ -59,10 +60,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         );
     }
     let peer = peer.as_ref();
+    let rspamd = rspamd(&samples, &args.folder)?;
 
     let seen = ours::see(&samples, true);
     let runs = SEEDS.map(|seed| ours::online(&corpus::shuffled(&seen, seed), Labels::All));
     accuracy(&runs, peer);
+    beside_rspamd(runs.first(), peer, rspamd.as_ref());
     let order = corpus::shuffled(&seen, 42);
     one("10-fold, order 42", &ours::folds(&order), peer.map(|peer| &peer.folds));
     scarce(&seen, peer);
@@ -74,9 +77,67 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     one("dates, list fields, collector's hops removed, order 42", &run, peer.map(|p| &p.bare));
     drop(stripped);
     let cost = whole(&samples, memory_mb)?;
+    throughput(&samples, &cost, rspamd.as_ref(), &args.folder)?;
     if args.save {
-        let path = baseline::save(&rows(&runs, peer, &cost))?;
+        let path = baseline::save(&rows(&runs, peer, &cost, rspamd.as_ref()))?;
         println!("\nThe rows are added to {}.", path.display());
+    }
+    Ok(())
+}
+
+/// `None`: it is not installed.
+fn rspamd(samples: &[Sample], folder: &Path) -> Result<Option<rspamd::Run>> {
+    if !rspamd::is_installed() {
+        println!("Rspamd is not there: apt-get install rspamd redis-server");
+        return Ok(None);
+    }
+    let folder = tempfile::tempdir_in(folder)?;
+    let mut rspamd = rspamd::Rspamd::start(folder.path())?;
+    rspamd.online(&corpus::shuffled(samples, 42)).map(Some)
+}
+
+/// The three of them, order 42.
+fn beside_rspamd(ours: Option<&Vec<Said>>, peer: Option<&Peer>, rspamd: Option<&rspamd::Run>) {
+    let (Some(ours), Some(rspamd)) = (ours, rspamd) else { return };
+    println!("\nOrder 42, all of one run:\n");
+    println!(
+        "| | 1-ROCA % | FPR | FNR | missed | ours less theirs |\n| --- | --- | --- | --- | --- | --- |"
+    );
+    println!("| ours, the learner | {} | |", cells(ours));
+    if let Some(theirs) = peer.and_then(|peer| peer.orders.first()) {
+        println!("| bogofilter | {} | {} |", cells(theirs), paired(ours, theirs));
+    }
+    println!("| Rspamd | {} | {} |", cells(&rspamd.said), paired(ours, &rspamd.said));
+    println!("\nRspamd did not want to learn {} of {} letters.", rspamd.declined, ours.len());
+}
+
+/// CPU of a decision; each tool in the way in which it is cheapest: ours in the process, bogofilter all in one process,
+/// Rspamd over one connection.
+fn throughput(
+    samples: &[Sample],
+    cost: &Cost,
+    rspamd: Option<&rspamd::Run>,
+    folder: &Path,
+) -> Result<()> {
+    let ours_ms = cost.cpu_us / 1000.0 + cost.parse_us / 1000.0;
+    println!(
+        "\nCPU for a decision, with the parse:\n\n| | ms | times ours | decisions a second on two cores |\n| --- | --- | --- | --- |"
+    );
+    let line = |name: &str, ms: f64| {
+        println!("| {name} | {ms:.3} | {:.1} | {:.0} |", ms / ours_ms, 2000.0 / ms);
+    };
+    line("ours, the whole filter", ours_ms);
+    if bogofilter::is_installed() {
+        let folder = tempfile::tempdir_in(folder)?;
+        let letters = bogofilter::files(samples, &folder.path().join("letters"))?;
+        line(
+            "bogofilter, one process for all",
+            bogofilter::bulk_cpu_ms(&letters, &folder.path().join("words"))?,
+        );
+    }
+    if let Some(rspamd) = rspamd {
+        line("Rspamd with its Redis", rspamd.judge_cpu_ms);
+        println!("\nA lesson of Rspamd: {:.2} ms.", rspamd.learn_cpu_ms);
     }
     Ok(())
 }
@@ -254,7 +315,12 @@ fn mb(bytes: usize) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-fn rows(runs: &[Vec<Said>], peer: Option<&Peer>, cost: &Cost) -> Vec<Row> {
+fn rows(
+    runs: &[Vec<Said>],
+    peer: Option<&Peer>,
+    cost: &Cost,
+    rspamd: Option<&rspamd::Run>,
+) -> Vec<Row> {
     let figures = |runs: &[Vec<Said>], figure: fn(&[Said]) -> f64| {
         runs.iter().map(|run| figure(run)).collect::<Vec<f64>>()
     };
@@ -280,8 +346,19 @@ fn rows(runs: &[Vec<Said>], peer: Option<&Peer>, cost: &Cost) -> Vec<Row> {
     });
     let late_fpr = figures(runs, |run| judge::false_positives(late(run)));
     let late_fnr = figures(runs, |run| judge::false_negatives(late(run)));
+    let beside_rspamd = rspamd.and_then(|run| {
+        let ours_ms = (cost.cpu_us + cost.parse_us) / 1000.0;
+        Some(Row {
+            figure: "spam: CPU of a decision with the parse".to_owned(),
+            value: Spread::of([ours_ms])?,
+            unit: "ms",
+            ratio: Spread::of([ours_ms / run.judge_cpu_ms])?,
+            against: "Rspamd 3.4 with Redis",
+        })
+    });
     let found = [
         beside,
+        beside_rspamd,
         against_bar("false positives after 1,000 letters", &late_fpr, 0.1, "%"),
         against_bar("missed after 1,000 letters", &late_fnr, 5.0, "%"),
         against_bar("a decision, median", &[cost.decision.at(500)], 200.0, "us"),

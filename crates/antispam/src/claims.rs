@@ -89,7 +89,7 @@ pub fn domains_to_ask_about(message: &Message<'_>, most: usize) -> Vec<String> {
         let domain = dmarc::organization(&ascii).to_ascii_lowercase();
         let is_domain = domain.contains('.')
             && crate::dkim::tags::is_name(&domain)
-            && domain.parse::<std::net::IpAddr>().is_err();
+            && ascii.parse::<std::net::IpAddr>().is_err();
         if is_domain && !domains.contains(&domain) {
             domains.push(domain);
         }

@@ -1195,14 +1195,15 @@ fn section_of(name: &'static str) -> Option<&'static str> {
     name.rsplit_once('.').map(|(section, _)| section)
 }
 
-/// The key most like a wrong one: the same word in another section, else the most like it in its own
-/// section, else the most like it anywhere.
+/// The key most like a wrong one: the same word in another section, else one in its own section that begins so, else the
+/// most like it there, else the most like it anywhere.
 fn nearest(wrong: &str) -> &'static str {
     let (section, word) = wrong.rsplit_once('.').unwrap_or(("", wrong));
     let last = |name: &'static str| name.rsplit_once('.').map_or(name, |(_, last)| last);
     let same_word = names().find(|name| last(name) == word && word != "listen");
     let in_section = || names().filter(|name| section_of(name) == Some(section));
-    let like_it = || in_section().min_by_key(|name| distance(word, last(name)));
+    let unlike = |name: &&'static str| (!last(name).starts_with(word), distance(word, last(name)));
+    let like_it = || in_section().min_by_key(unlike);
     same_word.or_else(like_it).unwrap_or_else(|| closest(wrong, names()))
 }
 

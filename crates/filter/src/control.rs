@@ -76,7 +76,7 @@ impl Filter {
                     failed(format!("the verdicts in {} cannot be read: {error}", folder.display()))
                 }
             },
-            Request::Score { .. } => Response::Verdict { judged: self.try_out(letter) },
+            Request::Score { .. } => Response::Verdict { judged: self.try_out(letter).await },
             Request::Learn { spam, .. } => {
                 let class = if spam { Class::Spam } else { Class::Ham };
                 match self.learn(None, letter, class).await {
@@ -89,7 +89,7 @@ impl Filter {
     }
 
     /// The verdict on a letter out of a file: as it came, when this server stored it.
-    fn try_out(&self, letter: &[u8]) -> Judged {
+    async fn try_out(&self, letter: &[u8]) -> Judged {
         let came = as_it_came(letter, self.hostname());
         let connection = Connection {
             id: "",
@@ -99,11 +99,12 @@ impl Filter {
             recipients: &[],
             accounts: &[],
             tls: false,
-            is_known: true,
+            is_known: false,
         };
+        let looked = self.look(&connection, came.original).await;
         let message = Message::parse(came.original);
         let now = self.clock().now_unix_s();
-        let judgement = self.weigh(&connection, &crate::Looked::default(), &message);
+        let judgement = self.weigh(&connection, &looked, &message);
         judgement.for_people(&connection, now)
     }
 

@@ -1,5 +1,6 @@
 //! What becomes of a letter, and how what people say about letters gets into the next verdict.
 
+use crate::antivirus::{Antivirus, Scanner};
 use crate::history::{History, Judged, Reason};
 use crate::journal::{Journal, State};
 use crate::lookups::{Lookups, Senders};
@@ -10,6 +11,7 @@ use antispam::{
     Verdict, Word,
 };
 use mparser::Message;
+use prometheus_client::registry::Registry;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -38,6 +40,8 @@ pub struct Options {
     pub history: Option<PathBuf>,
     /// `None`: nobody is asked about senders.
     pub senders: Option<Senders>,
+    /// Asked about each letter, all at once.
+    pub scanners: Vec<Scanner>,
 }
 
 /// Who brings a letter, and for whom.
@@ -100,6 +104,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     history: Option<History>,
     lookups: Option<Lookups>,
+    antivirus: Antivirus,
     model: RwLock<Arc<Model>>,
     kept: Option<Kept>,
 }
@@ -149,7 +154,13 @@ impl Filter {
         });
         let model = RwLock::new(Arc::new(Model::new()));
         let lookups = options.senders.clone().map(Lookups::new);
-        Self(Arc::new(Inner { options, clock, history, lookups, model, kept }))
+        let antivirus = Antivirus::new(&options.scanners);
+        Self(Arc::new(Inner { options, clock, history, lookups, antivirus, model, kept }))
+    }
+
+    /// Adds the counters, under `filter_`.
+    pub fn register(&self, registry: &mut Registry) {
+        self.0.antivirus.register(registry.sub_registry_with_prefix("filter"));
     }
 
     pub fn model(&self) -> Arc<Model> {
@@ -170,13 +181,17 @@ impl Filter {
 
     /// Asks others, for a bounded time. Never fails: what nobody answers is not known.
     pub async fn look(&self, connection: &Connection<'_>, raw: &[u8]) -> Looked {
-        let mut looked = Looked::default();
-        if let Some(lookups) = &self.0.lookups
-            && !connection.is_known
-        {
-            let now = self.0.clock.now_unix_s();
-            (looked.authentication, looked.listed) = lookups.look(connection, raw, now).await;
-        }
+        let senders = async {
+            match &self.0.lookups {
+                Some(lookups) if !connection.is_known => {
+                    lookups.look(connection, raw, self.0.clock.now_unix_s()).await
+                }
+                _ => (None, Vec::new()),
+            }
+        };
+        let virus = self.0.antivirus.scan(connection.id, raw);
+        let ((authentication, listed), virus) = tokio::join!(senders, virus);
+        let mut looked = Looked { authentication, listed, virus, own: Vec::new() };
         if let Some(kept) = &self.0.kept {
             for account in connection.accounts {
                 let own = kept.people.of(*account).await;

@@ -6,6 +6,7 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `antivirus` | virus scanners that are asked about each letter |
 //! | `control` | questions of the person at the console |
 //! | `filter` | [`Filter`]: what becomes of a letter |
 //! | `history` | the last verdicts, for people who ask why |
@@ -14,6 +15,7 @@
 //! | `people` | what accounts taught for themselves |
 //! | `stored` | a letter as it came, out of one as it is stored |
 
+mod antivirus;
 pub mod control;
 mod error;
 mod filter;
@@ -23,6 +25,7 @@ mod lookups;
 mod people;
 mod stored;
 
+pub use antivirus::{Clamd, Engine, Hook, Scanner};
 pub use error::{Error, Result};
 pub use filter::{Connection, Filter, Judgement, Looked, Options, Taught};
 pub use history::{History, Judged, Reason, look_up};

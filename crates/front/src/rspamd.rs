@@ -7,6 +7,7 @@
 //! | `/learnspam`, `/learnham` | learned; 208 when it was said before |
 //! | `/ping`, `/stat` | that it is there; how much was learned |
 
+use crate::asked::{self, Asked};
 use antispam::{Action, Class};
 use axum::Router;
 use axum::body::Bytes;
@@ -14,11 +15,9 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{any, get, post};
-use filter::{Connection, Filter, Judgement, Taught};
+use filter::{Filter, Judgement, Taught};
 use mparser::Message;
 use serde_json::{Value, json};
-use std::net::{IpAddr, Ipv4Addr};
-use types::Address;
 
 /// Recipients that are read; the verdict hardly depends on them.
 const RECIPIENTS: usize = 1_000;
@@ -46,11 +45,12 @@ async fn check(State(filter): State<Filter>, headers: HeaderMap, letter: Bytes) 
     if let Some(refused) = refuse(&headers) {
         return refused;
     }
+    let asked = asked(&headers, letter);
+    let looked = filter.look(&asked.connection(), &asked.letter).await;
     // A letter may take some milliseconds.
     let judged = tokio::task::spawn_blocking(move || {
-        let asked = Asked::of(&headers);
-        let message = Message::parse(&letter);
-        let judgement = filter.judge(&asked.connection(), &filter::Looked::default(), &message);
+        let message = Message::parse(&asked.letter);
+        let judgement = filter.judge(&asked.connection(), &looked, &message);
         let id = message.index().message_id().unwrap_or_else(|| "undef".to_owned());
         answer(&judgement, &id, filter.thresholds().refuse)
     });
@@ -103,44 +103,18 @@ fn fault(status: StatusCode, text: &str) -> Response {
 }
 
 /// What the header of the request says of the envelope.
-struct Asked {
-    id: String,
-    client_ip: IpAddr,
-    helo: String,
-    sender: Option<Address>,
-    recipients: Vec<Address>,
-    /// Its sender logged in.
-    is_known: bool,
-}
-
-impl Asked {
-    fn of(headers: &HeaderMap) -> Self {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let address = |text: &str| text.trim().trim_matches(['<', '>']).parse::<Address>().ok();
-        let recipients = headers.get_all("rcpt").iter().filter_map(|value| value.to_str().ok());
-        Self {
-            id: text("queue-id").unwrap_or_default().to_owned(),
-            client_ip: text("ip")
-                .and_then(|ip| ip.parse().ok())
-                .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-            helo: text("helo").unwrap_or_default().to_owned(),
-            sender: text("from").and_then(address),
-            recipients: recipients.filter_map(address).take(RECIPIENTS).collect(),
-            is_known: text("user").is_some_and(|user| !user.is_empty()),
-        }
-    }
-
-    fn connection(&self) -> Connection<'_> {
-        Connection {
-            id: &self.id,
-            client_ip: self.client_ip,
-            helo: &self.helo,
-            sender: self.sender.as_ref(),
-            recipients: &self.recipients,
-            accounts: &[],
-            tls: false,
-            is_known: self.is_known,
-        }
+fn asked(headers: &HeaderMap, letter: Bytes) -> Asked {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let recipients = headers.get_all("rcpt").iter().filter_map(|value| value.to_str().ok());
+    Asked {
+        id: asked::name(text("queue-id").unwrap_or_default()),
+        client_ip: text("ip").and_then(asked::ip),
+        helo: text("helo").unwrap_or_default().to_owned(),
+        sender: text("from").and_then(asked::address),
+        recipients: recipients.filter_map(asked::address).take(RECIPIENTS).collect(),
+        user: text("user").filter(|user| !user.is_empty()).map(str::to_owned),
+        tls: text("tls-version").is_some(),
+        letter,
     }
 }
 

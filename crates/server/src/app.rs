@@ -107,6 +107,7 @@ pub(crate) async fn filter(
         thresholds: config.thresholds(),
         history: Some(config.data_folder.join(SPAM_FOLDER)),
         senders: config.check_senders.then(|| senders(config)),
+        scanners: config.scanners(),
     };
     let filter = Filter::on(store.clone(), options, clock);
     filter.restore().await?;
@@ -202,23 +203,28 @@ impl App {
         Running { store, queue, api: services.api, shutdown, loops, addresses }
     }
 
+    fn mda(&self) -> Arc<mda::Mda> {
+        let config = mda::Config {
+            hostname: self.config.hostname.clone(),
+            domains: self.domains.clone(),
+            thresholds: self.config.thresholds(),
+            filter: Some(self.filter.clone()),
+            outgoing: self.config.outgoing(self.signer.clone()),
+        };
+        let mda = mda::Mda::new(self.store.clone(), config, self.clock.clone());
+        if let Some(queue) = &self.queue {
+            mda.with_queue(queue.clone());
+        }
+        mda
+    }
+
     fn services(&self, mut registry: Registry) -> Services {
         let Config { hostname, limits, .. } = &self.config;
         let (store, clock) = (&self.store, &self.clock);
         let default_domain = self.domains.first().cloned();
         let issuer = self.config.token_issuer();
         let auth = auth::Auth::with(store.index(), clock.clone(), issuer);
-        let mda_config = mda::Config {
-            hostname: hostname.clone(),
-            domains: self.domains.clone(),
-            thresholds: self.config.thresholds(),
-            filter: Some(self.filter.clone()),
-            outgoing: self.config.outgoing(self.signer.clone()),
-        };
-        let mda = mda::Mda::new(store.clone(), mda_config, clock.clone());
-        if let Some(queue) = &self.queue {
-            mda.with_queue(queue.clone());
-        }
+        let mda = self.mda();
         let smtp = |kind| {
             let config = smtp::Config {
                 hostname: hostname.clone(),
@@ -262,6 +268,7 @@ impl App {
             relay.register(ours);
         }
         mda.register(ours);
+        self.filter.register(ours);
         smtp.register(ours);
         lmtp.register(ours);
         submission.register(ours);

@@ -22,7 +22,9 @@ use std::fmt;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 use types::Limits;
 
@@ -49,6 +51,10 @@ pub(crate) struct Config {
     pub(crate) check_senders: bool,
     pub(crate) spam_lists: Vec<filter::List>,
     pub(crate) trusted_sealers: Vec<String>,
+    /// Programs that know viruses.
+    pub(crate) clamd: Option<filter::Clamd>,
+    pub(crate) virus_hook: Option<filter::Hook>,
+    pub(crate) virus_timeout_ms: u32,
     pub(crate) log_level: tracing::Level,
     pub(crate) log_format: Format,
     /// Whose bearer tokens are taken; without a name nobody's.
@@ -107,6 +113,9 @@ impl Default for Config {
             check_senders: true,
             spam_lists: Vec::new(),
             trusted_sealers: Vec::new(),
+            clamd: None,
+            virus_hook: None,
+            virus_timeout_ms: 30_000,
             log_level: tracing::Level::INFO,
             log_format: Format::Text,
             issuer: auth::Issuer {
@@ -157,6 +166,14 @@ impl Config {
         }
     }
 
+    pub(crate) fn scanners(&self) -> Vec<filter::Scanner> {
+        let timeout = Duration::from_millis(self.virus_timeout_ms.into());
+        let clamd = self.clamd.clone().map(filter::Engine::Clamd);
+        let hook = self.virus_hook.clone().map(filter::Engine::Hook);
+        let engines = clamd.into_iter().chain(hook);
+        engines.map(|engine| filter::Scanner { engine, timeout }).collect()
+    }
+
     pub(crate) fn thresholds(&self) -> antispam::Thresholds {
         antispam::Thresholds { junk: self.junk_points, refuse: self.refuse_points }
     }
@@ -184,6 +201,24 @@ static KEYS: &[Key] = &[
         about: "Domains whose mail is taken; the first one completes user names without @. Empty: those of the accounts.",
         get: |c| list(c.domains.iter()),
         set: |c, v| v.domains().map(|domains| c.domains = domains),
+    },
+    Key {
+        name: "antivirus.clamd",
+        about: "The daemon of ClamAV, which is asked about each letter: \"unix:/run/clamav/clamd.ctl\", or \"127.0.0.1:3310\". Empty: nobody is asked.",
+        get: |c| quote(&shown(c.clamd.as_ref())),
+        set: |c, v| v.parsed("unix:/run/clamav/clamd.ctl").map(|place| c.clamd = place),
+    },
+    Key {
+        name: "antivirus.hook",
+        about: "A program of yours that is sent each letter by HTTP POST and answers {\"virus\": null} or {\"virus\": \"NAME\"}, such as \"http://127.0.0.1:8080/scan\". Empty: none.",
+        get: |c| quote(&shown(c.virus_hook.as_ref())),
+        set: |c, v| v.parsed("http://127.0.0.1:8080/scan").map(|hook| c.virus_hook = hook),
+    },
+    Key {
+        name: "antivirus.timeout_ms",
+        about: "How long a letter waits for them; one that was not scanned by then goes on.",
+        get: |c| c.virus_timeout_ms.to_string(),
+        set: |c, v| v.integer(100, 300_000).map(|n| c.virus_timeout_ms = n),
     },
     Key {
         name: "data.folder",
@@ -877,6 +912,16 @@ impl Value<'_> {
         }
     }
 
+    /// Empty text is none.
+    fn parsed<T: FromStr>(&self, example: &str) -> Result<Option<T>, String> {
+        if self.0.as_str() == Some("") {
+            return Ok(None);
+        }
+        let text = self.text()?;
+        let found = text.parse().map(Some);
+        found.map_err(|_| format!("cannot be {text:?}: write one such as {example:?}"))
+    }
+
     /// A whole number from `low` to `high`, both included.
     fn integer<N: TryFrom<i64>>(&self, low: i64, high: i64) -> Result<N, String> {
         let range = format!("must be a whole number from {low} to {high}");
@@ -916,7 +961,7 @@ impl Value<'_> {
     }
 
     /// Texts that are all of one kind.
-    fn list<T: std::str::FromStr>(&self, example: &str) -> Result<Vec<T>, String> {
+    fn list<T: FromStr>(&self, example: &str) -> Result<Vec<T>, String> {
         let Some(array) = self.0.as_array() else {
             let kind = self.0.type_str();
             return Err(format!("must be a list, not a {kind}: write one such as {example}"));
@@ -1172,6 +1217,11 @@ fn pairs(pairs: &[Pair]) -> String {
     format!("[{}]", pairs.iter().map(one).collect::<Vec<_>>().join(", "))
 }
 
+/// None is empty.
+fn shown<T: ToString>(one: Option<&T>) -> String {
+    one.map(ToString::to_string).unwrap_or_default()
+}
+
 fn quote(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
@@ -1259,6 +1309,7 @@ mod tests {
             [data]\nfolder = '/srv/mail'\nindex = 'memory:'\nstore = 'postgres://a:b@c/d'\nsegment_bytes = 0x200000\n\
             reserve_bytes = 2_000_000\npack = false\ncache_bytes = 0\n\
             [dkim]\nkeys = [{domain = 'Example.test', selector = 's2026', file = '/etc/a b.pem'}]\n\
+            [antivirus]\nclamd = 'unix:/run/x.ctl'\nhook = 'http://[::1]:8080/scan'\ntimeout_ms = 900\n\
             [jmap]\nsession_url = 'https://mail.example.test/jmap'\n\
             [submission]\nhide_client = true\nletters_per_hour = 7\nrecipients_per_day = 0\n\
             [limits]\nmessage_bytes = 100000\nrecipients = 200\nconnections = 7\nline_bytes = 600\n\
@@ -1344,6 +1395,8 @@ mod tests {
             &["jmap.session_url cannot be", "https://"],
         );
         check("[jmap]\nsession_url = 'https://a b'", 2, &["without spaces"]);
+        check("[antivirus]\nclamd = '/run/x'", 2, &["cannot be \"/run/x\"", "unix:/run/clamav"]);
+        check("[antivirus]\nhook = 'https://x/'", 2, &["such as \"http://127"]);
         check("[oauth]\nissuer = 'https://id.test'\nkeys = 'k'", 1, &["wants oauth.audience"]);
         check("[jmap]\nsession_url = 'https://a\"b'", 2, &["without spaces"]);
         check("[jmap]\nsession_url = 'https://'", 2, &["cannot be"]);

@@ -2,6 +2,7 @@
 nothing with us. Strangers come through a front that says who they are (XCLIENT)."""
 
 import contextlib
+import imaplib
 import json
 import re
 import smtplib
@@ -243,22 +244,84 @@ class Silence(unittest.TestCase):
             self.assertLess(min(took), 3)
 
 
-def send(server, raw, sender, ip):
-    """Through the front, and back the way a reader gets it."""
+class Strangers(unittest.TestCase):
+    """Who is known to whom, and who is asked to come again."""
+
+    @contextlib.contextmanager
+    def serving(self, **spam):
+        with contextlib.ExitStack() as stack:
+            folder = stack.enter_context(Folder())
+            names = stack.enter_context(NameServer(folder, ZONE.replace("GIANT", '"x"')))
+            lists = "[{ symbol = 'LISTED_CLIENT', zone = 'bl.test', of = 'clients', points = 1.5, answers = '127.0.0.0/24' }]"
+            more = {"check_senders": "true", "lists": lists} | spam
+            yield stack.enter_context(serving(folder, spam=more, dns={"servers": f"['{names.address}']"}))
+
+    def box(self, server, name, raw, sender):
+        """The mailbox it went to."""
+        before = {box: count(server, name, box) for box in ("INBOX", "Junk")}
+        bring(server, raw, sender, "192.0.2.7", to=(name,))
+        [grown] = [box for box in before if count(server, name, box) > before[box]]
+        return grown
+
+    def test_people_one_wrote_to(self):
+        with self.serving(junk_points=1.0) as server:
+            friend = "ala@good.test"
+            self.assertEqual(self.box(server, "alice", letter(friend), friend), "Junk")
+            with smtplib.SMTP("127.0.0.1", server.port("submission"), timeout=60) as session:
+                session.starttls(context=server.certificate.client())
+                session.login(user("alice"), PASSWORD)
+                session.sendmail(user("alice"), ["Ala@good.test"], letter(user("alice")))
+            end = time.monotonic() + 20
+            while (box := self.box(server, "alice", letter(friend), friend)) != "INBOX" and time.monotonic() < end:
+                time.sleep(0.2)
+            self.assertEqual(box, "INBOX")
+            # Nobody else knows her, and nobody else may speak for her.
+            self.assertEqual(self.box(server, "bob", letter(friend), friend), "Junk")
+            self.assertEqual(self.box(server, "alice", letter(friend), "x@nothing.test"), "Junk")
+            self.assertEqual(self.box(server, "alice", letter("eve@good.test"), friend), "Junk")
+
+    def test_come_again(self):
+        with self.serving(greylist_points=1.0, greylist_wait_s=1) as server:
+            raw = letter("x@nothing.test")
+            for _ in range(2):
+                with self.assertRaises(smtplib.SMTPDataError) as error:
+                    bring(server, raw, "x@nothing.test", "192.0.2.7")
+                self.assertEqual((error.exception.smtp_code, error.exception.smtp_error[:5]), (451, b"4.7.1"))
+            time.sleep(1.1)
+            bring(server, raw, "x@nothing.test", "192.0.2.7")
+            bring(server, letter("other@nothing.test"), "other@nothing.test", "192.0.2.7")
+            # Who is not doubtful, and who is of this machine, is not asked.
+            bring(server, letter("x@nothing.test"), "x@nothing.test", "192.0.9.9")
+            with smtplib.SMTP("127.0.0.1", server.port("smtp"), timeout=60) as session:
+                session.sendmail("x@sends.test", [user("alice")], letter("x@sends.test"))
+            self.assertEqual(count(server, "alice", "INBOX"), 4)
+
+
+def count(server, name, box):
+    with imaplib.IMAP4("127.0.0.1", server.port("imap")) as imap:
+        imap.login(user(name), PASSWORD)
+        return int(imap.select(box, readonly=True)[1][0])
+
+
+def bring(server, raw, sender, ip, to=("alice",)):
+    """Through the front."""
     with smtplib.SMTP("127.0.0.1", server.port("smtp"), timeout=60, source_address=(FRONT, 0), local_hostname="front.test") as session:
         session.ehlo()
         address = ip if "." in ip else f"IPV6:{ip}"
         code, said = session.docmd("XCLIENT", f"ADDR={address} NAME=[UNAVAILABLE]")
         assert code == 220, (code, said)
         session.ehlo("good.test")
-        session.sendmail(sender, [user("alice")], raw)
+        session.sendmail(sender, [user(name) for name in to], raw)
+
+
+def send(server, raw, sender, ip):
+    """Through the front, and back the way a reader gets it."""
+    bring(server, raw, sender, ip)
     return newest(server)
 
 
 def newest(server):
     """The letter that came last, from INBOX or Junk."""
-    import imaplib
-
     imap = imaplib.IMAP4("127.0.0.1", server.port("imap"))
     imap.login(user("alice"), PASSWORD)
     letters = []

@@ -1,6 +1,7 @@
 //! What SPF, DKIM, DMARC and ARC say about who sent a letter: words only. Who asks the DNS fills them in; a question that
 //! was not answered in time stays [`Outcome::TempError`] and proves nothing.
 
+use crate::dmarc::organization;
 use types::Address;
 
 /// RFC 8601 §2.7, the words of all methods; each method uses its own ones of them.
@@ -104,9 +105,15 @@ impl Authentication {
         domains
     }
 
-    /// Whether the author's domain is proven to have sent it.
+    /// Whether the author's domain is proven to have sent it: by what it says of DMARC, or, where it says nothing, by a
+    /// domain of the same owner.
     pub fn is_authentic(&self, from: &Address) -> bool {
-        self.dmarc.outcome == Outcome::Pass
-            && self.dmarc.from_domain.eq_ignore_ascii_case(from.domain())
+        let domain = from.domain().to_ascii_lowercase();
+        let owner = organization(&domain);
+        match self.dmarc.outcome {
+            Outcome::Pass => self.dmarc.from_domain == domain,
+            Outcome::None => self.proven_domains().iter().any(|one| organization(one) == owner),
+            _ => false,
+        }
     }
 }

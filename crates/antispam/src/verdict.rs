@@ -78,6 +78,10 @@ pub(crate) fn by_rules(facts: &Facts<'_>, thresholds: Thresholds) -> Verdict {
 const LINE_CHARS: usize = 76;
 
 impl Verdict {
+    pub fn has(&self, symbol: &str) -> bool {
+        self.symbols.iter().any(|hit| hit.symbol == symbol)
+    }
+
     /// The value of an `X-Spam-Status` field, folded: `Yes, score=16.0 required=6.0 tests=TEST_STRING`.
     pub fn header_value(&self) -> String {
         let yes = if self.action == Action::Accept { "No" } else { "Yes" };

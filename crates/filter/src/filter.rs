@@ -1,14 +1,16 @@
 //! What becomes of a letter, and how what people say about letters gets into the next verdict.
 
 use crate::antivirus::{Antivirus, Scanner};
+use crate::correspondents::Correspondents;
+use crate::greylist::{Greylist, Greylisting};
 use crate::history::{History, Judged, Reason};
 use crate::journal::{Journal, State};
 use crate::lookups::{Lookups, Senders};
-use crate::people::People;
+use crate::people::{Own, People};
 use crate::{Result, as_it_came};
 use antispam::{
-    Action, Authentication, Class, Evidence, Facts, Lesson, Listed, Model, Personal, Thresholds,
-    Verdict, Word,
+    Action, Authentication, Class, Evidence, Facts, Hit, Lesson, Listed, Model, Personal,
+    Thresholds, Verdict, Word,
 };
 use mparser::Message;
 use prometheus_client::registry::Registry;
@@ -30,6 +32,13 @@ const OTHERS_EVERY: std::time::Duration = std::time::Duration::from_secs(2);
 const WORDS: usize = 12;
 /// A state unpacks to no more than this.
 const STATE_BYTES: usize = 64 << 20;
+/// A letter of somebody to whom the account wrote.
+pub const CORRESPONDENT: &str = "CORRESPONDENT";
+const CORRESPONDENT_POINTS: f32 = -4.0;
+/// Letters that were sent and whose recipients are not noted yet; more are not noted.
+const WROTE: usize = 1_000;
+/// Recipients of one letter that are noted: more are a mailing, not people one knows.
+const WROTE_TO: usize = 50;
 
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -42,6 +51,8 @@ pub struct Options {
     pub senders: Option<Senders>,
     /// Asked about each letter, all at once.
     pub scanners: Vec<Scanner>,
+    /// `None`: no letter is asked to come again.
+    pub greylisting: Option<Greylisting>,
 }
 
 /// Who brings a letter, and for whom.
@@ -66,8 +77,8 @@ pub struct Looked {
     pub authentication: Option<Authentication>,
     pub listed: Vec<Listed>,
     pub virus: Option<String>,
-    /// What the accounts taught for themselves; most taught nothing.
-    pub own: Vec<(AccountId, Arc<Personal>)>,
+    /// What is known of the accounts; of most nothing.
+    pub own: Vec<(AccountId, Own)>,
 }
 
 /// What becomes of one letter.
@@ -80,9 +91,11 @@ pub struct Judgement {
     /// Words that say most; only of letters that are not accepted.
     pub words: Vec<Word>,
     /// Accounts for which it is another one.
-    pub own: Vec<(AccountId, Action)>,
+    pub own: Vec<(AccountId, Verdict)>,
     /// What lists in the DNS know.
     pub listed: Vec<Listed>,
+    /// It may be delivered when it comes again in some minutes (greylisting).
+    pub later: bool,
 }
 
 /// What a lesson did.
@@ -105,6 +118,7 @@ struct Inner {
     history: Option<History>,
     lookups: Option<Lookups>,
     antivirus: Antivirus,
+    greylist: Option<Greylist>,
     model: RwLock<Arc<Model>>,
     kept: Option<Kept>,
 }
@@ -114,8 +128,17 @@ struct Kept {
     store: Store,
     journal: Journal,
     people: People,
+    wrote: mpsc::Sender<Wrote>,
+    /// Until [`Filter::run`] takes it.
+    written: std::sync::Mutex<Option<mpsc::Receiver<Wrote>>>,
     /// Only one applies lessons at a time.
     reached: Mutex<Reached>,
+}
+
+/// An account sent a letter.
+struct Wrote {
+    account: AccountId,
+    to: Vec<String>,
 }
 
 #[derive(Default)]
@@ -140,7 +163,9 @@ impl Filter {
     pub fn on(store: Store, options: Options, clock: Arc<dyn Clock>) -> Self {
         let journal = Journal::new(store.clone());
         let people = People::new(store.clone());
-        let kept = Kept { store, journal, people, reached: Mutex::default() };
+        let (wrote, written) = mpsc::channel(WROTE);
+        let written = std::sync::Mutex::new(Some(written));
+        let kept = Kept { store, journal, people, wrote, written, reached: Mutex::default() };
         Self::with(options, clock, Some(kept))
     }
 
@@ -155,7 +180,9 @@ impl Filter {
         let model = RwLock::new(Arc::new(Model::new()));
         let lookups = options.senders.clone().map(Lookups::new);
         let antivirus = Antivirus::new(&options.scanners);
-        Self(Arc::new(Inner { options, clock, history, lookups, antivirus, model, kept }))
+        let greylist = options.greylisting.map(Greylist::new);
+        let inner = Inner { options, clock, history, lookups, antivirus, greylist, model, kept };
+        Self(Arc::new(inner))
     }
 
     /// Adds the counters, under `filter_`.
@@ -208,9 +235,32 @@ impl Filter {
         looked: &Looked,
         message: &Message<'_>,
     ) -> Judgement {
-        let judgement = self.weigh(connection, looked, message);
+        let mut judgement = self.weigh(connection, looked, message);
+        judgement.later = self.is_greylisted(connection, looked, &judgement);
         self.note(connection, &judgement, self.0.clock.now_unix_s());
         judgement
+    }
+
+    fn is_greylisted(
+        &self,
+        connection: &Connection<'_>,
+        looked: &Looked,
+        judgement: &Judgement,
+    ) -> bool {
+        let Some(greylist) = &self.0.greylist else { return false };
+        let Judgement { verdict, own, .. } = judgement;
+        let is_doubtful = verdict.score >= greylist.greylisting.points;
+        let is_stranger = !connection.is_known && is_far(connection.client_ip);
+        let is_awaited = own.iter().any(|(_, theirs)| theirs.has(CORRESPONDENT));
+        is_doubtful
+            && is_stranger
+            && verdict.action == Action::Accept
+            && !is_awaited
+            && greylist.must_wait(
+                connection,
+                looked.authentication.as_ref(),
+                self.0.clock.now_unix_s(),
+            )
     }
 
     pub(crate) fn weigh(
@@ -234,13 +284,19 @@ impl Filter {
         let (model, thresholds) = (self.model(), self.thresholds());
         let judged = model.judge(&facts, thresholds);
         let verdict = judged.verdict(thresholds);
+        let author = proven_author(looked, message);
         let mut own = Vec::new();
-        for (account, taught) in &looked.own {
-            let now = evidence.now_unix_s;
-            let theirs = model.judge_for(&judged, account.0, taught, thresholds, now);
-            let action = theirs.action;
-            if action != verdict.action {
-                own.push((*account, action));
+        for (account, known) in &looked.own {
+            let mut theirs = verdict.clone();
+            if let Some(taught) = &known.taught {
+                let now = evidence.now_unix_s;
+                theirs = model.judge_for(&judged, account.0, taught, thresholds, now);
+            }
+            if author.as_deref().is_some_and(|author| known.knows.knows(author)) {
+                theirs = of_correspondent(theirs, *thresholds);
+            }
+            if theirs != verdict {
+                own.push((*account, theirs));
             }
         }
         let words = if verdict.action == Action::Accept {
@@ -249,7 +305,8 @@ impl Filter {
             model.learner.words(&facts, WORDS)
         };
         let probability = (judged.opinion.lessons > 0).then_some(judged.opinion.probability);
-        Judgement { verdict, probability, words, own, listed: looked.listed.clone() }
+        let listed = looked.listed.clone();
+        Judgement { verdict, probability, words, own, listed, later: false }
     }
 
     fn note(&self, connection: &Connection<'_>, judgement: &Judgement, at_unix_s: i64) {
@@ -304,7 +361,7 @@ impl Filter {
         stored: &[u8],
         class: Class,
     ) -> Result<Taught> {
-        let lesson = self.lesson(reporter, stored, class);
+        let (lesson, author) = self.lesson(reporter, stored, class);
         let before = self.model().told(lesson.letter, lesson.account);
         if before == Some(class) {
             return Ok(Taught::Already);
@@ -319,6 +376,13 @@ impl Filter {
                 drop(reached);
                 if let Some(account) = account {
                     self.learn_for(kept, account, &lesson, (before, class), known).await?;
+                    // Who takes a letter out of Junk wants to hear from its author.
+                    let meet = |knows: &mut Correspondents| match (&author, class) {
+                        (Some(author), Class::Ham) => knows.meet(author),
+                        (Some(author), Class::Spam) => knows.forget(author),
+                        (None, _) => false,
+                    };
+                    kept.people.meet(account, meet).await?;
                 }
             }
             None => drop(self.model().apply(&lesson)),
@@ -340,11 +404,12 @@ impl Filter {
             }
             own.learn(&lesson.features, class, known);
         };
-        kept.people.change(account, change).await
+        kept.people.teach(account, change).await
     }
 
-    /// The rules that hit when the letter came are in it; who only imported it never had a verdict.
-    fn lesson(&self, reporter: u64, stored: &[u8], class: Class) -> Lesson {
+    /// The rules that hit when the letter came are in it; who only imported it never had a verdict. With the letter's
+    /// author, when there is one.
+    fn lesson(&self, reporter: u64, stored: &[u8], class: Class) -> (Lesson, Option<String>) {
         let came = as_it_came(stored, &self.0.options.hostname);
         let message = Message::parse(came.original);
         let evidence = Evidence {
@@ -355,13 +420,37 @@ impl Filter {
         };
         let facts = Facts::gather(&message, &evidence);
         let features = antispam::lesson_features(&facts, came.symbols.as_deref());
-        Lesson {
+        let lesson = Lesson {
             sketch: antispam::Sketch::of(&facts),
             letter: short_hash(came.original),
             account: reporter,
             class: Some(class),
             at_unix_s: self.0.clock.now_unix_s(),
             features,
+        };
+        (lesson, author(&message))
+    }
+
+    /// An account sent a letter: what these people answer is hardly spam. Noted soon; does not wait.
+    pub fn wrote(&self, account: AccountId, to: impl Iterator<Item = String>) {
+        let Some(kept) = &self.0.kept else { return };
+        let to = to.take(WROTE_TO).collect();
+        if kept.wrote.try_send(Wrote { account, to }).is_err() {
+            tracing::warn!(%account, "too many letters were sent at once: whom they were for is not noted");
+        }
+    }
+
+    async fn note_correspondents(&self, kept: &Kept, wrote: Wrote) {
+        let Wrote { account, to } = wrote;
+        let own = kept.people.of(account).await.unwrap_or_default();
+        if to.iter().all(|address| own.knows.knows(address)) {
+            return;
+        }
+        let meet = |knows: &mut Correspondents| {
+            to.iter().fold(false, |changed, address| knows.meet(address) | changed)
+        };
+        if let Err(error) = kept.people.meet(account, meet).await {
+            tracing::warn!(%account, %error, "to whom the account wrote is not noted");
         }
     }
 
@@ -398,16 +487,20 @@ impl Filter {
     /// Learns from moves into Junk and out of it, and from what other servers learn, until `shutdown` is true.
     pub async fn run(self, mut clicks: mpsc::Receiver<Click>, mut shutdown: watch::Receiver<bool>) {
         let Some(kept) = &self.0.kept else { return };
+        let written = kept.written.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut written) = written else { return };
         let mut others = tokio::time::interval(OTHERS_EVERY);
         others.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let next = tokio::select! {
                 click = clicks.recv() => Next::Click(click),
+                Some(wrote) = written.recv() => Next::Wrote(wrote),
                 _ = others.tick() => Next::Others,
                 _ = shutdown.wait_for(|stop| *stop) => Next::Stop,
             };
             match next {
                 Next::Click(Some(click)) => self.clicked(kept, click).await,
+                Next::Wrote(wrote) => self.note_correspondents(kept, wrote).await,
                 Next::Others => {
                     let mut reached = kept.reached.lock().await;
                     if let Err(error) = self.catch_up(kept, &mut reached).await {
@@ -450,6 +543,7 @@ impl Filter {
 /// What [`Filter::run`] waits for.
 enum Next {
     Click(Option<Click>),
+    Wrote(Wrote),
     Others,
     Stop,
 }
@@ -457,7 +551,7 @@ enum Next {
 impl Judgement {
     pub fn action_for(&self, account: AccountId) -> Action {
         let mut own = self.own.iter().filter(|(of, _)| *of == account);
-        own.next().map_or(self.verdict.action, |(_, action)| *action)
+        own.next().map_or(self.verdict.action, |(_, verdict)| verdict.action)
     }
 
     /// The heaviest first.
@@ -484,7 +578,7 @@ impl Judgement {
             at_unix_s,
             client: connection.client_ip.to_string(),
             sender: connection.sender.map_or_else(|| "<>".to_owned(), ToString::to_string),
-            action: word(self.verdict.action).to_owned(),
+            action: if self.later { "later" } else { word(self.verdict.action) }.to_owned(),
             score: self.verdict.score,
             required: self.verdict.required,
             probability: self.probability,
@@ -494,7 +588,32 @@ impl Judgement {
     }
 }
 
-fn short_hash(bytes: &[u8]) -> u64 {
+/// The one author, in lower case.
+fn author(message: &Message<'_>) -> Option<String> {
+    let from = message.index().from_();
+    let [one] = from.as_slice() else { return None };
+    Some(one.address.to_lowercase())
+}
+
+/// The author of a letter that is really his: a stranger could write anybody's address.
+fn proven_author(looked: &Looked, message: &Message<'_>) -> Option<String> {
+    let author = author(message)?;
+    let address: Address = author.parse().ok()?;
+    looked.authentication.as_ref()?.is_authentic(&address).then_some(author)
+}
+
+fn of_correspondent(mut verdict: Verdict, thresholds: Thresholds) -> Verdict {
+    verdict.symbols.push(Hit { symbol: CORRESPONDENT.into(), points: CORRESPONDENT_POINTS });
+    verdict.score += CORRESPONDENT_POINTS;
+    verdict.action = thresholds.action(verdict.score);
+    verdict
+}
+
+fn is_far(ip: IpAddr) -> bool {
+    crate::lookups::distance(ip) == crate::lookups::Distance::Far
+}
+
+pub(crate) fn short_hash(bytes: &[u8]) -> u64 {
     let hash = blake3::hash(bytes);
     u64::from_le_bytes(hash.as_bytes().first_chunk::<8>().copied().unwrap_or_default())
 }

@@ -8,17 +8,21 @@
 //! |---|---|
 //! | `antivirus` | virus scanners that are asked about each letter |
 //! | `control` | questions of the person at the console |
+//! | `correspondents` | to whom an account wrote |
 //! | `filter` | [`Filter`]: what becomes of a letter |
+//! | `greylist` | letters that are asked to come again |
 //! | `history` | the last verdicts, for people who ask why |
 //! | `journal` | lessons in the store: written, read in their order by every server |
 //! | `lookups` | what others know about senders: SPF, DKIM, DMARC, ARC, lists in the DNS |
-//! | `people` | what accounts taught for themselves |
+//! | `people` | what accounts taught for themselves, and whom they know |
 //! | `stored` | a letter as it came, out of one as it is stored |
 
 mod antivirus;
 pub mod control;
+mod correspondents;
 mod error;
 mod filter;
+mod greylist;
 mod history;
 mod journal;
 mod lookups;
@@ -26,9 +30,13 @@ mod people;
 mod stored;
 
 pub use antivirus::{Clamd, Engine, Hook, Scanner};
+pub use correspondents::Correspondents;
 pub use error::{Error, Result};
-pub use filter::{Connection, Filter, Judgement, Looked, Options, Taught};
+use filter::short_hash;
+pub use filter::{CORRESPONDENT, Connection, Filter, Judgement, Looked, Options, Taught};
+pub use greylist::Greylisting;
 pub use history::{History, Judged, Reason, look_up};
 pub use journal::{ACCOUNT, Entry, Journal, State};
 pub use lookups::{Asking, DEADLINE, Found, Kind, List, ListOf, Missing, Record, Resolve, Senders};
+pub use people::Own;
 pub use stored::{Stored, as_it_came};

@@ -1,6 +1,8 @@
-//! What each account taught for itself: a note about the account, and the ones in use in memory.
+//! What is known of each account: what it taught for itself, and to whom it wrote. Notes about the account, and the ones in
+//! use in memory.
 
 use crate::Result;
+use crate::correspondents::Correspondents;
 use antispam::Personal;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,13 +10,30 @@ use std::time::{Duration, Instant};
 use storage::Store;
 use types::AccountId;
 
-/// The note's name; no annotation of IMAP can be called so.
-const NOTE: &str = "filter/own";
+/// Names of notes; no annotation of IMAP can be called so.
+const TAUGHT: &str = "filter/own";
+const KNOWS: &str = "filter/known";
 /// Another server may have learned since.
 const FRESH: Duration = Duration::from_mins(1);
-/// Accounts in memory; those that taught something take 33 KB.
-const KNOWN: usize = 100_000;
-const TAUGHT: usize = 2_000;
+/// Accounts in memory; those that taught something take 33 KB, those that wrote to many people up to 16 KB more.
+const ACCOUNTS: usize = 100_000;
+const WITH_NOTES: usize = 2_000;
+/// Tries to change a note that others change too.
+const TRIES: usize = 5;
+
+/// What the filter knows of one account.
+#[derive(Debug, Clone, Default)]
+pub struct Own {
+    /// `None`: nothing.
+    pub taught: Option<Arc<Personal>>,
+    pub knows: Arc<Correspondents>,
+}
+
+impl Own {
+    fn is_empty(&self) -> bool {
+        self.taught.is_none() && self.knows.is_empty()
+    }
+}
 
 pub(crate) struct People {
     store: Store,
@@ -23,8 +42,8 @@ pub(crate) struct People {
 
 #[derive(Default)]
 struct Known {
-    own: HashMap<AccountId, (Instant, Option<Arc<Personal>>)>,
-    taught: usize,
+    own: HashMap<AccountId, (Instant, Option<Own>)>,
+    with_notes: usize,
 }
 
 impl People {
@@ -32,56 +51,94 @@ impl People {
         Self { store, known: Mutex::default() }
     }
 
-    /// `None`: the account taught nothing. Trouble is none either: mail must not wait for it.
-    pub(crate) async fn of(&self, account: AccountId) -> Option<Arc<Personal>> {
-        let known = self.known(account);
-        if let Some(own) = known {
+    /// `None`: nothing is known. Trouble is none either: mail must not wait for it.
+    pub(crate) async fn of(&self, account: AccountId) -> Option<Own> {
+        if let Some(own) = self.known(account) {
             return own;
         }
         let own = self.read(account).await.unwrap_or_else(|error| {
             tracing::warn!(%account, %error, "what the account taught the spam filter cannot be read");
-            None
+            Own::default()
         });
-        let own = own.map(Arc::new);
         self.keep(account, own.clone());
-        own
+        (!own.is_empty()).then_some(own)
     }
 
-    /// Reads it, changes it, and keeps it durably.
-    pub(crate) async fn change(
+    async fn read(&self, account: AccountId) -> Result<Own> {
+        let notes = self.store.notes_under(account, None, "filter/").await?;
+        let value =
+            |name: &str| notes.iter().find(|note| note.name == name).map(|note| &note.value);
+        let taught = value(TAUGHT).and_then(|value| Personal::decode(value)).map(Arc::new);
+        let knows = value(KNOWS).and_then(|value| Correspondents::decode(value));
+        Ok(Own { taught, knows: Arc::new(knows.unwrap_or_default()) })
+    }
+
+    /// What the account taught: read, changed, and kept durably.
+    pub(crate) async fn teach(
         &self,
         account: AccountId,
-        change: impl FnOnce(&mut Personal),
+        change: impl Fn(&mut Personal),
     ) -> Result<()> {
-        let mut own = self.read(account).await?.unwrap_or_default();
-        change(&mut own);
-        let note = (NOTE.to_owned(), Some(own.encode()));
-        self.store.put_notes(account, None, vec![note]).await?;
-        self.keep(account, Some(Arc::new(own)));
+        let change = |value: Option<&[u8]>| {
+            let mut taught = value.and_then(Personal::decode).unwrap_or_default();
+            change(&mut taught);
+            Some(taught.encode())
+        };
+        self.change(account, TAUGHT, change).await
+    }
+
+    /// To whom the account wrote, the same way.
+    pub(crate) async fn meet(
+        &self,
+        account: AccountId,
+        change: impl Fn(&mut Correspondents) -> bool,
+    ) -> Result<()> {
+        let change = |value: Option<&[u8]>| {
+            let mut knows = value.and_then(Correspondents::decode).unwrap_or_default();
+            change(&mut knows).then(|| knows.encode())
+        };
+        self.change(account, KNOWS, change).await
+    }
+
+    /// Nothing is written when `change` gives nothing back.
+    async fn change(
+        &self,
+        account: AccountId,
+        name: &str,
+        change: impl Fn(Option<&[u8]>) -> Option<Vec<u8>>,
+    ) -> Result<()> {
+        for left in (0..TRIES).rev() {
+            let notes = self.store.notes_under(account, None, name).await?;
+            let note = notes.into_iter().find(|note| note.name == name);
+            let before = note.map(|note| note.value);
+            let Some(after) = change(before.as_deref()) else { break };
+            match self.store.replace_note(account, name, before, after).await {
+                Err(storage::Error::NoteChanged) if left > 0 => {}
+                Err(error) => return Err(error.into()),
+                Ok(_) => break,
+            }
+        }
+        let own = self.read(account).await?;
+        self.keep(account, own);
         Ok(())
     }
 
-    async fn read(&self, account: AccountId) -> Result<Option<Personal>> {
-        let notes = self.store.notes_under(account, None, NOTE).await?;
-        let note = notes.iter().find(|note| note.name == NOTE);
-        Ok(note.and_then(|note| Personal::decode(&note.value)))
-    }
-
     #[expect(clippy::option_option, reason = "known to be none, and not known")]
-    fn known(&self, account: AccountId) -> Option<Option<Arc<Personal>>> {
+    fn known(&self, account: AccountId) -> Option<Option<Own>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, own) = known.own.get(&account)?;
         (since.elapsed() < FRESH).then(|| own.clone())
     }
 
-    fn keep(&self, account: AccountId, own: Option<Arc<Personal>>) {
+    fn keep(&self, account: AccountId, own: Own) {
+        let own = (!own.is_empty()).then_some(own);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.own.len() >= KNOWN || known.taught >= TAUGHT {
+        if known.own.len() >= ACCOUNTS || known.with_notes >= WITH_NOTES {
             // All at once: what is in use comes back with the next letter.
             *known = Known::default();
         }
-        known.taught += usize::from(own.is_some());
+        known.with_notes += usize::from(own.is_some());
         let before = known.own.insert(account, (Instant::now(), own));
-        known.taught -= usize::from(before.is_some_and(|(_, own)| own.is_some()));
+        known.with_notes -= usize::from(before.is_some_and(|(_, own)| own.is_some()));
     }
 }

@@ -10,7 +10,7 @@
 use crate::asked::{self, Asked};
 use antispam::{Action, Verdict};
 use bytes::BytesMut;
-use filter::Filter;
+use filter::{Filter, Judgement};
 use mparser::Message;
 use std::io;
 use std::sync::Arc;
@@ -35,6 +35,8 @@ const OURS_MOST: u32 = 20;
 
 const FORGED: &[u8] = b"550 5.6.0 this letter has too many X-Spam fields of its own";
 const REFUSED: &[u8] = b"550 5.7.1 this letter looks like spam";
+const COME_AGAIN: &[u8] =
+    b"451 4.7.1 come again in a few minutes; mail from there is not known here yet";
 const LATER: &[u8] = b"451 4.7.1 the spam filter cannot say at the moment, try later";
 
 // SMFIF_: what we may change.
@@ -106,21 +108,25 @@ impl Milter {
                 Heard::Reply(out) => out,
                 Heard::Letter => {
                     let (asked, ours) = session.letter();
-                    let verdict = timeout(CHECK_TIMEOUT, self.judge(asked)).await;
-                    session.answer(verdict.ok().flatten().as_ref(), &ours)
+                    let judged = timeout(CHECK_TIMEOUT, self.judge(asked)).await.ok().flatten();
+                    if judged.as_ref().is_some_and(|judged| judged.later) {
+                        not_taken(COME_AGAIN)
+                    } else {
+                        session.answer(judged.as_ref().map(|judged| &judged.verdict), &ours)
+                    }
                 }
             };
             timeout(self.write_timeout, stream.write_all(&out)).await??;
         }
     }
 
-    async fn judge(&self, asked: Asked) -> Option<Verdict> {
+    async fn judge(&self, asked: Asked) -> Option<Judgement> {
         let filter = self.filter.clone();
         let looked = filter.look(&asked.connection(), &asked.letter).await;
         // A letter may take some milliseconds.
         let judged = tokio::task::spawn_blocking(move || {
             let message = Message::parse(&asked.letter);
-            filter.judge(&asked.connection(), &looked, &message).verdict
+            filter.judge(&asked.connection(), &looked, &message)
         });
         judged.await.inspect_err(|error| tracing::error!(%error, "a letter was not judged")).ok()
     }
@@ -149,6 +155,13 @@ fn put(out: &mut Vec<u8>, command: u8, parts: &[&[u8]]) {
     for part in parts {
         out.extend(*part);
     }
+}
+
+/// The letter is answered with this line instead of being taken.
+fn not_taken(line: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    put(&mut out, b'y', &[line, b"\0"]);
+    out
 }
 
 /// What a packet asks of us.
@@ -317,13 +330,10 @@ impl Session {
     fn answer(&self, verdict: Option<&Verdict>, ours: &[u32]) -> Vec<u8> {
         let mut out = Vec::new();
         let Some(verdict) = verdict.filter(|verdict| verdict.action != Action::Refuse) else {
-            let no = if verdict.is_some() { REFUSED } else { LATER };
-            put(&mut out, b'y', &[no, b"\0"]);
-            return out;
+            return not_taken(if verdict.is_some() { REFUSED } else { LATER });
         };
         if ours.iter().any(|count| *count > OURS_MOST) {
-            put(&mut out, b'y', &[FORGED, b"\0"]);
-            return out;
+            return not_taken(FORGED);
         }
         if self.may & MAY_CHANGE != 0 {
             for (name, count) in OURS.iter().zip(ours) {

@@ -121,6 +121,7 @@ fn asked(headers: &HeaderMap, letter: Bytes) -> Asked {
 fn answer(judgement: &Judgement, message_id: &str, refuse: f32) -> Value {
     let verdict = &judgement.verdict;
     let action = match verdict.action {
+        Action::Accept if judgement.later => "soft reject",
         Action::Accept => "no action",
         Action::Junk => "add header",
         Action::Refuse => "reject",

@@ -31,6 +31,7 @@ impl Local {
             Refusal::OtherDomain => (554, "5.7.1"),
             Refusal::Loop => (554, "5.4.6"),
             Refusal::Unwanted => (550, "5.7.1"),
+            Refusal::Later => (451, "4.7.1"),
             Refusal::MailboxFull => (452, "4.2.2"),
             Refusal::DiskFull => (452, "4.3.1"),
             Refusal::Unavailable => (451, "4.3.0"),

@@ -13,6 +13,8 @@ pub enum Refusal {
     Loop,
     #[error("the letter looks like spam")]
     Unwanted,
+    #[error("come again in a few minutes; mail from there is not known here yet")]
+    Later,
     #[error("the mailbox is full")]
     MailboxFull,
     #[error("the server is out of room; the letter was not taken, try again later")]
@@ -38,7 +40,7 @@ impl Refusal {
             Self::OtherDomain | Self::Unwanted => ErrorClass::Denied,
             Self::Loop => ErrorClass::Permanent,
             Self::MailboxFull | Self::DiskFull => ErrorClass::Full,
-            Self::Unavailable => ErrorClass::Temporary,
+            Self::Unavailable | Self::Later => ErrorClass::Temporary,
         }
     }
 

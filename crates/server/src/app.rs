@@ -108,6 +108,7 @@ pub(crate) async fn filter(
         history: Some(config.data_folder.join(SPAM_FOLDER)),
         senders: config.check_senders.then(|| senders(config)),
         scanners: config.scanners(),
+        greylisting: config.greylisting(),
     };
     let filter = Filter::on(store.clone(), options, clock);
     filter.restore().await?;

@@ -51,6 +51,9 @@ pub(crate) struct Config {
     pub(crate) check_senders: bool,
     pub(crate) spam_lists: Vec<filter::List>,
     pub(crate) trusted_sealers: Vec<String>,
+    /// 0: no letter is asked to come again.
+    pub(crate) greylist_points: f32,
+    pub(crate) greylist_wait_s: u32,
     /// Programs that know viruses.
     pub(crate) clamd: Option<filter::Clamd>,
     pub(crate) virus_hook: Option<filter::Hook>,
@@ -113,6 +116,8 @@ impl Default for Config {
             check_senders: true,
             spam_lists: Vec::new(),
             trusted_sealers: Vec::new(),
+            greylist_points: 0.0,
+            greylist_wait_s: 120,
             clamd: None,
             virus_hook: None,
             virus_timeout_ms: 30_000,
@@ -172,6 +177,11 @@ impl Config {
         let hook = self.virus_hook.clone().map(filter::Engine::Hook);
         let engines = clamd.into_iter().chain(hook);
         engines.map(|engine| filter::Scanner { engine, timeout }).collect()
+    }
+
+    pub(crate) fn greylisting(&self) -> Option<filter::Greylisting> {
+        let (points, wait_s) = (self.greylist_points, self.greylist_wait_s);
+        (points > 0.0).then_some(filter::Greylisting { points, wait_s })
     }
 
     pub(crate) fn thresholds(&self) -> antispam::Thresholds {
@@ -456,6 +466,18 @@ static KEYS: &[Key] = &[
         about: "From this score on, a letter is refused.",
         get: |c| format!("{:?}", c.refuse_points),
         set: |c, v| v.number(0.1, 1000.0).map(|n| c.refuse_points = n),
+    },
+    Key {
+        name: "spam.greylist_points",
+        about: "From this score on, a letter of a stranger that is not for Junk is asked to come again (greylisting); 0: none is.",
+        get: |c| format!("{:?}", c.greylist_points),
+        set: |c, v| v.number(0.0, 1000.0).map(|n| c.greylist_points = n),
+    },
+    Key {
+        name: "spam.greylist_wait_s",
+        about: "A letter that comes again after so long is taken, and its sender not asked again.",
+        get: |c| c.greylist_wait_s.to_string(),
+        set: |c, v| v.integer(1, 86_400).map(|n| c.greylist_wait_s = n),
     },
     Key {
         name: "spam.check_senders",
@@ -1317,7 +1339,7 @@ mod tests {
             login_timeout_ms = 3000\nwrite_timeout_ms = 4000\n\
             [log]\nlevel = 'debug'\nformat = 'json'\n\
             [oauth]\nissuer = 'https://id.test'\naudience = 'mail'\nclaim = 'sub'\nkeys = '/etc/k.json'\n\
-            [spam]\njunk_points = 5\nrefuse_points = 9.5\ncheck_senders = false\ntrusted_sealers = ['Lists.test']\n\
+            [spam]\njunk_points = 5\nrefuse_points = 9.5\ngreylist_points = 2.5\ngreylist_wait_s = 9\ncheck_senders = false\ntrusted_sealers = ['Lists.test']\n\
             lists = [{symbol = 'A_B', zone = 'Bl.test', of = 'domains', points = 2, answers = '127.0.1.2'}]\n\
             [tls]\ncertificates = [{cert = 'a b', key = 'c'}, {key = 'd', cert = 'e'}]\nminimum = '1.3'\n\
             [imap]\nlisten = ['[::1]:143', '0.0.0.0:144']\n[https]\nlisten = ['0.0.0.0:443']\n\

@@ -30,6 +30,8 @@ pub enum Error {
         "what is to be noted is too large: a name takes {NOTE_NAME_BYTES} bytes, a value {NOTE_BYTES}"
     )]
     NoteTooLarge,
+    #[error("somebody else changed the note at the same time; read it again, then change it")]
+    NoteChanged,
     #[error("an alias cannot be so: {0}")]
     Alias(&'static str),
     #[error("the mailbox or account has {NOTES} notes already; delete some first")]
@@ -92,7 +94,7 @@ impl Error {
             | Self::InUse { .. }
             | Self::Newer { .. } => ErrorClass::Permanent,
             Self::DiskFull | Self::OverQuota => ErrorClass::Full,
-            Self::Busy | Self::Poisoned(_) | Self::Closed | Self::Io { .. } => {
+            Self::Busy | Self::NoteChanged | Self::Poisoned(_) | Self::Closed | Self::Io { .. } => {
                 ErrorClass::Temporary
             }
             Self::Corrupt(_) => ErrorClass::Corrupt,

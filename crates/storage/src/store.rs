@@ -396,7 +396,21 @@ impl Store {
         mailbox: Option<MailboxId>,
         notes: Vec<(String, Option<Vec<u8>>)>,
     ) -> Result<ModSeq> {
-        self.change(PutNotes { account, mailbox, notes }).await
+        self.change(PutNotes { account, mailbox, notes, before: Vec::new() }).await
+    }
+
+    /// The same for one note about the account that was read before, unless it is another one by now:
+    /// [`Error::NoteChanged`].
+    pub async fn replace_note(
+        &self,
+        account: AccountId,
+        name: &str,
+        before: Option<Vec<u8>>,
+        after: Vec<u8>,
+    ) -> Result<ModSeq> {
+        let notes = vec![(name.to_owned(), Some(after))];
+        let before = vec![(name.to_owned(), before)];
+        self.change(PutNotes { account, mailbox: None, notes, before }).await
     }
 
     /// Notes of this name in all accounts, by account and mailbox.

@@ -55,7 +55,7 @@ pub(crate) struct Lookups {
 
 /// How far away a client is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Distance {
+pub(crate) enum Distance {
     /// This machine: nobody is asked.
     Here,
     /// Our own network: it says nothing about where a letter comes from.
@@ -170,7 +170,7 @@ async fn leads_to(asker: &Asker, name: &str, ip: IpAddr, until: Instant) -> bool
     found.is_ok_and(|records| records.iter().any(|record| record.address() == Some(ip)))
 }
 
-fn distance(ip: IpAddr) -> Distance {
+pub(crate) fn distance(ip: IpAddr) -> Distance {
     let is_near = |ip| match ip {
         IpAddr::V4(v4) => v4.is_private() || v4.is_link_local(),
         IpAddr::V6(v6) => v6.is_unique_local() || v6.is_unicast_link_local(),

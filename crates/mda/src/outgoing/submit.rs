@@ -87,6 +87,9 @@ impl Mda {
         let sent = self.hand_on(&submission, letter).await;
         if sent.is_err() {
             self.rates.give_back(account, recipients);
+        } else {
+            let to = submission.envelope.recipients.iter();
+            self.filter.wrote(account, to.map(|to| to.address.to_string()));
         }
         Ok(sent?)
     }

@@ -21,8 +21,11 @@ pub(super) fn run(passage: &mut Passage<'_>) -> Result<(), Refusal> {
     if verdict.action == Action::Refuse && envelope.may_refuse {
         return Err(Refusal::Unwanted);
     }
+    if judgement.later && envelope.may_refuse {
+        return Err(Refusal::Later);
+    }
     passage.into = place(verdict.action);
-    passage.own = judgement.own.iter().map(|(of, action)| (*of, place(*action))).collect();
+    passage.own = judgement.own.iter().map(|(of, own)| (*of, place(own.action))).collect();
     passage.verdict = Some(judgement.verdict);
     Ok(())
 }

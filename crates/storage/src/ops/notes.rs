@@ -22,6 +22,8 @@ pub(crate) struct PutNotes {
     pub(crate) mailbox: Option<MailboxId>,
     /// `None`: no longer.
     pub(crate) notes: Vec<(String, Option<Vec<u8>>)>,
+    /// What those of them must be that somebody read before he wrote.
+    pub(crate) before: Vec<(String, Option<Vec<u8>>)>,
 }
 
 impl Intent for PutNotes {
@@ -44,6 +46,11 @@ impl Intent for PutNotes {
         };
         if self.notes.iter().any(too_large) {
             return Err(Error::NoteTooLarge);
+        }
+        for (name, value) in &self.before {
+            if facts.txn.note(account, mailbox, name)? != *value {
+                return Err(Error::NoteChanged);
+            }
         }
         // Of a name that stands there twice the last one counts.
         let notes: BTreeMap<&str, &Option<Vec<u8>>> =

@@ -21,6 +21,7 @@ mod campaigns;
 mod claims;
 pub mod dkim;
 mod dmarc;
+mod expression;
 mod facts;
 mod files;
 pub mod learn;
@@ -36,6 +37,7 @@ pub use authentication::{Arc, Authentication, Dkim, Dmarc, DmarcPolicy, Listed, 
 pub use campaigns::{Campaign, Campaigns, Sketch};
 pub use claims::{Claims, domains_to_ask_about};
 pub use dkim::verify::Answer;
+pub use expression::{EXPRESSION_BYTES, ExpressionError, ExpressionErrorKind};
 pub use facts::{Evidence, Facts};
 pub use learn::{Class, Features, Learner, Opinion, Personal, Word};
 pub use lesson::Lesson;

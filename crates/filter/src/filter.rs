@@ -212,6 +212,7 @@ impl Filter {
             tls: connection.tls,
             authentication: looked.authentication.as_ref(),
             listed: &looked.listed,
+            local: None,
             virus: looked.virus.as_deref(),
             now_unix_s: self.0.clock.now_unix_s(),
         };
@@ -492,7 +493,7 @@ fn says(symbol: &str) -> &'static str {
     if symbol == antispam::REPORTED {
         return "People said of copies of this letter that they are spam (points above zero) or wanted.";
     }
-    antispam::RULES.iter().find(|rule| rule.symbol == symbol).map_or("", |rule| rule.says)
+    antispam::says(symbol).unwrap_or_default()
 }
 
 fn word(action: Action) -> &'static str {

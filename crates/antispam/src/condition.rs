@@ -249,3 +249,182 @@ fn network(text: &str) -> Option<(IpAddr, u8)> {
     let bits = bits.parse().ok().filter(|bits| is_number && *bits <= most)?;
     Some((ip, bits))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Evidence;
+    use mparser::Message;
+
+    /// A letter with a bit of everything; `\n` for line ends.
+    const LETTER: &str = "From: Ala <Ala@News.Example.TEST>\nSubject: =?utf-8?q?Za=C5=BC=C3=B3=C5=82=C4=87?=\n gęś\n\
+        X-Tag: first\nX-Tag: second\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n\
+        --b\nContent-Type: text/html; charset=utf-8\n\n\
+        <p>Cheap\n <b>pi</b>lls</p><a href=\"https://A.Shop.Example.TEST:99/x\">x</a> see http://b\u{17c}.test/y\n\
+        --b\nContent-Type: application/octet-stream\nContent-Disposition: attachment; filename=\"Invoice.ISO. \"\n\nx\n--b--\n";
+
+    fn is_met(when: &When, letter: &str) -> bool {
+        let condition = Condition::compile(when).unwrap().unwrap();
+        let raw = letter.replace('\n', "\r\n");
+        let message = Message::parse(raw.as_bytes());
+        let sender = "Bounce+1@Mail.Sender.TEST".parse().unwrap();
+        let evidence = Evidence {
+            client_ip: Some("::ffff:192.0.2.77".parse().unwrap()),
+            sender: Some(&sender),
+            ..Evidence::default()
+        };
+        let facts = Facts::gather(&message, &evidence);
+        let asked = condition.field().map(str::to_owned).into_iter().collect();
+        condition.holds(&Seen::gather(&facts, &asked))
+    }
+
+    fn strings(list: &[&str]) -> Vec<String> {
+        list.iter().map(|one| (*one).to_owned()).collect()
+    }
+
+    #[test]
+    fn header_fields() {
+        #[track_caller]
+        fn check(name: &str, matches: &str, expect: bool) {
+            let when = When::Header { name: name.into(), matches: matches.into() };
+            assert_eq!(is_met(&when, LETTER), expect, "{name}: {matches}");
+        }
+        check("Subject", "^ZAŻÓŁĆ GĘŚ$", true);
+        check("Subject", "(?-i)ZAŻÓŁĆ", false);
+        check("subject", r"\s", true);
+        check("SUBJECT", "utf-8", false);
+        check("X-Tag", "^first$", true);
+        check("X-Tag", "^second$", true);
+        check("X-Tag", "first second", false);
+        check("X-Other", ".", false);
+        // Those of parts are not those of the letter.
+        check("Content-Disposition", ".", false);
+    }
+
+    #[test]
+    fn bodies() {
+        #[track_caller]
+        fn check(matches: &str, expect: bool) {
+            let when = When::Body { matches: matches.into() };
+            assert_eq!(is_met(&when, LETTER), expect, "{matches}");
+        }
+        check("Cheap pills", true);
+        check(r"cheap\s+PILLS\b", true);
+        check("(?-i)Cheap", false);
+        check("<b>", false);
+        check("zażółć", false);
+        check(r"^cheap", true);
+    }
+
+    #[test]
+    fn hosts_of_links() {
+        #[track_caller]
+        fn check(domains: &[&str], expect: bool) {
+            let when = When::UrlHost { domains: strings(domains) };
+            assert_eq!(is_met(&when, LETTER), expect, "{domains:?}");
+        }
+        check(&["a.shop.example.test"], true);
+        check(&["Shop.Example.test."], true);
+        check(&["test"], true);
+        check(&["other.test", "example.test"], true);
+        check(&["hop.example.test"], false);
+        check(&["x.a.shop.example.test"], false);
+        check(&["b\u{17c}.test"], true);
+        check(&["xn--b-poa.test"], true);
+        check(&["news.example.test"], false);
+    }
+
+    #[test]
+    fn senders_of_both_kinds() {
+        #[track_caller]
+        fn check(matches: &str, expect: bool) {
+            let when = When::Sender { matches: strings(&["x@y.test", matches]) };
+            assert_eq!(is_met(&when, LETTER), expect, "{matches}");
+        }
+        check("ala@news.example.test", true);
+        check("ALA@NEWS.EXAMPLE.TEST", true);
+        check("la@news.example.test", false);
+        check("@news.example.test", true);
+        check("@example.test", false);
+        check(".example.test", true);
+        check(".news.example.test", false);
+        check(".test", true);
+        check("bounce+1@mail.sender.test", true);
+        check("@mail.sender.test", true);
+        check(".sender.test", true);
+        check("@sender.test", false);
+    }
+
+    #[test]
+    fn clients() {
+        #[track_caller]
+        fn check(network: &str, expect: bool) {
+            let when = When::Client { networks: strings(&["198.51.100.1", network]) };
+            assert_eq!(is_met(&when, LETTER), expect, "{network}");
+        }
+        check("192.0.2.77", true);
+        check("192.0.2.78", false);
+        check("192.0.2.0/24", true);
+        check("192.0.2.64/26", true);
+        check("192.0.2.0/26", false);
+        check("0.0.0.0/0", true);
+        check("::ffff:192.0.2.77", true);
+        check("::/0", false);
+        check("2001:db8::/32", false);
+    }
+
+    #[test]
+    fn attachments() {
+        #[track_caller]
+        fn check(name: &str, expect: bool) {
+            let when = When::Attachment { names: strings(&[".nothing", name]) };
+            assert_eq!(is_met(&when, LETTER), expect, "{name}");
+        }
+        check(".iso", true);
+        check(".ISO", true);
+        check("invoice.iso", true);
+        check(".is", false);
+        check("x-invoice.iso", false);
+    }
+
+    #[test]
+    fn mistakes() {
+        #[track_caller]
+        fn check(when: When, expect: Fault) {
+            assert_eq!(Condition::compile(&when).unwrap_err(), expect);
+        }
+        let body = |text: &str| When::Body { matches: text.into() };
+        check(body("a("), Fault::Pattern("unclosed group".into()));
+        check(body("(a)\\1"), Fault::Pattern("backreferences are not supported".into()));
+        check(body(""), Fault::PatternLength(PATTERN_BYTES));
+        check(body(&"x".repeat(1_001)), Fault::PatternLength(PATTERN_BYTES));
+        check(body(r"\w{999}"), Fault::PatternBig);
+        for name in ["", "Sub ject", "Subject:", "Zażółć"] {
+            let when = When::Header { name: name.into(), matches: "x".into() };
+            check(when, Fault::FieldName(name.into()));
+        }
+        for name in ["", ".a.test", "a..test", "http://a.test", "a test", "*.test"] {
+            check(When::UrlHost { domains: strings(&[name]) }, Fault::Domain(name.into()));
+        }
+        for name in ["", ".", "@", "a.test", "a@", "*@a.test\n", "a b@c.test", "..test"] {
+            check(When::Sender { matches: strings(&[name]) }, Fault::Sender(name.into()));
+        }
+        for name in [
+            "",
+            "a.test",
+            "192.0.2.0/33",
+            "192.0.2.0/",
+            "192.0.2.0/+8",
+            "::/129",
+            "::ffff:1.2.3.4/99",
+        ] {
+            check(When::Client { networks: strings(&[name]) }, Fault::Network(name.into()));
+        }
+        for name in ["", " ", ".i\nso"] {
+            check(When::Attachment { names: strings(&[name]) }, Fault::FileName(name.into()));
+        }
+        check(When::UrlHost { domains: Vec::new() }, Fault::NoNames);
+        let many = vec![".iso".to_owned(); NAMES + 1];
+        check(When::Attachment { names: many }, Fault::ManyNames(NAMES));
+    }
+}

@@ -336,3 +336,203 @@ fn circle(
     let first = symbols.first().copied().unwrap_or_default();
     Fault::Circle(symbols.join(" needs ")).of(first)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Action, Evidence, Listed, Thresholds, Verdict, score};
+    use mparser::Message;
+
+    fn body(symbol: &str, points: f32, matches: &str) -> LocalRule {
+        let when = When::Body { matches: matches.into() };
+        LocalRule { symbol: symbol.into(), points, says: "It is there.".into(), when }
+    }
+
+    fn symbols(symbol: &str, expression: &str) -> LocalRule {
+        let when = When::Symbols { expression: expression.into() };
+        LocalRule { when, ..body(symbol, 1.0, "") }
+    }
+
+    fn judge(local: &LocalRules, text: &str) -> Verdict {
+        let letter = format!(
+            "From: a@b.test\r\nTo: c@d.test\r\nDate: Sun, 22 Nov 2026 18:00:00 +0100\r\n\
+             Message-ID: <1@b.test>\r\nSubject: x\r\n\r\n{text}\r\n"
+        );
+        let listed = [Listed { symbol: "LIST_ONE".into(), points: 0.5, what: "b.test".into() }];
+        let evidence = Evidence { local: Some(local), listed: &listed, ..Evidence::default() };
+        score(&Message::parse(letter.as_bytes()), &evidence, &Thresholds::default())
+    }
+
+    /// Symbols that hit on a letter that says `one two`, in the order of the table of hits, without `LIST_ONE`.
+    #[track_caller]
+    fn check(rules: &[LocalRule], expect: &[&str]) {
+        let local = LocalRules::compile(rules.to_vec(), Vec::new(), &["LIST_ONE"]).unwrap();
+        let verdict = judge(&local, "one two");
+        let hits = verdict.symbols.iter().map(|hit| &*hit.symbol);
+        let mut hits: Vec<&str> = hits.filter(|symbol| *symbol != "LIST_ONE").collect();
+        hits.sort_unstable();
+        assert_eq!(hits, expect);
+    }
+
+    #[test]
+    fn rules_hit_and_are_combined() {
+        let (one, other) = (body("ONE", 1.0, "one"), body("OTHER", 1.0, "three"));
+        check(&[], &[]);
+        check(&[one.clone(), other.clone()], &["ONE"]);
+        check(&[one.clone(), other, symbols("SUM", "ONE and not OTHER")], &["ONE", "SUM"]);
+        check(&[symbols("SUM", "LIST_ONE and not TEST_STRING")], &["SUM"]);
+        check(&[symbols("SUM", "LIST_ONE and FORGED_BAIT")], &[]);
+        // In whatever order they are written.
+        let chain = [symbols("CC", "BB and BB"), symbols("AA", "ONE"), symbols("BB", "AA or CX")];
+        let rest = [symbols("CX", "not AA"), one];
+        check(&[chain.as_slice(), rest.as_slice()].concat(), &["AA", "BB", "CC", "ONE"]);
+    }
+
+    #[test]
+    fn a_long_chain_is_put_in_order() {
+        let link = |n: usize| symbols(&format!("LINK_{n}"), &format!("LINK_{} or LINK_0", n + 1));
+        let mut rules: Vec<LocalRule> = (1..LOCAL_RULES - 1).map(link).collect();
+        rules.push(body(&format!("LINK_{}", LOCAL_RULES - 1), 0.0, "one"));
+        rules.push(body("LINK_0", 0.0, "three"));
+        let local = LocalRules::compile(rules, Vec::new(), &[]).unwrap();
+        assert_eq!(judge(&local, "one").symbols.len(), LOCAL_RULES);
+        assert_eq!(judge(&local, "two").symbols.len(), 1);
+    }
+
+    #[test]
+    fn other_points() {
+        #[track_caller]
+        fn check(points: &[(&str, f32)], expect: &[(&str, f32, bool)]) {
+            let points = points.iter().map(|(symbol, points)| ((*symbol).to_owned(), *points));
+            let local = LocalRules::compile(Vec::new(), points.collect(), &[]).unwrap();
+            let text = format!("You have won the lottery, to claim answer {}", crate::JUNK_STRING);
+            let verdict = judge(&local, &text);
+            let hits = verdict.symbols.iter().filter(|hit| hit.symbol != "LIST_ONE");
+            let hits: Vec<_> = hits.map(|hit| (&*hit.symbol, hit.points, hit.always)).collect();
+            assert_eq!(hits, expect);
+            assert!(verdict.symbols.is_sorted_by(|a, b| a.points >= b.points));
+        }
+        check(&[], &[("TEST_JUNK", 7.0, true), ("PRIZE", 1.5, false)]);
+        check(&[("PRIZE", 8.0)], &[("PRIZE", 8.0, true), ("TEST_JUNK", 7.0, true)]);
+        check(&[("PRIZE", 0.0)], &[("TEST_JUNK", 7.0, true)]);
+        check(&[("TEST_JUNK", 0.0), ("PRIZE", -3.0)], &[("PRIZE", -3.0, false)]);
+        check(&[("TEST_JUNK", 2.0), ("PRIZE", 0.0)], &[("TEST_JUNK", 2.0, true)]);
+    }
+
+    #[test]
+    fn a_rule_that_is_off_is_no_symbol() {
+        let rules = vec![symbols("NO_PRIZE", "not PRIZE")];
+        let text = "You have won the lottery, to claim answer";
+        let on = LocalRules::compile(rules.clone(), Vec::new(), &[]).unwrap();
+        assert!(judge(&on, text).symbols.iter().all(|hit| hit.symbol != "NO_PRIZE"));
+        let off = LocalRules::compile(rules, vec![("PRIZE".into(), 0.0)], &[]).unwrap();
+        assert!(judge(&off, text).symbols.iter().any(|hit| hit.symbol == "NO_PRIZE"));
+    }
+
+    #[test]
+    fn points_make_the_action() {
+        let local = |points| {
+            LocalRules::compile(vec![body("ONE", points, "one")], Vec::new(), &[]).unwrap()
+        };
+        assert_eq!(judge(&local(6.0), "one").action, Action::Junk);
+        assert_eq!(judge(&local(20.0), "one").action, Action::Refuse);
+        let wanted = judge(&local(-20.0), &format!("one {}", crate::TEST_STRING));
+        assert_eq!(wanted.action, Action::Accept, "{wanted:?}");
+        let shown = judge(&local(0.0), "one");
+        assert!(shown.header_value().contains("ONE"), "{shown:?}");
+    }
+
+    #[test]
+    fn sentences() {
+        let rules = vec![body("ONE", 1.0, "one"), symbols("SUM", "ONE")];
+        let local = LocalRules::compile(rules, Vec::new(), &[]).unwrap();
+        assert_eq!(local.says("SUM"), Some("It is there."));
+        assert_eq!((local.says("ONE").is_some(), local.says("PRIZE")), (true, None));
+        assert!(crate::says("PRIZE").is_some() && crate::says("FORGED_BAIT").is_some());
+        assert_eq!(crate::says("ONE"), None);
+    }
+
+    #[test]
+    fn mistakes() {
+        #[track_caller]
+        fn check(rules: &[LocalRule], symbol: &str, fault: Fault) {
+            let found = LocalRules::compile(rules.to_vec(), Vec::new(), &["LIST_ONE"]);
+            assert_eq!(found.unwrap_err(), fault.of(symbol));
+        }
+        for symbol in ["", "A", "one", "1ONE", "ONE-TWO", "NOT", "AND", &"X".repeat(41)] {
+            check(&[body(symbol, 1.0, "x")], symbol, Fault::Symbol);
+        }
+        for symbol in ["PRIZE", "FORGED_BAIT", "LEARNED", "REPORTED"] {
+            check(&[body(symbol, 1.0, "x")], symbol, Fault::BuiltIn);
+        }
+        check(&[body("LIST_ONE", 1.0, "x")], "LIST_ONE", Fault::OfList);
+        check(&[body("ONE", 1.0, "x"), symbols("ONE", "PRIZE")], "ONE", Fault::Twice);
+        for points in [f32::NAN, f32::INFINITY, 100.5, -101.0] {
+            check(&[body("ONE", points, "x")], "ONE", Fault::Points);
+        }
+        for says in ["", "  ", "a\nb", &"x".repeat(201)] {
+            let rule = LocalRule { says: says.into(), ..body("ONE", 1.0, "x") };
+            check(&[rule], "ONE", Fault::Says);
+        }
+        check(&[body("ONE", 1.0, "x(")], "ONE", Fault::Pattern("unclosed group".into()));
+        let error = Expression::parse("AA and").unwrap_err();
+        check(&[symbols("ONE", "AA and")], "ONE", Fault::Expression(error));
+        check(&[symbols("ONE", "LEARNED")], "ONE", Fault::Unknown("LEARNED".into()));
+        check(&[symbols("ONE", "PRICE")], "ONE", Fault::Unknown("PRICE".into()));
+        check(&[symbols("ONE", "not ONE")], "ONE", Fault::Circle("ONE needs ONE".into()));
+        let round = [
+            symbols("FREE", "PRIZE"),
+            symbols("LEADS_IN", "FREE or AA"),
+            symbols("AA", "FREE and BB"),
+            symbols("BB", "CC"),
+            symbols("CC", "not (FREE or AA)"),
+        ];
+        check(&round, "AA", Fault::Circle("AA needs BB needs CC needs AA".into()));
+        let many: Vec<LocalRule> =
+            (0..=LOCAL_RULES).map(|n| body(&format!("ONE_{n}"), 1.0, "x")).collect();
+        check(&many, "ONE_1000", Fault::ManyRules(LOCAL_RULES));
+    }
+
+    #[test]
+    fn mistakes_in_points() {
+        #[track_caller]
+        fn check(points: &[(&str, f32)], symbol: &str, fault: Fault) {
+            let points = points.iter().map(|(symbol, points)| ((*symbol).to_owned(), *points));
+            let rules = vec![body("ONE", 1.0, "x")];
+            let found = LocalRules::compile(rules, points.collect(), &["LIST_ONE"]);
+            assert_eq!(found.unwrap_err(), fault.of(symbol));
+        }
+        check(&[("PRIZE", f32::NAN)], "PRIZE", Fault::Points);
+        check(&[("PRIZE", 1.0), ("PRIZE", 2.0)], "PRIZE", Fault::Twice);
+        for symbol in ["ONE", "LIST_ONE", "PRICE", "LEARNED"] {
+            check(&[(symbol, 1.0)], symbol, Fault::NotBuiltIn);
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_a_mistake() {
+        let found = LocalRules::compile(vec![symbols("ONE", "PRIZE or or")], Vec::new(), &[]);
+        assert_eq!(
+            found.unwrap_err().to_string(),
+            "the spam rule \"ONE\" has an expression that cannot be read: at character 10: a symbol, `not` or `(` is missing"
+        );
+    }
+
+    #[test]
+    fn sixteen_times_the_letter_takes_sixteen_times_the_time() {
+        let rules = vec![
+            body("TWICE", 1.0, "(a*)*b(x+x+)+y"),
+            body("WORDS", 1.0, r"(\w+\s?)+!!"),
+            body("FAR", 1.0, "a.{200}c"),
+        ];
+        let local = LocalRules::compile(rules, Vec::new(), &[]).unwrap();
+        let time = |bytes: usize| {
+            let text = "a".repeat(bytes);
+            let start = std::time::Instant::now();
+            assert_eq!(judge(&local, &text).symbols.len(), 1);
+            start.elapsed().as_secs_f64()
+        };
+        let (little, much) = (time(15_000), time(240_000));
+        assert!(much < little.max(0.001) * 16.0 * 8.0, "{little} {much}");
+    }
+}

@@ -274,7 +274,7 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Action, Evidence};
+    use crate::{Action, Evidence, LocalRule, LocalRules, When};
     use mparser::Message;
 
     fn features(text: &str) -> Features {
@@ -337,6 +337,39 @@ mod tests {
         check(&again, "cheap pills number 500", Action::Junk);
         assert!(again.save() == model.save());
         assert!(Model::load(&model.save()[..100]).is_none() && Model::load(b"").is_none());
+    }
+
+    #[test]
+    fn local_rules_count_in_full_whatever_is_learned() {
+        #[track_caller]
+        fn check(model: &Model, points: f32, text: &str, expect: Action) {
+            let rule = LocalRule {
+                symbol: "OURS".into(),
+                points,
+                says: "Ours.".into(),
+                when: When::Body { matches: "number|table".into() },
+            };
+            let local = LocalRules::compile(vec![rule], Vec::new(), &[]).unwrap();
+            let thresholds = Thresholds::default();
+            let evidence = Evidence { local: Some(&local), ..Evidence::default() };
+            let raw = letter(text);
+            let message = Message::parse(raw.as_bytes());
+            let judged = model.judge(&Facts::gather(&message, &evidence), &thresholds);
+            let verdict = judged.verdict(&thresholds);
+            assert_eq!(verdict.action, expect, "{text}: {verdict:?}");
+            let without = model
+                .judge(&Facts::gather(&message, &Evidence::default()), &thresholds)
+                .verdict(&thresholds);
+            // The learner knows nothing of this symbol, so that only the points differ.
+            assert!(
+                (verdict.score - without.score - points).abs() < 0.01,
+                "{verdict:?} {without:?}"
+            );
+        }
+        for model in [Model::new(), taught()] {
+            check(&model, 20.0, "lunch at one, table 500", Action::Refuse);
+            check(&model, -20.0, "cheap pills number 500", Action::Accept);
+        }
     }
 
     #[test]

@@ -84,15 +84,15 @@ impl Expression {
         if text.len() > EXPRESSION_BYTES {
             return Err(ExpressionError { at: 1, kind: ExpressionErrorKind::TooLong });
         }
-        let mut yard = Yard { steps: Vec::new(), waiting: Vec::new(), has_operand: false };
-        for (start, word) in words(text) {
-            let place = || text.get(..start).unwrap_or_default().chars().count() + 1;
-            yard.take(word, start).map_err(|kind| ExpressionError { at: place(), kind })?;
-        }
-        yard.end(text.len()).map_err(|(start, kind)| {
-            let before = text.get(..start).unwrap_or_default();
+        let error_at = |(byte, kind)| {
+            let before = text.get(..byte).unwrap_or_default();
             ExpressionError { at: before.chars().count() + 1, kind }
-        })
+        };
+        let mut yard = Yard { steps: Vec::new(), waiting: Vec::new(), has_operand: false };
+        for (byte, word) in words(text) {
+            yard.take(word, byte).map_err(|kind| error_at((byte, kind)))?;
+        }
+        yard.end(text.len()).map_err(error_at)
     }
 
     /// Each as often as it stands there.
@@ -107,17 +107,13 @@ impl Expression {
     pub(crate) fn holds(&self, hits: impl Fn(&str) -> bool) -> bool {
         let mut stack: Vec<bool> = Vec::new();
         for step in &self.steps {
-            let last = match step {
-                Step::Symbol(symbol) => {
-                    stack.push(hits(symbol));
-                    continue;
-                }
-                Step::Not | Step::And | Step::Or => stack.pop().unwrap_or_default(),
-            };
+            let mut take = || stack.pop().unwrap_or_default();
             let result = match step {
-                Step::Not => !last,
-                Step::And => stack.pop().unwrap_or_default() && last,
-                Step::Symbol(_) | Step::Or => stack.pop().unwrap_or_default() || last,
+                Step::Symbol(symbol) => hits(symbol),
+                Step::Not => !take(),
+                // Both are taken, whatever the first one is.
+                Step::And => take() & take(),
+                Step::Or => take() | take(),
             };
             stack.push(result);
         }

@@ -84,7 +84,9 @@ pub fn domains_to_ask_about(message: &Message<'_>, most: usize) -> Vec<String> {
     let mut domains: Vec<String> = Vec::new();
     let author = only_domain(message);
     let linked = facts.page.links.iter().map(|link| link.host.as_str());
-    for host in std::iter::once(author.as_str()).chain(linked).chain(hosts_in(&facts.words)) {
+    for host in
+        std::iter::once(author.as_str()).chain(linked).chain(crate::links::hosts_in(&facts.words))
+    {
         let ascii = idna::domain_to_ascii(host).unwrap_or_default();
         let domain = dmarc::organization(&ascii).to_ascii_lowercase();
         let is_domain = domain.contains('.')
@@ -98,15 +100,6 @@ pub fn domains_to_ask_about(message: &Message<'_>, most: usize) -> Vec<String> {
         }
     }
     domains
-}
-
-/// Of addresses that stand in the text.
-fn hosts_in(text: &str) -> impl Iterator<Item = &str> {
-    text.split("://").skip(1).filter_map(|rest| {
-        let is_of_host = |c: char| c.is_alphanumeric() || c == '.' || c == '-';
-        let end = rest.find(|c| !is_of_host(c)).unwrap_or(rest.len());
-        rest.get(..end).map(|host| host.trim_matches('.')).filter(|host| !host.is_empty())
-    })
 }
 
 fn only_domain(message: &Message<'_>) -> String {

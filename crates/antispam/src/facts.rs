@@ -3,6 +3,7 @@
 use crate::authentication::{Authentication, Listed};
 use crate::files::{Finding, look};
 use crate::links::{Page, read_page};
+use crate::local::LocalRules;
 use mparser::{DefectKind, Message, NamedAddress, PartKind};
 use std::net::IpAddr;
 use types::Address;
@@ -27,6 +28,8 @@ pub struct Evidence<'a> {
     pub authentication: Option<&'a Authentication>,
     /// Lists in the DNS that know the client, or a domain in the letter.
     pub listed: &'a [Listed],
+    /// Rules of the operator's own.
+    pub local: Option<&'a LocalRules>,
     /// What a virus scanner calls what it found.
     pub virus: Option<&'a str>,
     pub now_unix_s: i64,

@@ -280,6 +280,15 @@ pub(crate) fn host(url: &str) -> Option<String> {
     (!host.is_empty()).then_some(host)
 }
 
+/// Of web addresses that stand in text.
+pub(crate) fn hosts_in(text: &str) -> impl Iterator<Item = &str> {
+    text.split("://").skip(1).filter_map(|rest| {
+        let is_of_host = |c: char| c.is_alphanumeric() || c == '.' || c == '-';
+        let end = rest.find(|c| !is_of_host(c)).unwrap_or(rest.len());
+        rest.get(..end).map(|host| host.trim_matches('.')).filter(|host| !host.is_empty())
+    })
+}
+
 fn is_web(scheme: &str) -> bool {
     scheme.eq_ignore_ascii_case("http:") || scheme.eq_ignore_ascii_case("https:")
 }

@@ -1,14 +1,14 @@
 //! All that was learned, and a verdict by it: rules first, and the more was learned, the more that decides.
 //!
 //! Symbols of rules are features of the learner too, so they are not counted twice: the learner's points take the place of
-//! the rules' points as it grows up. Only very strong rules stay, and those that are always meant.
+//! the rules' points as it grows up. Only very strong rules stay, and those of an operator, who means what he writes.
 
+use crate::Thresholds;
 use crate::campaigns::{Campaign, Campaigns, Sketch};
 use crate::facts::Facts;
 use crate::learn::{Class, Features, Learner, Opinion, Personal};
 use crate::lesson::Lesson;
 use crate::verdict::{Hit, Verdict};
-use crate::{RULES, Thresholds};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
@@ -177,7 +177,7 @@ impl Judged {
             return verdict;
         }
         let always: f32 =
-            verdict.symbols.iter().filter(|hit| is_always(&hit.symbol)).map(|hit| hit.points).sum();
+            verdict.symbols.iter().filter(|hit| hit.always).map(|hit| hit.points).sum();
         let rules = verdict.score - always;
         #[expect(clippy::cast_precision_loss, reason = "a count")]
         let lessons = opinion.lessons as f32;
@@ -188,7 +188,7 @@ impl Judged {
         let kept = rules + share * RULES_YIELD_PER_LOGIT * opinion.margin.min(0.0);
         let score = always + blend.max(kept);
         let points = score - verdict.score;
-        verdict.symbols.push(Hit { symbol: LEARNED.into(), points });
+        verdict.symbols.push(Hit { symbol: LEARNED.into(), points, always: false });
         // What somebody said of a copy himself decides for him, whatever the learner thinks.
         let with_reports = match campaign.own_report {
             Some(Class::Spam) => (score + campaign.points).max(thresholds.junk + 1.0),
@@ -198,7 +198,7 @@ impl Judged {
         let points = with_reports - score;
         let score = with_reports;
         if points != 0.0 {
-            verdict.symbols.push(Hit { symbol: REPORTED.into(), points });
+            verdict.symbols.push(Hit { symbol: REPORTED.into(), points, always: false });
         }
         verdict.symbols.sort_by(|a, b| b.points.total_cmp(&a.points));
         verdict.score = score;
@@ -217,8 +217,9 @@ pub fn lesson_features(facts: &Facts<'_>, symbols: Option<&[&str]>) -> Features 
     };
     // What was learned must not learn itself. Points are no feature.
     let of_rules = symbols.iter().filter(|symbol| ![LEARNED, REPORTED].contains(symbol));
-    let hits: Vec<Hit> =
-        of_rules.map(|symbol| Hit { symbol: (*symbol).to_owned().into(), points: 0.0 }).collect();
+    let hits: Vec<Hit> = of_rules
+        .map(|symbol| Hit { symbol: (*symbol).to_owned().into(), points: 0.0, always: false })
+        .collect();
     Features::of(facts, &hits)
 }
 
@@ -226,10 +227,6 @@ pub fn lesson_features(facts: &Facts<'_>, symbols: Option<&[&str]>) -> Features 
 pub const LEARNED: &str = "LEARNED";
 /// The symbol of what people said of copies of a letter.
 pub const REPORTED: &str = "REPORTED";
-
-fn is_always(symbol: &str) -> bool {
-    RULES.iter().any(|rule| rule.symbol == symbol && rule.points >= 6.0)
-}
 
 #[derive(Debug, Clone, Copy)]
 struct Said {
@@ -277,7 +274,7 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Action, Evidence};
+    use crate::{Action, Evidence, LocalRule, LocalRules, When};
     use mparser::Message;
 
     fn features(text: &str) -> Features {
@@ -340,6 +337,39 @@ mod tests {
         check(&again, "cheap pills number 500", Action::Junk);
         assert!(again.save() == model.save());
         assert!(Model::load(&model.save()[..100]).is_none() && Model::load(b"").is_none());
+    }
+
+    #[test]
+    fn local_rules_count_in_full_whatever_is_learned() {
+        #[track_caller]
+        fn check(model: &Model, points: f32, text: &str, expect: Action) {
+            let rule = LocalRule {
+                symbol: "OURS".into(),
+                points,
+                says: "Ours.".into(),
+                when: When::Body { matches: "number|table".into() },
+            };
+            let local = LocalRules::compile(vec![rule], Vec::new(), &[]).unwrap();
+            let thresholds = Thresholds::default();
+            let evidence = Evidence { local: Some(&local), ..Evidence::default() };
+            let raw = letter(text);
+            let message = Message::parse(raw.as_bytes());
+            let judged = model.judge(&Facts::gather(&message, &evidence), &thresholds);
+            let verdict = judged.verdict(&thresholds);
+            assert_eq!(verdict.action, expect, "{text}: {verdict:?}");
+            let without = model
+                .judge(&Facts::gather(&message, &Evidence::default()), &thresholds)
+                .verdict(&thresholds);
+            // The learner knows nothing of this symbol, so that only the points differ.
+            assert!(
+                (verdict.score - without.score - points).abs() < 0.01,
+                "{verdict:?} {without:?}"
+            );
+        }
+        for model in [Model::new(), taught()] {
+            check(&model, 20.0, "lunch at one, table 500", Action::Refuse);
+            check(&model, -20.0, "cheap pills number 500", Action::Accept);
+        }
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! The sum of the rules that hit, and what it means.
 
+use crate::composites::COMPOSITES;
+use crate::expression::Expression;
 use crate::facts::{Evidence, Facts};
 use crate::rules::RULES;
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 /// Points from which a letter goes to Junk, or is refused.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,11 +39,13 @@ pub enum Action {
     Refuse,
 }
 
-/// A rule that hit, or a list that knows the client or a domain.
+/// A rule that hit, built in or local, or a list that knows the client or a domain.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hit {
     pub symbol: Cow<'static, str>,
     pub points: f32,
+    /// Counts in full, whatever was learned.
+    pub always: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -62,16 +67,73 @@ pub fn score(
     by_rules(&Facts::gather(message, evidence), *thresholds)
 }
 
+/// The sentence of a rule or composite that is built in.
+pub fn says(symbol: &str) -> Option<&'static str> {
+    let rules = RULES.iter().map(|rule| (rule.symbol, rule.says));
+    let mut all = rules.chain(COMPOSITES.iter().map(|rule| (rule.symbol, rule.says)));
+    all.find(|(of, _)| *of == symbol).map(|(_, says)| says)
+}
+
 pub(crate) fn by_rules(facts: &Facts<'_>, thresholds: Thresholds) -> Verdict {
-    let hits = RULES.iter().filter(|rule| (rule.test)(facts));
-    let hits = hits.map(|rule| Hit { symbol: rule.symbol.into(), points: rule.points });
-    let listed = facts.evidence.listed.iter();
-    let listed = listed.map(|one| Hit { symbol: one.symbol.clone().into(), points: one.points });
-    let mut symbols: Vec<Hit> = hits.chain(listed).collect();
+    let local = facts.evidence.local;
+    let points_of = |symbol: &str| local.and_then(|local| local.points(symbol));
+    let mut tally = Tally::default();
+    for rule in RULES {
+        let points = points_of(rule.symbol).unwrap_or(rule.points);
+        if points != 0.0 && (rule.test)(facts) {
+            tally.add_built_in(rule.symbol, points, rule.points);
+        }
+    }
+    for one in facts.evidence.listed {
+        tally.add_listed(&one.symbol, one.points);
+    }
+    if let Some(local) = local {
+        local.look(facts, &mut tally);
+    }
+    // Only now are all symbols known that an expression may name.
+    crate::composites::combine(&mut tally, points_of);
+    if let Some(local) = local {
+        local.combine(&mut tally);
+    }
+    let mut symbols = tally.hits;
     symbols.sort_by(|a, b| b.points.total_cmp(&a.points));
     // `sum` of nothing is -0.0, which would be shown.
     let score = symbols.iter().fold(0.0, |sum, hit| sum + hit.points);
     Verdict { action: thresholds.action(score), score, required: thresholds.junk, symbols }
+}
+
+/// What hit so far.
+#[derive(Debug, Default)]
+pub(crate) struct Tally<'a> {
+    pub(crate) hits: Vec<Hit>,
+    symbols: HashSet<&'a str>,
+}
+
+/// A built-in rule of so many points, its own or an operator's, counts in full whatever was learned: no letter is wanted
+/// where it hits.
+const ALWAYS_POINTS: f32 = 6.0;
+
+impl<'a> Tally<'a> {
+    /// `own` are the points in the table.
+    pub(crate) fn add_built_in(&mut self, symbol: &'static str, points: f32, own: f32) {
+        let always = points >= ALWAYS_POINTS || own >= ALWAYS_POINTS;
+        self.symbols.insert(symbol);
+        self.hits.push(Hit { symbol: symbol.into(), points, always });
+    }
+
+    pub(crate) fn add_listed(&mut self, symbol: &'a str, points: f32) {
+        self.symbols.insert(symbol);
+        self.hits.push(Hit { symbol: symbol.to_owned().into(), points, always: false });
+    }
+
+    pub(crate) fn add_local(&mut self, symbol: &'a str, points: f32) {
+        self.symbols.insert(symbol);
+        self.hits.push(Hit { symbol: symbol.to_owned().into(), points, always: true });
+    }
+
+    pub(crate) fn meets(&self, when: &Expression) -> bool {
+        when.holds(|symbol| self.symbols.contains(symbol))
+    }
 }
 
 /// RFC 5322 §2.1.1 wants lines of at most 78 characters.
@@ -114,8 +176,10 @@ mod tests {
     use super::*;
 
     fn verdict(symbols: &[(&'static str, f32)]) -> Verdict {
-        let symbols: Vec<Hit> =
-            symbols.iter().map(|&(symbol, points)| Hit { symbol: symbol.into(), points }).collect();
+        let symbols: Vec<Hit> = symbols
+            .iter()
+            .map(|&(symbol, points)| Hit { symbol: symbol.into(), points, always: false })
+            .collect();
         let score = symbols.iter().fold(0.0, |sum, h| sum + h.points);
         Verdict { action: Action::Junk, score, required: 6.0, symbols }
     }

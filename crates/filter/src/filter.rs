@@ -9,8 +9,8 @@ use crate::lookups::{Lookups, Senders};
 use crate::people::{Own, People};
 use crate::{Result, as_it_came};
 use antispam::{
-    Action, Authentication, Class, Evidence, Facts, Hit, Lesson, Listed, Model, Personal,
-    Thresholds, Verdict, Word,
+    Action, Authentication, Class, Evidence, Facts, Hit, Lesson, Listed, LocalRules, Model,
+    Personal, Thresholds, Verdict, Word,
 };
 use mparser::Message;
 use prometheus_client::registry::Registry;
@@ -92,8 +92,8 @@ pub struct Judgement {
     pub words: Vec<Word>,
     /// Accounts for which it is another one.
     pub own: Vec<(AccountId, Verdict)>,
-    /// What lists in the DNS know.
-    pub listed: Vec<Listed>,
+    /// Of symbols that are not built in, what they mean.
+    pub explained: Vec<(String, String)>,
     /// It may be delivered when it comes again in some minutes (greylisting).
     pub later: bool,
 }
@@ -120,6 +120,7 @@ struct Inner {
     antivirus: Antivirus,
     greylist: Option<Greylist>,
     model: RwLock<Arc<Model>>,
+    local: RwLock<Arc<LocalRules>>,
     kept: Option<Kept>,
 }
 
@@ -181,8 +182,17 @@ impl Filter {
         let lookups = options.senders.clone().map(Lookups::new);
         let antivirus = Antivirus::new(&options.scanners);
         let greylist = options.greylisting.map(Greylist::new);
-        let inner = Inner { options, clock, history, lookups, antivirus, greylist, model, kept };
-        Self(Arc::new(inner))
+        Self(Arc::new(Inner {
+            options,
+            clock,
+            history,
+            lookups,
+            antivirus,
+            greylist,
+            model,
+            local: RwLock::default(),
+            kept,
+        }))
     }
 
     /// Adds the counters, under `filter_`.
@@ -192,6 +202,15 @@ impl Filter {
 
     pub fn model(&self) -> Arc<Model> {
         self.0.model.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn local_rules(&self) -> Arc<LocalRules> {
+        self.0.local.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The operator's own rules from now on.
+    pub fn set_local_rules(&self, rules: LocalRules) {
+        *self.0.local.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
     }
 
     pub(crate) fn hostname(&self) -> &str {
@@ -269,6 +288,7 @@ impl Filter {
         looked: &Looked,
         message: &Message<'_>,
     ) -> Judgement {
+        let local = self.local_rules();
         let evidence = Evidence {
             client_ip: Some(connection.client_ip),
             helo: Some(connection.helo),
@@ -277,6 +297,7 @@ impl Filter {
             tls: connection.tls,
             authentication: looked.authentication.as_ref(),
             listed: &looked.listed,
+            local: Some(&local),
             virus: looked.virus.as_deref(),
             now_unix_s: self.0.clock.now_unix_s(),
         };
@@ -305,8 +326,8 @@ impl Filter {
             model.learner.words(&facts, WORDS)
         };
         let probability = (judged.opinion.lessons > 0).then_some(judged.opinion.probability);
-        let listed = looked.listed.clone();
-        Judgement { verdict, probability, words, own, listed, later: false }
+        let explained = explained(&verdict, looked, &local);
+        Judgement { verdict, probability, words, own, explained, later: false }
     }
 
     fn note(&self, connection: &Connection<'_>, judgement: &Judgement, at_unix_s: i64) {
@@ -564,11 +585,8 @@ impl Judgement {
     }
 
     fn says(&self, symbol: &str) -> String {
-        let listed = self.listed.iter().find(|one| one.symbol == symbol);
-        listed.map_or_else(
-            || says(symbol).to_owned(),
-            |one| format!("A list in the DNS knows {}.", one.what),
-        )
+        let explained = self.explained.iter().find(|(of, _)| of == symbol);
+        explained.map_or_else(|| says(symbol).to_owned(), |(_, says)| says.clone())
     }
 
     /// As it is noted and shown.
@@ -588,6 +606,16 @@ impl Judgement {
     }
 }
 
+fn explained(verdict: &Verdict, looked: &Looked, local: &LocalRules) -> Vec<(String, String)> {
+    let listed = looked.listed.iter();
+    let listed =
+        listed.map(|one| (one.symbol.clone(), format!("A list in the DNS knows {}.", one.what)));
+    let local = verdict.symbols.iter().filter_map(|hit| {
+        local.says(&hit.symbol).map(|says| (hit.symbol.to_string(), says.to_owned()))
+    });
+    listed.chain(local).collect()
+}
+
 /// The one author, in lower case.
 fn author(message: &Message<'_>) -> Option<String> {
     let from = message.index().from_();
@@ -603,7 +631,8 @@ fn proven_author(looked: &Looked, message: &Message<'_>) -> Option<String> {
 }
 
 fn of_correspondent(mut verdict: Verdict, thresholds: Thresholds) -> Verdict {
-    verdict.symbols.push(Hit { symbol: CORRESPONDENT.into(), points: CORRESPONDENT_POINTS });
+    let (symbol, points) = (CORRESPONDENT.into(), CORRESPONDENT_POINTS);
+    verdict.symbols.push(Hit { symbol, points, always: true });
     verdict.score += CORRESPONDENT_POINTS;
     verdict.action = thresholds.action(verdict.score);
     verdict
@@ -626,7 +655,7 @@ fn says(symbol: &str) -> &'static str {
     if symbol == antispam::REPORTED {
         return "People said of copies of this letter that they are spam (points above zero) or wanted.";
     }
-    antispam::RULES.iter().find(|rule| rule.symbol == symbol).map_or("", |rule| rule.says)
+    antispam::says(symbol).unwrap_or_default()
 }
 
 fn word(action: Action) -> &'static str {

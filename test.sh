@@ -45,6 +45,8 @@ tools() {
   apt_install swaks
   # The far ends of outgoing mail: Postfix's sink, and a name server with a zone of its own; see tests/e2e/test_outgoing.py.
   apt_install_servers nsd postfix
+  # In front of us, as proxy and with our mail as its storage; see tests/e2e/test_dovecot_front.py.
+  apt_install_servers dovecot-imapd dovecot-pop3d
   # A virus scanner, with a signature of the test's own; see tests/e2e/clamav.py.
   apt_install_servers clamav-daemon
   # The tests start a cluster of their own; any version from 13 on will do.

@@ -267,7 +267,7 @@ class Strangers(unittest.TestCase):
         with self.serving(junk_points=1.0) as server:
             friend = "ala@good.test"
             self.assertEqual(self.box(server, "alice", letter(friend), friend), "Junk")
-            with smtplib.SMTP("127.0.0.1", server.port("submission"), timeout=60) as session:
+            with smtplib.SMTP("localhost", server.port("submission"), timeout=60) as session:
                 session.starttls(context=server.certificate.client())
                 session.login(user("alice"), PASSWORD)
                 session.sendmail(user("alice"), ["Ala@good.test"], letter(user("alice")))

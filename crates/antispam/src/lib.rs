@@ -50,4 +50,4 @@ pub use local::{Fault, LocalError, LocalRule, LocalRules, When};
 pub use model::{Judged, LEARNED, Learned, Model, REPORTED, lesson_features};
 pub use results::without_results_of;
 pub use rules::{Example, GTUBE, JUNK_STRING, RULES, Rule, TEST_STRING};
-pub use verdict::{Action, Hit, Thresholds, Verdict, says, score};
+pub use verdict::{Action, Hit, STATUS_FIELDS, StatusField, Thresholds, Verdict, says, score};

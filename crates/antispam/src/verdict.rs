@@ -136,10 +136,43 @@ impl<'a> Tally<'a> {
     }
 }
 
+/// A header field beside `X-Spam-Status`, for programs that look for it.
+#[derive(Debug)]
+pub struct StatusField {
+    pub name: &'static str,
+    /// `None`: the letter gets no such field.
+    pub value: fn(&Verdict) -> Option<String>,
+}
+
+/// Sorted by name.
+pub static STATUS_FIELDS: &[StatusField] = &[
+    StatusField { name: "X-Spam", value: |verdict| verdict.is_spam().then(|| "Yes".to_owned()) },
+    StatusField {
+        name: "X-Spam-Flag",
+        value: |verdict| verdict.is_spam().then(|| "YES".to_owned()),
+    },
+    StatusField { name: "X-Spam-Level", value: Verdict::stars },
+    StatusField { name: "X-Spam-Score", value: |verdict| Some(format!("{:.1}", verdict.score)) },
+];
+
+/// More says no more.
+const STARS: u8 = 50;
+
 /// RFC 5322 §2.1.1 wants lines of at most 78 characters.
 const LINE_CHARS: usize = 76;
 
 impl Verdict {
+    pub fn is_spam(&self) -> bool {
+        self.action != Action::Accept
+    }
+
+    /// One for each whole point.
+    fn stars(&self) -> Option<String> {
+        let stars: String =
+            (1..=STARS).take_while(|n| f32::from(*n) <= self.score).map(|_| '*').collect();
+        (!stars.is_empty()).then_some(stars)
+    }
+
     pub fn has(&self, symbol: &str) -> bool {
         self.symbols.iter().any(|hit| hit.symbol == symbol)
     }
@@ -202,6 +235,22 @@ mod tests {
         for (symbol, _) in all {
             assert!(text.contains(symbol), "{symbol}");
         }
+    }
+
+    #[test]
+    fn fields_beside_it() {
+        #[track_caller]
+        fn check(action: Action, score: f32, expect: [Option<&str>; 4]) {
+            let verdict = Verdict { action, score, ..verdict(&[]) };
+            let values: Vec<_> =
+                STATUS_FIELDS.iter().map(|field| (field.value)(&verdict)).collect();
+            assert_eq!(values.iter().map(Option::as_deref).collect::<Vec<_>>(), expect);
+        }
+        check(Action::Accept, -0.2, [None, None, None, Some("-0.2")]);
+        check(Action::Accept, 2.9, [None, None, Some("**"), Some("2.9")]);
+        check(Action::Junk, 6.0, [Some("Yes"), Some("YES"), Some("******"), Some("6.0")]);
+        let most = "*".repeat(50);
+        check(Action::Refuse, 1e9, [Some("Yes"), Some("YES"), Some(&most), Some("1000000000.0")]);
     }
 
     #[test]

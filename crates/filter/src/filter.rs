@@ -10,7 +10,7 @@ use crate::people::{Own, People};
 use crate::{Result, as_it_came};
 use antispam::{
     Action, Authentication, Class, Evidence, Facts, Hit, Lesson, Listed, LocalRules, Model,
-    Personal, Thresholds, Verdict, Word,
+    Personal, STATUS_FIELDS, StatusField, Thresholds, Verdict, Word,
 };
 use mparser::Message;
 use prometheus_client::registry::Registry;
@@ -51,6 +51,8 @@ pub struct Options {
     pub senders: Option<Senders>,
     /// Asked about each letter, all at once.
     pub scanners: Vec<Scanner>,
+    /// Names of [`STATUS_FIELDS`] that letters get beside `X-Spam-Status`.
+    pub fields: Vec<String>,
     /// `None`: no letter is asked to come again.
     pub greylisting: Option<Greylisting>,
 }
@@ -202,6 +204,18 @@ impl Filter {
 
     pub fn model(&self) -> Arc<Model> {
         self.0.model.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The header fields that say what a letter was taken for.
+    pub fn status_fields(&self, verdict: &Verdict) -> String {
+        let mut out = format!("X-Spam-Status: {}\r\n", verdict.header_value());
+        let wanted = |field: &&StatusField| self.0.options.fields.iter().any(|f| f == field.name);
+        for field in STATUS_FIELDS.iter().filter(wanted) {
+            if let Some(value) = (field.value)(verdict) {
+                out.extend([field.name, ": ", &value, "\r\n"]);
+            }
+        }
+        out
     }
 
     fn local_rules(&self) -> Arc<LocalRules> {

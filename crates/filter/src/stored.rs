@@ -4,8 +4,8 @@
 use std::net::IpAddr;
 use types::Address;
 
-/// Fields of ours that are looked at: there are five.
-const FIELDS: usize = 8;
+/// Fields of ours that are looked at: there are nine.
+const FIELDS: usize = 12;
 
 /// What is before the letter, and the letter.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -45,6 +45,7 @@ pub fn as_it_came<'a>(raw: &'a [u8], hostname: &str) -> Stored<'a> {
             "X-Spam-Status" if is_ours && stored.symbols.is_none() => {
                 stored.symbols = Some(symbols(value));
             }
+            _ if stored.symbols.is_some() && is_status_field(name) => {}
             "X-Defect" if stored.symbols.is_some() => {
                 rest = after;
                 break;
@@ -58,6 +59,10 @@ pub fn as_it_came<'a>(raw: &'a [u8], hostname: &str) -> Stored<'a> {
     }
     stored.original = rest;
     stored
+}
+
+fn is_status_field(name: &str) -> bool {
+    antispam::STATUS_FIELDS.iter().any(|field| field.name == name)
 }
 
 /// The first field, its value unfolded only in that its line ends are still there, and what comes after it.
@@ -128,7 +133,7 @@ mod tests {
              for <bob@example.test>;\r\n\tSun, 22 Nov 2026 18:00:00 +0000\r\n\
              Authentication-Results: mx.example.test; dkim=pass header.d=else.test\r\n\theader.s=s1; dkim=fail header.d=bad.test;\r\n\
              \tspf=pass smtp.mailfrom=ala@else.test\r\n\
-             X-Spam-Status: Yes, score=7.0 required=6.0 tests=SPF_PASS,\r\n\tTEST_JUNK\r\n{LETTER}"
+             X-Spam-Status: Yes, score=7.0 required=6.0 tests=SPF_PASS,\r\n\tTEST_JUNK\r\nX-Spam-Flag: YES\r\nX-Spam-Score: 7.0\r\n{LETTER}"
         );
         let stored = as_it_came(raw.as_bytes(), "mx.example.test");
         assert_eq!(std::str::from_utf8(stored.original).unwrap(), LETTER);

@@ -8,6 +8,7 @@ use crate::metrics::{self, ListenerFigures, Process};
 use crate::out;
 use crate::place::Place;
 use crate::router::{self, Router};
+use crate::rules;
 use crate::tls::Tls;
 use ::filter::Filter;
 use antispam::dkim::Signer;
@@ -33,7 +34,8 @@ const ECHO: Duration = Duration::from_secs(1);
 pub(crate) async fn serve(config: &Config, file: &Path) -> Result<()> {
     let signals = Signals::new()?;
     // Asked to read again, a server without certificates must not end.
-    let hangup = signal(SignalKind::hangup()).context("signals cannot be listened to")?;
+    let hangup = || signal(SignalKind::hangup()).context("signals cannot be listened to");
+    let (hangup, hangup_of_rules) = (hangup()?, hangup()?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (tls, warnings) = Tls::open(config, file, clock.clone())?;
     for warning in warnings {
@@ -68,7 +70,10 @@ pub(crate) async fn serve(config: &Config, file: &Path) -> Result<()> {
         tls: tls.clone(),
         signer,
     };
+    let filter = app.filter.clone();
     let mut running = app.start(bound);
+    let stopping = running.shutdown.subscribe();
+    running.loops.spawn(rules::watch(config.clone(), filter, hangup_of_rules, stopping));
     if let Some(tls) = tls {
         let stopping = running.shutdown.subscribe();
         running.loops.spawn(tls.watch(hangup, stopping));
@@ -109,8 +114,10 @@ pub(crate) async fn filter(
         senders: config.check_senders.then(|| senders(config)),
         scanners: config.scanners(),
         greylisting: config.greylisting(),
+        fields: config.spam_fields.clone(),
     };
     let filter = Filter::on(store.clone(), options, clock);
+    filter.set_local_rules(rules::load(config)?);
     filter.restore().await?;
     Ok(filter)
 }

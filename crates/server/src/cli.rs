@@ -2,7 +2,7 @@
 
 use crate::logs::Format;
 use crate::tls::Tls;
-use crate::{account, alias, app, config, deliver, demo, dkim, logs, tools};
+use crate::{account, alias, app, config, deliver, demo, dkim, logs, rules, tools};
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use std::io::Write;
@@ -189,6 +189,7 @@ impl Command {
                 let config = config::load(&file)?;
                 let (_, warnings) = Tls::open(&config, &file, Arc::new(types::SystemClock))?;
                 dkim::signer(&config, &file)?;
+                rules::load(&config)?;
                 for warning in warnings {
                     say(&format!("warning: {warning}"));
                 }

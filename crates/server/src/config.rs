@@ -51,6 +51,10 @@ pub(crate) struct Config {
     pub(crate) check_senders: bool,
     pub(crate) spam_lists: Vec<filter::List>,
     pub(crate) trusted_sealers: Vec<String>,
+    /// Beside `X-Spam-Status`.
+    pub(crate) spam_fields: Vec<String>,
+    /// The operator's own; empty: none.
+    pub(crate) spam_rules: PathBuf,
     /// 0: no letter is asked to come again.
     pub(crate) greylist_points: f32,
     pub(crate) greylist_wait_s: u32,
@@ -116,6 +120,8 @@ impl Default for Config {
             check_senders: true,
             spam_lists: Vec::new(),
             trusted_sealers: Vec::new(),
+            spam_fields: Vec::new(),
+            spam_rules: PathBuf::new(),
             greylist_points: 0.0,
             greylist_wait_s: 120,
             clamd: None,
@@ -490,6 +496,21 @@ static KEYS: &[Key] = &[
         about: "Lists of clients or domains in the DNS, such as [{ symbol = \"LISTED_ZEN\", zone = \"zen.example.test\", of = \"clients\", points = 4.0, answers = \"127.0.0.0/24\" }]; of: \"clients\" or \"domains\". answers, which may be left out: those that mean it.",
         get: |c| spam_lists(&c.spam_lists),
         set: |c, v| v.spam_lists().map(|lists| c.spam_lists = lists),
+    },
+    Key {
+        name: "spam.fields",
+        about: "Header fields that letters get beside X-Spam-Status: \"X-Spam\" and \"X-Spam-Flag\" (spam only), \"X-Spam-Level\" (a star for each point), \"X-Spam-Score\".",
+        get: |c| list(c.spam_fields.iter()),
+        set: |c, v| v.status_fields().map(|fields| c.spam_fields = fields),
+    },
+    Key {
+        name: "spam.rules",
+        about: "A file with spam rules of your own, read again at SIGHUP; empty: none. docs/howto/local-spam-rules.md shows one.",
+        get: |c| quote(&c.spam_rules.to_string_lossy()),
+        set: |c, v| {
+            v.parsed("/etc/openpoczta/rules.toml")
+                .map(|file| c.spam_rules = file.unwrap_or_default())
+        },
     },
     Key {
         name: "spam.trusted_sealers",
@@ -1046,6 +1067,16 @@ impl Value<'_> {
         }
     }
 
+    fn status_fields(&self) -> Result<Vec<String>, String> {
+        let fields: Vec<String> = self.list("[\"X-Spam-Flag\"]")?;
+        let known = || antispam::STATUS_FIELDS.iter().map(|field| field.name);
+        let wrong = fields.iter().find(|field| !known().any(|name| name == field.as_str()));
+        wrong.map_or(Ok(fields.clone()), |wrong| {
+            let nearest = closest(wrong, known());
+            Err(format!("cannot have {wrong:?}: the nearest field that is known is {nearest}"))
+        })
+    }
+
     /// Permissions in octal, as chmod takes them.
     fn mode(&self) -> Result<u32, String> {
         let text = self.text()?;
@@ -1339,7 +1370,7 @@ mod tests {
             login_timeout_ms = 3000\nwrite_timeout_ms = 4000\n\
             [log]\nlevel = 'debug'\nformat = 'json'\n\
             [oauth]\nissuer = 'https://id.test'\naudience = 'mail'\nclaim = 'sub'\nkeys = '/etc/k.json'\n\
-            [spam]\njunk_points = 5\nrefuse_points = 9.5\ngreylist_points = 2.5\ngreylist_wait_s = 9\ncheck_senders = false\ntrusted_sealers = ['Lists.test']\n\
+            [spam]\njunk_points = 5\nrefuse_points = 9.5\nrules = '/etc/r.toml'\nfields = ['X-Spam-Flag']\ngreylist_points = 2.5\ngreylist_wait_s = 9\ncheck_senders = false\ntrusted_sealers = ['Lists.test']\n\
             lists = [{symbol = 'A_B', zone = 'Bl.test', of = 'domains', points = 2, answers = '127.0.1.2'}]\n\
             [tls]\ncertificates = [{cert = 'a b', key = 'c'}, {key = 'd', cert = 'e'}]\nminimum = '1.3'\n\
             [imap]\nlisten = ['[::1]:143', '0.0.0.0:144']\n[https]\nlisten = ['0.0.0.0:443']\n\
@@ -1417,6 +1448,7 @@ mod tests {
             &["jmap.session_url cannot be", "https://"],
         );
         check("[jmap]\nsession_url = 'https://a b'", 2, &["without spaces"]);
+        check("[spam]\nfields = ['X-Spam-Flagg']", 2, &["known is X-Spam-Flag"]);
         check("[antivirus]\nclamd = '/run/x'", 2, &["cannot be \"/run/x\"", "unix:/run/clamav"]);
         check("[antivirus]\nhook = 'https://x/'", 2, &["such as \"http://127"]);
         check("[oauth]\nissuer = 'https://id.test'\nkeys = 'k'", 1, &["wants oauth.audience"]);

@@ -32,6 +32,7 @@ mod out;
 mod place;
 mod proxy;
 mod router;
+mod rules;
 mod seed;
 mod tls;
 mod tools;

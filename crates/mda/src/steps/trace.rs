@@ -1,6 +1,6 @@
 //! The fields we put before a letter, always in this order: `Return-Path`, `Received`, `Authentication-Results` when others
-//! were asked, `X-Spam-Status`, and one more before a letter whose first line is no field of its own. Before one that is forwarded: no `Return-Path`, which only
-//! the last server writes, but `Delivered-To`.
+//! were asked, `X-Spam-Status` with those that are wanted beside it, and one more before a letter whose first line is no
+//! field of its own. Before one that is forwarded: no `Return-Path`, which only the last server writes, but `Delivered-To`.
 //!
 //! ```text
 //! Time-stamp-line = "Received:" FWS Stamp CRLF                       ; RFC 5321 §4.4
@@ -56,9 +56,7 @@ fn rest(out: &mut String, passage: &Passage<'_>) {
         out.push_str(&authentication.field(passage.hostname, passage.envelope.sender.as_ref()));
     }
     if let Some(verdict) = &passage.verdict {
-        out.push_str("X-Spam-Status: ");
-        out.push_str(&verdict.header_value());
-        out.push_str("\r\n");
+        out.push_str(&passage.filter.status_fields(verdict));
     }
     if passage.message.raw().starts_with(b" ") || passage.message.raw().starts_with(b"\t") {
         out.push_str(SHIELD);
